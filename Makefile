@@ -1,0 +1,61 @@
+# make demo   the paper in miniature, on two CPU cores
+# make test   the test suite
+# Each installs what it needs first; `make install` is that alone.
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+
+# The first Python that the stack runs on (3.10 to 3.12); `make PYTHON=/path/to/python` overrides.
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
+	"$$p" -c '$(SUPPORTED)' 2>/dev/null && { echo "$$p"; break; }; done)
+
+# uv does not read pip's settings: hand over those that a machine may depend on.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+export UV_LINK_MODE ?= copy
+export AXOLOTL_DO_NOT_TRACK ?= 1
+
+INSTALLED := $(VENV)/.installed
+UV := $(BIN)/uv pip install --python $(BIN)/python --constraint requirements.lock
+
+.PHONY: install demo test lint format lock
+.DEFAULT_GOAL := demo
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found; write make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	$(UV) --quiet torch setuptools wheel
+	$(UV) --quiet --editable '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/solar run recipes/tiny/solar.yml
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# One lock for Python 3.10 to 3.12, with the CUDA build's packages named but not forced: it is
+# used as constraints, so a CPU wheel of torch brings none of them.
+lock: install
+	env -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade \
+		--no-header --no-annotate --all-extras pyproject.toml --output-file requirements.lock

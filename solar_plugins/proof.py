@@ -1,0 +1,31 @@
+"""The note a plugin leaves when it has done its work.
+
+Axolotl drops a plugin whose import fails and trains on without it, so a finished model proves
+nothing. Each plugin writes ``<output_dir>/solar/<block>.json`` as its last act; `solar run` and
+`solar check` look for it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from solar_plugins import __version__, atomic
+
+
+def path(output_dir: str | Path, block: str) -> Path:
+    """Where the plugin with the YAML block `block` (``depth_up_scaling``, …) leaves its note."""
+    return Path(output_dir) / "solar" / f"{block}.json"
+
+
+def write(output_dir: str | Path, block: str, facts: dict) -> None:
+    """Write the note of `block` with what the plugin did, as plain JSON values."""
+    atomic.write_json(path(output_dir, block), {"solar_plugins": __version__, **facts})
+
+
+def read(output_dir: str | Path, block: str) -> dict | None:
+    """The facts that the plugin of `block` left in `output_dir`, or None if it did not run."""
+    try:
+        return json.loads(path(output_dir, block).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
