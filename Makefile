@@ -21,7 +21,6 @@ endif
 ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
-export UV_LINK_MODE ?= copy
 export AXOLOTL_DO_NOT_TRACK ?= 1
 
 INSTALLED := $(VENV)/.installed

@@ -1,20 +1,41 @@
 """`solar …`, and the same commands as `axolotl solar …`.
 
-Each room keeps its commands in its own ``commands.py``, which imports nothing heavier than click.
+Each room keeps its commands in its own ``commands.py``, which imports nothing heavier than click
+and is itself imported only when its command is asked for.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
 from solar_plugins import __version__
 from solar_plugins.errors import SolarError
 
+# In the order in which a newcomer meets them.
+COMMANDS = {
+    "run": "solar_plugins.chain.commands",
+    "check": "solar_plugins.chain.check_commands",
+    "plan": "solar_plugins.chain.check_commands",
+    "report": "solar_plugins.report.commands",
+    "dus": "solar_plugins.depth_up_scaling.commands",
+    "filter": "solar_plugins.flan_filter.commands",
+    "evaluate": "solar_plugins.evaluation.commands",
+}
 
-class OneLineErrors(click.Group):
-    """A group whose commands report a `SolarError` or an OS error as one line, exit status 1."""
+
+class Rooms(click.Group):
+    """The commands of all rooms; a fault that has one line is shown as that line, exit status 1."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(import_module(COMMANDS[name]), f"{name}_command")
 
     def invoke(self, context: click.Context):
         try:
@@ -24,12 +45,14 @@ class OneLineErrors(click.Group):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
+        except KeyboardInterrupt:
+            raise click.ClickException("stopped; the same command goes on from here") from None
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="solar")
 def cli() -> None:
-    """Depth up-scaling, FLAN filtering, stepwise DPO and merging: SOLAR 10.7B, runnable.
+    """SOLAR 10.7B, runnable: depth up-scaling, FLAN filtering, stepwise DPO and merging.
 
     Start with `solar run recipes/tiny/solar.yml` (a laptop, minutes) and
     `solar plan recipes/solar.yml --gpus 8 --gpu-memory-gib 80` (what the real one takes).

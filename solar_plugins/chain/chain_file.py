@@ -1,0 +1,306 @@
+"""The chain file: which stage comes after which, and which model goes into which.
+
+Each stage points to a plain file of the tool that runs it (Axolotl, MergeKit, lm-eval) and says
+with ``from`` whose model goes in:
+
+    name: solar-10.7b-instruct
+    base_model: mistralai/Mistral-7B-v0.1
+    output_dir: ./outputs/solar-10.7b
+    stages:
+      cpt:       {train: cpt.yml}
+      sft_v3:    {train: sft_v3.yml, from: cpt}
+      sft_v4:    {train: sft_v4.yml, from: cpt}
+      sft_v3_v4: {merge: ../mergekit_configs/sft_v3_v4.yml, from: [sft_v3, sft_v4]}
+
+This module imports the standard library and PyYAML only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain import yaml_file
+from solar_plugins.errors import SolarError, nearest
+
+STAGE_KINDS = ("train", "merge", "evaluate", "data")
+"""What may run a stage: Axolotl, MergeKit, lm-eval, or a generator of ours."""
+
+BASE_MODEL = "base_model"
+"""The word that stands for the chain's own base model in a stage's ``from``."""
+
+_CHAIN_KEYS = ("name", "base_model", "output_dir", "stages", "seed")
+_REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
+_STAGE_KEYS = (*STAGE_KINDS, "from", "after")
+_STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a chain.
+
+    Attributes:
+        name: Its key under ``stages``; its output lies at ``<output_dir>/<name>``.
+        kind: One of `STAGE_KINDS`.
+        file: The plain file that it runs, relative to the working directory.
+        from_: The stages whose models go in (`BASE_MODEL` for the chain's base model), in order.
+            A stage that trains, merges or evaluates and has no ``from`` gets the base model.
+        after: Stages that must be done before, whose model is not an input.
+    """
+
+    name: str
+    kind: str
+    file: Path
+    from_: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The stages that must be done before this one, without `BASE_MODEL`."""
+        names = dict.fromkeys((*self.from_, *self.after))
+        return tuple(name for name in names if name != BASE_MODEL)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain file, checked.
+
+    Attributes:
+        name: The chain's name.
+        base_model: Hub id, or a folder relative to the working directory.
+        output_dir: Where the stages' folders go, relative to the working directory.
+        stages: By name, in the order of the file.
+        seed: The seed of every train and data stage, or None to leave the recipes' own.
+        path: The chain file.
+        written_output_dir: ``output_dir`` as the file has it. Recipes name paths below it; where
+            ``output_dir`` was overridden, those paths are moved along (see `rebase`).
+        settings: ``{stage: {dotted key: value}}``, what ``--set STAGE.KEY=VALUE`` asked for.
+    """
+
+    name: str
+    base_model: str
+    output_dir: Path
+    stages: dict[str, Stage]
+    seed: int | None
+    path: Path
+    written_output_dir: Path
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def order(self, until: str | None = None) -> list[Stage]:
+        """The stages in an order in which each comes after what it needs; ties as in the file.
+
+        Args:
+            until: Only this stage and what it needs, directly or not.
+
+        Raises:
+            SolarError: no stage is called `until`.
+        """
+        if until is None:
+            wanted = set(self.stages)
+        else:
+            wanted, ahead = set(), [self.stage(until, "--until").name]
+            while ahead:
+                name = ahead.pop()
+                if name not in wanted:
+                    wanted.add(name)
+                    ahead.extend(self.stages[name].needs)
+        ordered: list[Stage] = []
+        done: set[str] = set()
+        while len(ordered) < len(wanted):
+            for stage in self.stages.values():
+                if stage.name in wanted - done and done.issuperset(stage.needs):
+                    ordered.append(stage)
+                    done.add(stage.name)
+                    break
+        return ordered
+
+    def stage(self, name: str, where: str = "stage") -> Stage:
+        """The stage called `name`; `where` begins the error's line if there is none."""
+        if name not in self.stages:
+            raise SolarError(
+                f"{where}: {self.path} has no stage {name!r}.{nearest(name, self.stages)} "
+                f"Its stages: {', '.join(self.stages)}."
+            )
+        return self.stages[name]
+
+    def model_path(self, stage: str) -> str:
+        """Where the model of `stage` is found: its folder, or the base model's id or folder."""
+        if stage == BASE_MODEL:
+            return self.base_model
+        return str(self.output_dir / self.stage(stage).name)
+
+    def rebase(self, value: Any) -> Any:
+        """`value` with every path below the file's own ``output_dir`` moved to ``output_dir``.
+
+        Strings inside lists and mappings are moved too; what is no such path stays as it is.
+        """
+        if isinstance(value, dict):
+            return {key: self.rebase(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.rebase(item) for item in value]
+        if not isinstance(value, str) or self.output_dir == self.written_output_dir:
+            return value
+        written = Path(os.path.normpath(value))
+        if "\n" in value or not written.is_relative_to(self.written_output_dir):
+            return value
+        return str(self.output_dir / written.relative_to(self.written_output_dir))
+
+
+def load_chain(
+    path: str | Path,
+    base_model: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    check_files: bool = True,
+) -> Chain:
+    """Read and check the chain file `path`.
+
+    Args:
+        path: The chain file.
+        base_model: Replaces the file's ``base_model``.
+        overrides: Chain keys (``{"output_dir": "/big/disk"}``) and keys of a stage's plain file
+            (``{"cpt.learning_rate": 1e-5}``, dotted further for nested blocks).
+        check_files: Whether a stage file that does not exist is an error here.
+
+    Raises:
+        SolarError: anything about the file that cannot be run, as one line.
+    """
+    path = Path(path)
+    content = yaml_file.read_mapping(path)
+    settings: dict[str, dict[str, Any]] = {}
+    written = content.get("output_dir")
+    for key, value in (overrides or {}).items():
+        head, _, rest = key.partition(".")
+        if rest:
+            settings.setdefault(head, {})[rest] = value
+        elif key in _CHAIN_KEYS and key != "stages":
+            content[key] = value
+        else:
+            known = [k for k in _CHAIN_KEYS if k != "stages"]
+            raise SolarError(
+                f"--set {key}: not a key of a chain.{nearest(key, known)} Write one of "
+                f"{', '.join(known)}, or STAGE.KEY for a key of a stage's own file."
+            )
+    if base_model is not None:
+        content["base_model"] = base_model
+
+    for key in content:
+        if key not in _CHAIN_KEYS:
+            raise SolarError(
+                f"{path}: {key}: unknown key.{nearest(str(key), _CHAIN_KEYS)} "
+                f"A chain has {', '.join(_CHAIN_KEYS)}."
+            )
+    for key in _REQUIRED_KEYS:
+        if key not in content:
+            raise SolarError(f"{path}: {key}: missing. A chain has {', '.join(_REQUIRED_KEYS)}.")
+    for key in ("name", "base_model", "output_dir"):
+        if not isinstance(content[key], str) or not content[key].strip():
+            raise SolarError(f"{path}: {key}: {content[key]!r} found. A text is needed.")
+    seed = content.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        raise SolarError(f"{path}: seed: {seed!r} found. A whole number from 0 up is needed.")
+    if not isinstance(content["stages"], dict) or not content["stages"]:
+        raise SolarError(f"{path}: stages: no stage found. Write NAME: {{train: FILE}} below it.")
+
+    stages = {
+        str(name): _stage(path, str(name), value, list(map(str, content["stages"])))
+        for name, value in content["stages"].items()
+    }
+    for name in settings:
+        if name not in stages:
+            raise SolarError(
+                f"--set {name}.{next(iter(settings[name]))}: {path} has no stage {name!r}."
+                f"{nearest(name, stages)}"
+            )
+    _refuse_cycles(path, stages)
+    if check_files:
+        for stage in stages.values():
+            if not stage.file.is_file():
+                raise SolarError(
+                    f"{path}: stages.{stage.name}.{stage.kind}: no such file: {stage.file}."
+                    f"{_nearest_file(stage.file)} The path counts from the chain file's folder."
+                )
+    return Chain(
+        name=content["name"],
+        base_model=content["base_model"],
+        output_dir=Path(os.path.normpath(content["output_dir"])),
+        stages=stages,
+        seed=seed,
+        path=path,
+        written_output_dir=Path(
+            os.path.normpath(written if isinstance(written, str) else content["output_dir"])
+        ),
+        settings=settings,
+    )
+
+
+def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
+    where = f"{path}: stages.{name}"
+    if not _STAGE_NAME.fullmatch(name) or name == BASE_MODEL:
+        raise SolarError(
+            f"{where}: not a name for a stage. Use letters, digits, '_' and '-', "
+            f"and not the word {BASE_MODEL}."
+        )
+    if not isinstance(value, dict):
+        raise SolarError(f"{where}: {value!r} found. Write {{train: FILE, from: STAGE}}.")
+    for key in value:
+        if key not in _STAGE_KEYS:
+            raise SolarError(
+                f"{where}.{key}: unknown key.{nearest(str(key), _STAGE_KEYS)} "
+                f"A stage has one of {', '.join(STAGE_KINDS)}, and from, after."
+            )
+    kinds = [kind for kind in STAGE_KINDS if kind in value]
+    if len(kinds) != 1:
+        found = " and ".join(kinds) if kinds else "no kind"
+        raise SolarError(f"{where}: {found} found. Exactly one of {', '.join(STAGE_KINDS)}.")
+    kind = kinds[0]
+    if not isinstance(value[kind], str) or not value[kind]:
+        raise SolarError(f"{where}.{kind}: {value[kind]!r} found. The name of a file is needed.")
+    from_ = _names(where, "from", value, [*names, BASE_MODEL])
+    after = _names(where, "after", value, names)
+    if kind == "data" and from_:
+        raise SolarError(f"{where}.from: a data stage takes no model. Write after: instead.")
+    if kind == "train" and len(from_) > 1:
+        raise SolarError(
+            f"{where}.from: {len(from_)} models found. Training starts from one; merge them first."
+        )
+    if kind != "data" and not from_:
+        from_ = (BASE_MODEL,)
+    file = Path(os.path.normpath(path.parent / value[kind]))
+    return Stage(name, kind, file, from_, after)
+
+
+def _names(where: str, key: str, value: dict, known: list[str]) -> tuple[str, ...]:
+    if key not in value:
+        return ()
+    names = value[key] if isinstance(value[key], list) else [value[key]]
+    for name in names:
+        if name not in known:
+            raise SolarError(
+                f"{where}.{key}: no stage {name!r}.{nearest(str(name), known)} "
+                f"Stages: {', '.join(known)}."
+            )
+    return tuple(names)
+
+
+def _refuse_cycles(path: Path, stages: dict[str, Stage]) -> None:
+    sorter = TopologicalSorter({stage.name: stage.needs for stage in stages.values()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        # graphlib lists each stage after the one it needs.
+        around = " -> ".join(error.args[1])
+        raise SolarError(
+            f"{path}: stages: {around} is a circle, none of them can be first. "
+            f"Take one of these from: or after: out."
+        ) from None
+
+
+def _nearest_file(file: Path) -> str:
+    if not file.parent.is_dir():
+        return ""
+    return nearest(file.name, sorted(entry.name for entry in file.parent.iterdir()))

@@ -1,0 +1,22 @@
+"""The whole suite runs without network or GPU, on two cores.
+
+The environment is set before anything heavy is imported; processes that tests start inherit it.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    AXOLOTL_DO_NOT_TRACK="1",
+    TOKENIZERS_PARALLELISM="false",
+    DS_ACCELERATOR="cpu",
+    CUDA_VISIBLE_DEVICES="",
+)
+# A build of DeepSpeed's CPU extension that is killed leaves a lock on which every later start
+# waits for ever: the tests build in a folder of their own.
+os.environ.setdefault(
+    "TORCH_EXTENSIONS_DIR", str(Path(tempfile.gettempdir()) / "solar_plugins_torch_extensions")
+)
