@@ -1,0 +1,129 @@
+"""`solar check`: what is wrong in chains, recipes and merge configs, before anything runs.
+
+Axolotl drops unknown keys and plugins that do not import; MergeKit writes models without layers
+and exits 0. Here both are findings, with the file, the line and what to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from solar_plugins.chain import model_config
+from solar_plugins.chain.check import chain_rules, merge, other_rules, recipe
+from solar_plugins.chain.check.files import Files
+from solar_plugins.chain.check.finding import KINDS, Finding
+from solar_plugins.chain.check.source import Source
+from solar_plugins.errors import SolarError, nearest
+
+__all__ = ["KINDS", "Finding", "check_files", "kind_of"]
+
+_MARKS = {
+    "chain": ("stages",),
+    "merge": ("merge_method", "slices", "models", "modules"),
+    "evaluate": ("tasks",),
+    "data": ("generator",),
+    "train": (
+        "datasets",
+        "pretraining_dataset",
+        "base_model",
+        "plugins",
+        "rl",
+        "micro_batch_size",
+        "num_epochs",
+        "learning_rate",
+        "sequence_len",
+        "adapter",
+    ),
+}
+"""Keys by which the files are told apart, the more telling ones first."""
+
+
+def kind_of(content: dict) -> str | None:
+    """Which tool reads a file: ``chain``, ``merge``, ``evaluate``, ``data`` or ``train``.
+
+    A misspelt key still counts where nothing else speaks (``merge_methd``).
+    """
+    for near in (False, True):
+        for kind, marks in _MARKS.items():
+            for key in content:
+                if key in marks or (near and nearest(str(key), marks)):
+                    return kind
+    return None
+
+
+def check_files(paths: Sequence[str | Path], with_axolotl: bool = True) -> Iterator[Finding]:
+    """What is wrong in `paths`, the quick checks of all files before Axolotl is imported.
+
+    Args:
+        paths: Chains, Axolotl recipes, MergeKit configs, lm-eval configs, data recipes.
+        with_axolotl: Whether recipes also go through Axolotl's own validators, which costs the
+            time that importing Axolotl takes (about a quarter of a minute).
+    """
+    recipes: list[tuple[Source, bool]] = []
+    told: set[Finding] = set()
+
+    def new(findings: Sequence[Finding]) -> Iterator[Finding]:
+        for finding in sorted(set(findings) - told):
+            told.add(finding)
+            yield finding
+
+    for path in paths:
+        for source, kind, in_chain in _quick(Path(path)):
+            yield from new(source.findings)
+            if kind == "train":
+                recipes.append((source, in_chain))
+    if not with_axolotl or not recipes:
+        return
+    from solar_plugins.chain.check import axolotl_rules
+
+    for source, in_chain in recipes:
+        axolotl_rules.check(source, base_model_is_given=in_chain)
+        yield from new(source.findings)
+
+
+def _quick(path: Path) -> Iterator[tuple[Source, str, bool]]:
+    """Each file that `path` leads to, with its findings, its kind, and whether a chain runs it."""
+    try:
+        source = Source.read(path)
+    except SolarError as error:
+        yield _unreadable(path, str(error)), "", False
+        return
+    kind = kind_of(source.content)
+    files = Files(path)
+    if kind == "chain":
+        for below, below_kind in chain_rules.check(source):
+            yield below, below_kind, below_kind != "chain"
+        return
+    if kind == "train":
+        recipe.check(source, files)
+    elif kind == "merge":
+        merge.check(source, files, _depth)
+    elif kind == "evaluate":
+        other_rules.check_evaluation(source, files)
+    elif kind == "data":
+        other_rules.check_data(source)
+    else:
+        source.add(
+            (),
+            "unreadable",
+            "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit "
+            "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator).",
+        )
+    yield source, kind or "", False
+
+
+def _depth(model: str) -> int | None:
+    config = model_config.find(model)
+    return model_config.depth(config) if config else None
+
+
+def _unreadable(path: Path, text: str) -> Source:
+    """A file that could not be read, with the one finding that says why."""
+    source = Source(str(path), {}, {})
+    where, _, message = text.removeprefix(str(path)).partition(": ")
+    line = int(where[1:]) if where[1:].isdigit() else 0
+    kind = "missing-file" if message.startswith("no such file") else "unreadable"
+    source.findings.append(Finding(str(path), line, "", message, kind))
+    return source
+

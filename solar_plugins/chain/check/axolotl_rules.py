@@ -1,0 +1,183 @@
+"""Axolotl recipes, read by Axolotl's own validators as on a machine with eight H100.
+
+Importing Axolotl takes a while; everything that can be told without it is in `recipe`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from solar_plugins.chain.check import keys
+from solar_plugins.chain.check.read_tools import plugin_keys
+from solar_plugins.chain.check.recipe import OUR_PLUGINS
+from solar_plugins.chain.check.source import Path_, Source
+from solar_plugins.chain.check.tool_facts import known
+
+# The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
+_CAPABILITIES = {
+    "bf16": True,
+    "fp8": True,
+    "tf32": True,
+    "n_gpu": 8,
+    "compute_capability": "sm_90",
+}
+_ENV_CAPABILITIES = {"torch_version": "2.13.0"}
+
+_NEEDED = {
+    "bool": "true or false is needed",
+    "dict": "a block of keys is needed",
+    "enum": "one of {expected} is needed",
+    "float": "a number is needed",
+    "int": "a whole number is needed",
+    "list": "a list is needed",
+    "literal": "one of {expected} is needed",
+    "string": "a text is needed",
+}
+
+
+def check(source: Source, base_model_is_given: bool = False) -> None:
+    """Add what Axolotl's validators refuse in the recipe `source`.
+
+    Places that already have a finding are left alone: its line says more than Axolotl's.
+    """
+    from axolotl.integrations.base import PluginManager, load_plugin
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+    from pydantic import ValidationError
+
+    recipe = copy.deepcopy(source.content)
+    if base_model_is_given:
+        recipe.setdefault("base_model", "base_model")
+    _sdpo_datasets(recipe)
+    plugins = recipe.get("plugins") if isinstance(recipe.get("plugins"), list) else []
+    manager = PluginManager.get_instance()
+    with _quiet(), _plugins_of_this_recipe_only(manager):
+        loaded = {}
+        for index, name in enumerate(plugins):
+            if any(f.path == f"plugins[{index}]" for f in source.findings):
+                continue
+            try:
+                loaded[str(name)] = load_plugin(str(name))
+            except (ImportError, AttributeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                source.add(
+                    ("plugins", index),
+                    "plugin",
+                    f"{name} does not import ({reason}); Axolotl would train on without it.",
+                )
+        manager.plugins = OrderedDict(loaded)
+        _keys_of_strangers(source, loaded)
+        if any(f.path in ("plugins", "datasets") for f in source.findings):
+            return  # Axolotl would stumble over the shape before it says what is wrong
+        try:
+            validate_config(
+                DictDefault(recipe), capabilities=_CAPABILITIES, env_capabilities=_ENV_CAPABILITIES
+            )
+        except ValidationError as error:
+            _add_refusals(source, error)
+        except (ValueError, DeprecationWarning, TypeError, KeyError, AttributeError) as error:
+            # Axolotl's own validators raise these past pydantic; nothing of ours runs in there.
+            message = " ".join(str(error).split())
+            if not any(f.kind == "deprecated-key" and f.path in message for f in source.findings):
+                source.add((), "refused", f"refused by Axolotl: {message}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Axolotl logs what it changes in a recipe; findings are to stand alone."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(previous)
+
+
+@contextmanager
+def _plugins_of_this_recipe_only(manager: Any) -> Iterator[None]:
+    """Axolotl's plugin manager is one per process and keeps the plugins of earlier recipes."""
+    before = manager.plugins
+    try:
+        yield
+    finally:
+        manager.plugins = before
+
+
+def _sdpo_datasets(recipe: dict[str, Any]) -> None:
+    """Axolotl wants `datasets`; with `sdpo` they stand in the steps, and the plugin moves them."""
+    block = recipe.get("sdpo")
+    if recipe.get("datasets") or not isinstance(block, dict):
+        return
+    steps = block.get("steps") if isinstance(block.get("steps"), list) else []
+    entries = [
+        entry
+        for step in steps
+        if isinstance(step, dict) and isinstance(step.get("datasets"), list)
+        for entry in step["datasets"]
+        if isinstance(entry, dict)
+    ]
+    if entries:
+        recipe["datasets"] = entries
+
+
+def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
+    """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
+    facts = known("axolotl")
+    ours = {f"solar_plugins.{name}" for name in (*OUR_PLUGINS, "StagePlugin")}
+    strangers = [name for name in loaded if name not in facts["plugins"] and name not in ours]
+    if not strangers:
+        return
+    tree = dict(facts["keys"])
+    for name, plugin in loaded.items():
+        tree.update(facts["plugins"].get(name) or plugin_keys(type(plugin)))
+    keys.add_unknown_keys(source, source.content, (), tree, "Axolotl", {})
+
+
+def _add_refusals(source: Source, error: Any) -> None:
+    told = {f.path for f in source.findings}
+    for fault in error.errors():
+        place = _place(source.content, fault)
+        before = len(source.findings)
+        if fault["type"] == "missing":
+            source.add(place, "missing-key", "missing. Axolotl needs it.")
+        elif fault["type"] in ("value_error", "assertion_error"):
+            message = " ".join(str(fault["ctx"]["error"]).split())
+            source.add(place, "refused", f"refused by Axolotl: {message}")
+        else:
+            source.add(place, "wrong-value", f"{_found(fault)} found, {_needed(fault)}.")
+        added = source.findings[before]
+        # One line per place: a union reports each of its members.
+        if any(added.path == path or added.path.startswith(f"{path}.") for path in told if path):
+            del source.findings[before]
+        told.add(added.path)
+
+
+def _place(content: Any, fault: dict[str, Any]) -> Path_:
+    """The YAML path of a pydantic fault, without the names of union members that it carries."""
+    place: list[str | int] = []
+    for part in fault["loc"]:
+        is_key = isinstance(content, dict) and part in content
+        is_index = isinstance(content, list) and isinstance(part, int) and part < len(content)
+        if is_key or is_index:
+            content = content[part]
+            place.append(part)
+        elif fault["type"] == "missing" and part == fault["loc"][-1]:
+            place.append(part)
+    return tuple(place)
+
+
+def _found(fault: dict[str, Any]) -> str:
+    text = repr(fault["input"])
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _needed(fault: dict[str, Any]) -> str:
+    kind = fault["type"].split("_")[0]
+    if kind not in _NEEDED:
+        return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    return _NEEDED[kind].format(expected=fault.get("ctx", {}).get("expected", ""))

@@ -1,0 +1,165 @@
+"""Chain files: the file itself, every file that its stages run, and how they fit each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain import chain_file, model_config
+from solar_plugins.chain.check import merge, other_rules, recipe
+from solar_plugins.chain.check.files import Files
+from solar_plugins.chain.check.made import by_chain
+from solar_plugins.chain.check.source import Source
+from solar_plugins.depth_up_scaling import layer_map
+from solar_plugins.errors import SolarError
+
+
+def check(source: Source) -> Iterator[tuple[Source, str]]:
+    """Check the chain `source` and what its stages run.
+
+    Yields:
+        Each stage file with its findings, and its kind; the chain itself comes last.
+    """
+    chain = _load(source)
+    made = by_chain(source.content, source.name)
+    depths: dict[str, int | None] = {}
+    for stage in _stages(source, chain):
+        try:
+            below = Source.read(stage.file)
+        except SolarError as error:
+            place = ("stages", stage.name, stage.kind)
+            kind = "unreadable" if stage.file.is_file() else "missing-file"
+            source.add(place, kind, f"{error} Paths count from the chain file's folder.")
+            continue
+        before = _all_before(chain, stage) if chain else None
+        files = Files(stage.file, made, before)
+        if stage.kind == "train":
+            recipe.check(below, files, base_model_is_given=True)
+            files.expect_model(below, ("base_model",), below.content.get("base_model"))
+            depths[stage.name] = _trained_depth(below, stage, chain, depths)
+        elif stage.kind == "merge":
+            _merge(source, below, files, stage, chain, depths)
+        elif stage.kind == "evaluate":
+            other_rules.check_evaluation(below, files, model_is_given=True)
+        else:
+            other_rules.check_data(below)
+        yield below, stage.kind
+    if chain is not None:
+        Files(Path(source.name), made).expect_model(source, ("base_model",), chain.base_model)
+    yield source, "chain"
+
+
+def _load(source: Source) -> chain_file.Chain | None:
+    try:
+        return chain_file.load_chain(source.name, check_files=False)
+    except SolarError as error:
+        text = str(error).removeprefix(f"{source.name}: ")
+        where, _, message = text.partition(": ")
+        if not re.fullmatch(r"[\w.-]+", where):
+            where, message = "", text
+        kind = "unknown-key" if message.startswith("unknown key") else "stage"
+        source.add(tuple(where.split(".")) if where else (), kind, message)
+        return None
+
+
+def _stages(source: Source, chain: chain_file.Chain | None) -> list[chain_file.Stage]:
+    """The stages in running order; if the chain does not load, as many as can be made out."""
+    if chain is not None:
+        return chain.order()
+    stages = []
+    written: Any = source.content.get("stages")
+    for name, value in written.items() if isinstance(written, dict) else ():
+        kinds = [k for k in chain_file.STAGE_KINDS if isinstance(value, dict) and k in value]
+        if len(kinds) == 1 and isinstance(value[kinds[0]], str):
+            file = Path(os.path.normpath(Path(source.name).parent / value[kinds[0]]))
+            stages.append(chain_file.Stage(str(name), kinds[0], file))
+    return stages
+
+
+def _all_before(chain: chain_file.Chain, stage: chain_file.Stage) -> frozenset[str]:
+    return frozenset(s.name for s in chain.order(until=stage.name)) - {stage.name}
+
+
+def _model_depth(model: str) -> int | None:
+    config = model_config.find(model)
+    return model_config.depth(config) if config else None
+
+
+def _depth_of(name: str, chain: chain_file.Chain, depths: dict[str, int | None]) -> int | None:
+    return _model_depth(chain.base_model) if name == chain_file.BASE_MODEL else depths.get(name)
+
+
+def _trained_depth(
+    source: Source,
+    stage: chain_file.Stage,
+    chain: chain_file.Chain | None,
+    depths: dict[str, int | None],
+) -> int | None:
+    """The layers of what the stage trains; a finding if the up-scaling is not possible."""
+    if chain is None:
+        return None
+    deep = _depth_of(stage.from_[0], chain, depths)
+    plugins = source.content.get("plugins")
+    if deep is None or "solar_plugins.DepthUpScalingPlugin" not in (plugins or []):
+        return deep
+    block = source.content.get("depth_up_scaling") or {}
+    removed = block.get("remove_layers") if isinstance(block, dict) else None
+    removed = layer_map.default_remove_layers(deep) if removed is None else removed
+    if not isinstance(removed, int) or isinstance(removed, bool):
+        return None
+    try:
+        return len(layer_map.layer_map(deep, removed))
+    except SolarError as error:
+        where, _, message = str(error).partition(": ")
+        source.add(tuple(where.split(".")), "layer-range", message)
+        return None
+
+
+def _merge(
+    chain_source: Source,
+    source: Source,
+    files: Files,
+    stage: chain_file.Stage,
+    chain: chain_file.Chain | None,
+    depths: dict[str, int | None],
+) -> None:
+    """The merge config of a stage, with the stages of `from` in the place of its models."""
+    named = merge.models(source.content)
+    if chain is not None and len(named) != len(stage.from_):
+        chain_source.add(
+            ("stages", stage.name, "from"),
+            "stage",
+            f"{len(stage.from_)} model{'s' * (len(stage.from_) != 1)} for {len(named)} in "
+            f"{stage.file} ({', '.join(named)}). Name one stage for each, in this order.",
+        )
+        chain = None
+    given = dict(zip(named, stage.from_, strict=False)) if chain is not None else {}
+
+    def depth(model: str) -> int | None:
+        return _depth_of(given[model], chain, depths) if model in given else None
+
+    merge.check(source, files, depth, models_are_given=True)
+    for model in named:
+        files.expect_model(source, (), model)
+    if chain is not None:
+        depths[stage.name] = _merged_depth(source.content, depth)
+
+
+def _merged_depth(content: dict[str, Any], depth: merge.Depth) -> int | None:
+    """How deep the merged model is: the slices stacked, or as its models are."""
+    slices = content.get("slices")
+    if not isinstance(slices, list):
+        named = merge.models(content)
+        return depth(named[0]) if named else None
+    total = 0
+    for slice_ in slices:
+        try:
+            first, end = slice_["sources"][0]["layer_range"]
+            total += end - first
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None  # has a finding of its own
+    return total
+

@@ -1,0 +1,48 @@
+"""What a check found: one line for people, one mapping for machines."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that is wrong in a file.
+
+    Attributes:
+        file: The file as it was named, or as the chain names it.
+        line: Counted from 1; 0 where the fault has no line (a file that is missing).
+        path: YAML path of what is wrong (``datasets[0].path``), or "" for the whole file.
+        message: What was found, what is needed, what to write.
+        kind: One of `KINDS`, for machines that want to sort findings.
+    """
+
+    file: str
+    line: int
+    path: str
+    message: str
+    kind: str
+
+    @property
+    def text(self) -> str:
+        """``file:line: yaml.path: message``, without the parts that are not known."""
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (where, self.path, self.message) if part)
+
+    def as_dict(self) -> dict:
+        """The finding as plain JSON values."""
+        return asdict(self)
+
+
+KINDS = {
+    "unreadable": "the file is not YAML, or not the kind of YAML that any of the tools reads",
+    "unknown-key": "a key that the tool drops without a word",
+    "deprecated-key": "a key that the tool will drop, or has dropped",
+    "wrong-value": "a value of the wrong type, out of range, or unknown to the tool",
+    "missing-key": "a key that the tool cannot do without",
+    "missing-file": "a file or folder that is not there",
+    "plugin": "a plugin that does not import; Axolotl would train on without it",
+    "layer-range": "layers that the model does not have, or none at all",
+    "stage": "stages that do not fit each other",
+    "refused": "the tool's own validation says no",
+}

@@ -1,0 +1,83 @@
+"""A YAML file with the line of every key, so that a finding can say where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from solar_plugins.chain import yaml_file
+from solar_plugins.chain.check.finding import Finding
+
+Path_ = tuple[str | int, ...]
+"""A place in a YAML file: ``("datasets", 0, "path")``."""
+
+
+def dotted(place: Path_) -> str:
+    """``("datasets", 0, "path")`` as people write it: ``datasets[0].path``."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+@dataclass
+class Source:
+    """A YAML file that could be read.
+
+    Attributes:
+        name: The file as findings name it.
+        content: What it holds, a mapping.
+        lines: The line of every place in it, counted from 1.
+        findings: What was found in it so far.
+    """
+
+    name: str
+    content: dict[str, Any]
+    lines: dict[Path_, int]
+    findings: list[Finding] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Source:
+        """Read `path`.
+
+        Raises:
+            SolarError: the file is missing or not a YAML mapping; see `yaml_file.read_mapping`.
+        """
+        content = yaml_file.read_mapping(path)
+        text = Path(path).read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return cls(str(path), content, dict(_places(root, (), frozenset())))
+
+    def add(self, place: Path_, kind: str, message: str) -> None:
+        """Add a finding at `place`, on the line of the nearest key above it that stands there."""
+        above = place
+        while above and above not in self.lines:
+            above = above[:-1]
+        line = self.lines.get(above, 0) if above else 0
+        self.findings.append(Finding(self.name, line, dotted(place), message, kind))
+
+
+def _places(node: yaml.Node, place: Path_, open_nodes: frozenset) -> Iterator[tuple[Path_, int]]:
+    # An anchor may refer to the node that holds it: what is open is not entered again.
+    if id(node) in open_nodes:
+        return
+    inside = open_nodes | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                # Merged keys (`<<: *base`) stand where the anchor stands, and lose to written ones.
+                if key.tag == "tag:yaml.org,2002:merge":
+                    yield from _places(value, place, inside)
+                else:
+                    here = (*place, key.value)
+                    yield here, key.start_mark.line + 1
+                    yield from _places(value, here, inside)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            here = (*place, index)
+            yield here, value.start_mark.line + 1
+            yield from _places(value, here, inside)

@@ -1,0 +1,201 @@
+"""What a stage's output depends on, so that it is made again exactly when that changed.
+
+Five things: the resolved recipe (without the paths of outputs), the local files that it names, the
+code of ours that takes part, the models and data of the stages before it, and the versions of the
+tools. Moving the run folder changes none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
+from solar_plugins.chain.run_folder import RunFolder, output_files, sha256
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+TOOLS = {
+    "train": ("axolotl", "torch", "transformers", "trl", "accelerate", "peft", "datasets"),
+    "merge": ("mergekit", "torch", "transformers"),
+    "evaluate": ("lm_eval", "torch", "transformers", "datasets"),
+    "data": (),
+}
+"""The distributions whose version a stage of each kind depends on."""
+
+_NOT_IN_RECIPE = ("output_dir", "dataset_prepared_path", "resume_from_checkpoint")
+
+_CODE_OF_PLUGIN = {
+    "DepthUpScalingPlugin": "depth_up_scaling",
+    "FlanFilterPlugin": "flan_filter",
+    "StepwiseDPOPlugin": "sdpo",
+}
+_CODE_OF_KIND = {"data": "data", "evaluate": "evaluation"}
+_NOT_CODE_OF_STAGES = ("commands.py", "README.md")
+
+
+def inputs(chain: Chain, stage: Stage, recipe: dict[str, Any], folder: RunFolder) -> dict:
+    """Everything that the output of `stage` depends on, as plain JSON values.
+
+    Args:
+        recipe: The resolved recipe, see `solar_plugins.chain.resolve`.
+        folder: Where the stages before have their records, all done.
+    """
+    before = {name: _digest_of_outputs(folder, name) for name in stage.needs}
+    if BASE_MODEL in stage.from_:
+        before[BASE_MODEL] = _digest_of_model(chain.base_model)
+    return {
+        "recipe": _portable(recipe, chain),
+        "files": _digests_of_files(recipe, chain),
+        "code": digest_of_code(stage, recipe),
+        "from": before,
+        "versions": {name: tool_version(name) for name in TOOLS[stage.kind]},
+    }
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: dict, new: dict, at: str = "") -> list[str]:
+    """What changed between two `inputs`, as ``"recipe.learning_rate: 1e-05 -> 2e-05"``."""
+    found = []
+    for key in sorted(old.keys() | new.keys(), key=str):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            found.extend(differences(was, now, f"{at}{key}."))
+        elif was != now:
+            found.append(f"{at}{key}: {_short(was)} -> {_short(now)}")
+    return found
+
+
+def plugin_classes(recipe: dict[str, Any]) -> list[str]:
+    """The class names of our plugins in a recipe, StagePlugin included."""
+    names = recipe.get("plugins") or []
+    return [name.rsplit(".", 1)[-1] for name in names if str(name).startswith("solar_plugins.")]
+
+
+def plugin_blocks(recipe: dict[str, Any]) -> list[str]:
+    """The YAML blocks (and folders) of the paper's plugins that a recipe uses."""
+    return [_CODE_OF_PLUGIN[name] for name in plugin_classes(recipe) if name in _CODE_OF_PLUGIN]
+
+
+def digest_of_code(stage: Stage, recipe: dict[str, Any]) -> dict[str, str]:
+    """Digests of the folders of ours whose code makes the output of `stage`."""
+    folders = plugin_blocks(recipe) if stage.kind == "train" else []
+    if stage.kind in _CODE_OF_KIND:
+        folders = [_CODE_OF_KIND[stage.kind]]
+    digests = {}
+    for name in folders:
+        files = {
+            str(path.relative_to(PACKAGE)): sha256(path)
+            for path in sorted((PACKAGE / name).rglob("*"))
+            if path.is_file()
+            and "__pycache__" not in path.parts
+            and path.name not in _NOT_CODE_OF_STAGES
+        }
+        digests[name] = digest(files)
+    return digests
+
+
+@cache
+def tool_version(distribution: str) -> str | None:
+    """The installed version of a distribution, without importing it."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _digest_of_outputs(folder: RunFolder, stage: str) -> str:
+    record = folder.read_record(stage)
+    outputs = record.outputs if record else {}
+    return digest({name: entry["sha256"] for name, entry in outputs.items()})
+
+
+def _digest_of_model(model: str) -> str:
+    """Of a local model its files; of a hub model its id."""
+    path = Path(model)
+    if not path.is_dir():
+        return model
+    return digest({str(file.relative_to(path)): _cached_sha256(file) for file in output_files(path)})
+
+
+def _digests_of_files(recipe: Any, chain: Chain) -> dict[str, str]:
+    """Digests of the local files and folders that a recipe names anywhere.
+
+    Outputs of this chain's own stages are left to `_digest_of_outputs`, the base model to
+    `_digest_of_model`.
+    """
+    found: dict[str, str] = {}
+    for text in _strings(recipe):
+        if not text or len(text) > 4096 or "\n" in text or "\0" in text:
+            continue
+        if text == chain.base_model:
+            continue
+        path = Path(text)
+        if _is_below(path, chain.output_dir) or not path.exists() or path == Path("."):
+            continue
+        if path.is_file():
+            found[text] = _cached_sha256(path)
+        elif path.is_dir() and "/" in text:
+            files = [file for file in output_files(path) if "__pycache__" not in file.parts]
+            found[text] = digest({str(f.relative_to(path)): _cached_sha256(f) for f in files})
+    return found
+
+
+def _cached_sha256(path: Path) -> str:
+    status = path.stat()
+    return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256(path)
+
+
+def _strings(value: Any):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.absolute().is_relative_to(folder.absolute())
+
+
+def _portable(value: Any, chain: Chain) -> Any:
+    """`value` without output paths; the run folder and a local base model under no name of theirs.
+
+    A local base model is known by its files (`_digest_of_model`), wherever it lies.
+    """
+    if isinstance(value, dict):
+        return {
+            str(key): _portable(item, chain)
+            for key, item in value.items()
+            if key not in _NOT_IN_RECIPE
+        }
+    if isinstance(value, list):
+        return [_portable(item, chain) for item in value]
+    if value == chain.base_model and Path(value).is_dir():
+        return "{base_model}"
+    output_dir = str(chain.output_dir)
+    if isinstance(value, str) and (value == output_dir or value.startswith(output_dir + "/")):
+        return "{output_dir}" + value[len(output_dir) :]
+    return value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

@@ -1,0 +1,90 @@
+"""The configuration of a model, found without network and without importing transformers.
+
+Layers and sizes are all that checking and planning a chain need to know of a model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.errors import SolarError
+
+KNOWN: dict[str, dict[str, Any]] = {
+    # config.json of mistralai/Mistral-7B-v0.1 on the Hub: the base of the default chain, so that
+    # the chain can be planned on a machine that has neither network nor the model. SOLAR's paper
+    # (section 3.1) starts from these weights in the 32-layer Llama 2 architecture.
+    "mistralai/Mistral-7B-v0.1": {
+        "architectures": ["MistralForCausalLM"],
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "hidden_act": "silu",
+        "hidden_size": 4096,
+        "initializer_range": 0.02,
+        "intermediate_size": 14336,
+        "max_position_embeddings": 32768,
+        "model_type": "mistral",
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 10000.0,
+        "sliding_window": 4096,
+        "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        "vocab_size": 32000,
+    },
+}
+"""Hub id -> its config.json."""
+
+
+def find(model: str) -> dict[str, Any] | None:
+    """The config.json of `model`: of the folder, of the Hub's cache, or from `KNOWN`.
+
+    Returns:
+        The configuration, or None if the model is not on this machine.
+
+    Raises:
+        SolarError: the folder has a config.json that cannot be read.
+    """
+    if os.path.isdir(os.path.expanduser(model)):
+        file = Path(os.path.expanduser(model)) / "config.json"
+    else:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        name, _, revision = model.partition("@")
+        try:
+            cached = try_to_load_from_cache(name, "config.json", revision=revision or None)
+        except HFValidationError:  # a folder that is not there
+            return None
+        if not isinstance(cached, str):
+            return KNOWN.get(name)
+        file = Path(cached)
+    if not file.is_file():
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SolarError(f"{file}: not readable as JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise SolarError(f"{file}: a mapping is needed, {type(config).__name__} found.")
+    return config
+
+
+def language_model(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of `config` that describes the language model (all of it, unless it is nested)."""
+    text = config.get("text_config")
+    return text if isinstance(text, dict) else config
+
+
+def depth(config: dict[str, Any]) -> int | None:
+    """How many layers a model with this configuration has; None if it does not say."""
+    text = language_model(config)
+    for key in ("num_hidden_layers", "n_layer", "num_layers", "n_layers"):
+        if isinstance(text.get(key), int):
+            return text[key]
+    return None

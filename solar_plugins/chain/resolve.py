@@ -1,0 +1,100 @@
+"""The plain file that a stage runs: the recipe with the chain's paths filled in.
+
+What comes out is an ordinary Axolotl, MergeKit or lm-eval file. It is kept in
+``<output_dir>/.solar/resolved/<stage>.yml`` and can be run without us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from solar_plugins.chain import yaml_file
+from solar_plugins.chain.chain_file import Chain, Stage
+from solar_plugins.errors import SolarError
+
+STAGE_PLUGIN = "solar_plugins.StagePlugin"
+"""Added to every training, see `solar_plugins.chain.stage_plugin`."""
+
+_MERGE_MODEL_KEYS = ("model", "base_model")
+
+
+def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
+    """The content of the plain file that `stage` runs.
+
+    Raises:
+        SolarError: the stage's file is not readable, or does not take the models that ``from`` has.
+    """
+    recipe = yaml_file.read_mapping(stage.file)
+    for dotted, value in chain.settings.get(stage.name, {}).items():
+        _set(recipe, dotted, value, stage)
+    recipe = chain.rebase(recipe)
+    models = [chain.model_path(name) for name in stage.from_]
+    if stage.kind == "train":
+        recipe["base_model"] = models[0]
+        recipe["output_dir"] = chain.model_path(stage.name)
+        recipe["dataset_prepared_path"] = str(chain.output_dir / ".solar" / "prepared" / stage.name)
+        recipe["plugins"] = _with_stage_plugin(recipe, stage)
+    elif stage.kind == "merge":
+        recipe = _with_models(recipe, models, stage)
+    if chain.seed is not None and stage.kind in ("train", "data"):
+        recipe["seed"] = chain.seed
+    return recipe
+
+
+def merge_models(config: dict[str, Any]) -> list[str]:
+    """The distinct models that a MergeKit config names, in the order in which they appear."""
+    return list(dict.fromkeys(name for _, _, name in _model_places(config)))
+
+
+def _with_stage_plugin(recipe: dict, stage: Stage) -> list[str]:
+    plugins = recipe.get("plugins") or []
+    if not isinstance(plugins, list):
+        raise SolarError(f"{stage.file}: plugins: {plugins!r} found. A list of names is needed.")
+    return plugins if STAGE_PLUGIN in plugins else [*plugins, STAGE_PLUGIN]
+
+
+def _with_models(config: dict, models: list[str], stage: Stage) -> dict:
+    written = merge_models(config)
+    if len(written) != len(models):
+        raise SolarError(
+            f"{stage.file}: {len(written)} models found ({', '.join(written) or 'none'}), but "
+            f"stages.{stage.name}.from has {len(models)} ({', '.join(stage.from_)}). "
+            f"The k-th model of the file is the k-th of from; write as many."
+        )
+    replacement = dict(zip(written, models, strict=True))
+    for mapping, key, name in list(_model_places(config)):
+        mapping[key] = replacement[name]
+    source = config.get("tokenizer_source")
+    if source in replacement:
+        config["tokenizer_source"] = replacement[source]
+    tokenizer = config.get("tokenizer")
+    if isinstance(tokenizer, dict) and tokenizer.get("source") in replacement:
+        tokenizer["source"] = replacement[tokenizer["source"]]
+    return config
+
+
+def _model_places(value: Any) -> Iterator[tuple[dict, str, str]]:
+    """Where a MergeKit config names a model: (mapping, key, name), in the order of the file."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _model_places(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in _MERGE_MODEL_KEYS and isinstance(item, str):
+                yield value, key, item
+            else:
+                yield from _model_places(item)
+
+
+def _set(recipe: dict, dotted: str, value: Any, stage: Stage) -> None:
+    *parents, last = dotted.split(".")
+    target: Any = recipe
+    for at, part in enumerate(parents):
+        target = target.setdefault(part, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise SolarError(
+                f"--set {stage.name}.{dotted}: {'.'.join(parents[: at + 1])} of {stage.file} "
+                f"is not a block of keys."
+            )
+    target[last] = value

@@ -1,0 +1,253 @@
+"""The run folder: what was run, with what, and what came out.
+
+    <output_dir>/<stage>/                     model, evaluation results or data
+    <output_dir>/.solar/run.json              whose run this is
+    <output_dir>/.solar/stages/<stage>.json   one record per stage
+    <output_dir>/.solar/{resolved,logs,metrics,prepared}/
+
+A folder counts as done because its record says so and its files are the recorded ones, never
+because it exists.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from solar_plugins import atomic
+from solar_plugins.chain.chain_file import Chain
+from solar_plugins.errors import SolarError
+
+RUNNING, DONE, FAILED = "running", "done", "failed"
+
+NOT_OUTPUT = ("checkpoint-*", "incomplete-checkpoint-*", "debug.log", "runs", "wandb", "mlruns")
+"""What a training leaves beside its model: for going on, or for looking at; not handed on."""
+
+
+@dataclass
+class Record:
+    """What is known of a stage; ``.solar/stages/<stage>.json``.
+
+    Attributes:
+        fingerprint: Digest of `inputs`.
+        inputs: What went in, see `solar_plugins.chain.fingerprint`.
+        outputs: ``{relative file: {"size", "sha256", "mtime_ns"}}`` once done.
+        facts: What verification found (``num_hidden_layers``, ``parameters``, …).
+        error: The cause in one line, where it failed.
+    """
+
+    stage: str
+    kind: str
+    from_: list[str]
+    state: str
+    fingerprint: str
+    inputs: dict[str, Any]
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    started: str = ""
+    wall_s: float = 0.0
+    attempts: int = 0
+    peak_memory_gib: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        value = asdict(self)
+        return {"from" if key == "from_" else key: item for key, item in value.items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Record:
+        return cls(**{"from_" if key == "from" else key: item for key, item in value.items()})
+
+
+class RunFolder:
+    """The files below one ``output_dir``."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self.output_dir = output_dir
+        self.hidden = output_dir / ".solar"
+
+    def stage(self, name: str) -> Path:
+        return self.output_dir / name
+
+    def resolved(self, name: str) -> Path:
+        return self.hidden / "resolved" / f"{name}.yml"
+
+    def log(self, name: str) -> Path:
+        return self.hidden / "logs" / f"{name}.log"
+
+    def metrics(self, name: str) -> Path:
+        return self.hidden / "metrics" / f"{name}.jsonl"
+
+    def prepared(self, name: str) -> Path:
+        return self.hidden / "prepared" / name
+
+    @property
+    def temporary(self) -> Path:
+        """For outputs that are made whole elsewhere and moved; emptied at every start."""
+        return self.hidden / "temporary"
+
+    def _record_path(self, name: str) -> Path:
+        return self.hidden / "stages" / f"{name}.json"
+
+    def read_record(self, name: str) -> Record | None:
+        """The record of a stage, or None if we never started it.
+
+        Raises:
+            SolarError: the record is there and not readable.
+        """
+        path = self._record_path(name)
+        try:
+            return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            raise SolarError(
+                f"{path}: not a record of a stage. "
+                f"Delete it together with {self.stage(name)} to make the stage again."
+            ) from None
+
+    def write_record(self, record: Record) -> None:
+        atomic.write_json(self._record_path(record.stage), record.to_json())
+
+    def set_aside(self, name: str) -> Path | None:
+        """Move a stage's folder and record to ``<stage>.previous-<time>``; None if no folder."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        kept = self.output_dir / f"{name}.previous-{stamp}"
+        folder, record = self.stage(name), self._record_path(name)
+        if not is_filled(folder):
+            return None
+        os.rename(folder, kept)
+        if record.exists():
+            os.rename(record, record.with_name(f"{kept.name}.json"))
+        return kept
+
+    def claim(self, chain: Chain) -> None:
+        """Take the folder for `chain`, or go on with it.
+
+        Raises:
+            SolarError: it is the folder of another chain.
+        """
+        path = self.hidden / "run.json"
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            other = run["chain"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            raise SolarError(f"{path}: not the note of a run. Choose another output_dir.") from None
+        if other != chain.name:
+            raise SolarError(
+                f"{self.output_dir}: is the folder of the chain {other!r} "
+                f"({run.get('chain_file')}), not of {chain.name!r}. "
+                f"Choose another one: --set output_dir=FOLDER."
+            )
+
+    def write_run(self, chain: Chain, chain_text: str, versions: dict[str, str]) -> None:
+        """Note whose run this is, and keep the chain as it is run."""
+        path = self.hidden / "run.json"
+        created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        if path.exists():
+            created = json.loads(path.read_text(encoding="utf-8")).get("created", created)
+        atomic.write_json(
+            path,
+            {
+                "chain": chain.name,
+                "chain_file": str(chain.path),
+                "base_model": chain.base_model,
+                "output_dir": str(chain.output_dir),
+                "created": created,
+                "versions": versions,
+            },
+        )
+        atomic.write_text(self.hidden / "chain.yml", chain_text)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder; a second `solar run` on it is refused. Gone when the process is.
+
+        Raises:
+            SolarError: another process holds it.
+        """
+        self.hidden.mkdir(parents=True, exist_ok=True)
+        with (self.hidden / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise SolarError(
+                    f"{self.output_dir}: another solar run (process {file.read().strip()}) "
+                    f"is at work here. Wait for it, or end it."
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+
+def is_filled(folder: Path) -> bool:
+    """Whether the folder is there and holds anything."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def output_files(folder: Path) -> list[Path]:
+    """The files of a stage's folder that are its output, without `NOT_OUTPUT`, sorted."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(Path(p).match(n) for p in parts for n in NOT_OUTPUT):
+            found.append(path)
+    return found
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size, sha256 and modification time of every output file in `folder`."""
+    files = {}
+    for path in output_files(folder):
+        status = path.stat()
+        files[str(path.relative_to(folder))] = {
+            "size": status.st_size,
+            "sha256": sha256(path),
+            "mtime_ns": status.st_mtime_ns,
+        }
+    return files
+
+
+def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
+    """Check that the recorded files are there as they were.
+
+    Size and modification time decide; a file with another time is read and its sha256 compared.
+
+    Raises:
+        SolarError: a file is gone or changed; the line names it and says what to do.
+    """
+    way_out = f"Restore it, or delete {folder} and solar run makes the stage again."
+    for name, recorded in outputs.items():
+        path = folder / name
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise SolarError(f"{path}: gone since its stage was done. {way_out}") from None
+        if status.st_size != recorded["size"]:
+            raise SolarError(
+                f"{path}: {status.st_size} bytes, but {recorded['size']} when its stage was done. "
+                f"{way_out}"
+            )
+        if status.st_mtime_ns != recorded["mtime_ns"] and sha256(path) != recorded["sha256"]:
+            raise SolarError(f"{path}: its content changed since its stage was done. {way_out}")
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, in hex."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""What `solar run` adds to a training, as a plugin of Axolotl.
+
+It stops a training that would start from nothing or without one of its plugins, makes the order of
+the rows a function of seed and epoch, writes the metrics that the live table and the report read,
+and leaves the note that the training came to its end.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from axolotl.integrations.base import BasePlugin, PluginManager, load_plugin
+from axolotl.utils.dict import DictDefault
+from transformers import Trainer, TrainerCallback, set_seed
+
+from solar_plugins import proof
+from solar_plugins.chain.metrics import METRICS_VARIABLE, MetricsFile
+from solar_plugins.chain.who_makes import missing_input
+from solar_plugins.errors import SolarError, show_errors_in_one_line
+
+
+class StagePlugin(BasePlugin):
+    """Added to the resolved recipe of every training stage; recipes may name it themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = os.environ.get(METRICS_VARIABLE)
+        self._metrics = MetricsFile(Path(path)) if path else None
+        self._steps = 0
+
+    def register(self, cfg: dict) -> None:
+        """Refuse a recipe whose inputs are missing or whose plugins could not be imported."""
+        show_errors_in_one_line()
+        _refuse_dropped_plugins(cfg)
+        fault = missing_input(dict(cfg))
+        if fault:
+            raise SolarError(fault)
+
+    def pre_model_load(self, cfg: DictDefault) -> None:
+        """Seed what is drawn while the model is built: Axolotl leaves LoRA's start unseeded."""
+        set_seed(42 if cfg.seed is None else cfg.seed)
+
+    def add_callbacks_post_trainer(
+        self, cfg: DictDefault, trainer: Trainer
+    ) -> list[TrainerCallback]:
+        """The callback that writes the metrics; sDPO asks again for each of its steps."""
+        return [_Metrics(self)]
+
+    def post_train_unload(self, cfg: DictDefault) -> None:
+        """Note that the training came to its end: Axolotl exits with 0 after Ctrl-C as well."""
+        if int(os.environ.get("RANK", "0")) == 0:
+            proof.write(cfg.output_dir, "stage", {"steps": self._steps})
+
+
+class _Metrics(TrainerCallback):
+    """Writes what the trainer logs, and how far it is."""
+
+    def __init__(self, plugin: StagePlugin) -> None:
+        self._plugin = plugin
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self._plugin._steps = state.global_step
+        if self._plugin._metrics and state.is_world_process_zero:
+            self._plugin._metrics.write_step(state.global_step, state.max_steps)
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        if self._plugin._metrics and state.is_world_process_zero:
+            self._plugin._metrics.append(state.global_step, state.max_steps, state.epoch, logs)
+
+
+def _refuse_dropped_plugins(cfg: dict) -> None:
+    loaded = PluginManager.get_instance().plugins
+    for name in cfg.get("plugins") or []:
+        if name in loaded:
+            continue
+        try:
+            load_plugin(name)
+        except ImportError as error:
+            cause = " ".join(str(error).split())
+            raise SolarError(
+                f"plugins: {name} cannot be imported ({cause}); Axolotl would train without it. "
+                f"Install what it needs, or take it out of the list."
+            ) from error

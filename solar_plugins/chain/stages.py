@@ -1,0 +1,149 @@
+"""What a stage's process does. Each function runs in a child, see `solar_plugins.chain.worker`.
+
+The tools are imported inside: the parent never has them, the server has them already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain import run_folder, verify, yaml_file
+from solar_plugins.errors import SolarError
+
+_EXCEPTION = re.compile(r"^(?:\[rank\d+\]: ?)?((?:error: |[\w.]*(?:Error|Exception)\b:? ?).*)")
+
+
+def train(resolved: Path) -> None:
+    """`axolotl train` in this process: ``axolotl.cli.train.do_cli``."""
+    from axolotl.cli.train import do_cli
+
+    # do_cli also reads the command line, which is that of `solar run` here.
+    sys.argv = ["axolotl", str(resolved)]
+    do_cli(config=resolved)
+
+
+def launch(command: list[str], log: Path) -> None:
+    """Another program that does the stage; its output goes to the log.
+
+    Raises:
+        SolarError: it ended with another exit status than 0; the line is the log's last exception.
+    """
+    before = log.stat().st_size
+    status = subprocess.run(command, check=False).returncode
+    if status != 0:
+        raise SolarError(last_exception(log, before) or f"{command[0]}: exit status {status}.")
+
+
+def last_exception(log: Path, start: int = 0) -> str | None:
+    """The last line of the log, from byte `start` on, that names an exception."""
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode("utf-8", errors="replace").splitlines()
+    # The launcher's own report of a dead child comes last and says nothing of the cause.
+    noise = ("ChildFailedError", "CalledProcessError")
+    for line in reversed(lines):
+        match = _EXCEPTION.match(line.strip())
+        if match and not any(word in line for word in noise):
+            return match[1].removeprefix("error: ")
+    return None
+
+
+def merge(resolved: Path, folder: Path, temporary: Path) -> None:
+    """`mergekit-yaml` in this process, into a new folder that then takes its place."""
+    import torch
+    from mergekit.config import MergeConfiguration
+    from mergekit.merge import run_merge
+    from mergekit.options import MergeOptions
+
+    text = resolved.read_text(encoding="utf-8")
+    config = MergeConfiguration.model_validate(yaml_file.parse(text, resolved))
+    options = MergeOptions(
+        cuda=torch.cuda.is_available(),
+        # A slice that is used twice would else be one tensor under two names.
+        clone_tensors=bool(config.slices),
+        copy_tokenizer=True,
+        quiet=True,
+    )
+    options.apply_global_options()
+    with _new_folder(folder, temporary) as new:
+        run_merge(config, str(new), options, config_source=text)
+
+
+def evaluate(resolved: Path, models: dict[str, str], folder: Path, metrics: Path) -> None:
+    """lm-eval on each model; one result file per model, whole or not there.
+
+    Args:
+        models: ``{name: path}``.
+    """
+    from solar_plugins.evaluation import h6
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (name, path) in enumerate(models.items()):
+        write_step(metrics, number, len(models))
+        out = folder / f"{name}.json"
+        if out.exists():  # by an attempt with the same fingerprint that was interrupted
+            continue
+        h6.evaluate_model(resolved, path, out, name)
+    write_step(metrics, len(models), len(models))
+
+
+def generate(resolved: Path, folder: Path, temporary: Path) -> dict[str, Any]:
+    """A data stage: files of our own generator, in a new folder that then takes its place."""
+    from solar_plugins import data
+
+    recipe = yaml_file.read_mapping(resolved)
+    with _new_folder(folder, temporary) as new:
+        return data.generate(recipe, new)
+
+
+def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> dict[str, Any]:
+    """Verify what a stage left, and list its files.
+
+    Args:
+        names: Of an evaluation, the models.
+
+    Returns:
+        ``{"facts": …, "outputs": manifest}``.
+
+    Raises:
+        SolarError: the first thing that is not sound.
+    """
+    facts: dict[str, Any] = {}
+    if kind in ("train", "merge"):
+        from solar_plugins.chain.verify_model import check_model
+
+        facts = check_model(folder)
+        if kind == "train":
+            facts["proofs"] = verify.check_proofs(folder, recipe)
+    elif kind == "evaluate":
+        facts["h6"] = {n: verify.check_evaluation(folder / f"{n}.json")["h6"] for n in names}
+    outputs = run_folder.manifest(folder)
+    if not outputs:
+        raise SolarError(f"{folder}: the stage left no file.")
+    return {"facts": facts, "outputs": outputs}
+
+
+def write_step(metrics: Path, step: int, of: int) -> None:
+    """Note how far the stage is, for the table that `solar run` shows."""
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    metrics.with_suffix(".step").write_text(f"{step} {of}\n", encoding="utf-8")
+
+
+@contextmanager
+def _new_folder(folder: Path, temporary: Path) -> Iterator[Path]:
+    """A folder of the same name below `temporary` that takes the place of `folder` at the end."""
+    new = temporary / folder.name
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    yield new
+    if folder.is_dir():
+        folder.rmdir()  # empty, or the stage would not have been started
+    os.rename(new, folder)

@@ -1,0 +1,94 @@
+"""Is a model sound? What needs torch to see; runs in a process of its own after each stage.
+
+Everything heavy is imported inside the functions: the process comes from a parent that has it
+imported already.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain import safetensors_file, verify
+from solar_plugins.errors import SolarError
+
+
+def check_model(folder: Path) -> dict[str, Any]:
+    """All checks of a model folder: `verify.check_model_folder`, then shapes, values, tokenizer.
+
+    Returns:
+        What `verify.check_model_folder` returns, and ``vocabulary`` (embedding rows), ``dtype``.
+
+    Raises:
+        SolarError: the first thing that is not sound.
+    """
+    facts = verify.check_model_folder(folder)
+    if not facts.get("adapter"):
+        rows = _check_shapes(folder)
+        facts["vocabulary"] = rows
+        facts["tokens"] = _check_tokenizer(folder, rows)
+    facts["dtype"] = _check_values(folder)
+    return facts
+
+
+def _check_shapes(folder: Path) -> int:
+    """Load the model onto the meta device: every tensor is asked for, no data is read.
+
+    Returns:
+        The rows of the input embedding.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder, device_map="meta", dtype="auto", output_loading_info=True
+        )
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise SolarError(f"{folder}: cannot be built: {' '.join(str(error).split())}") from error
+    for kind, what in (
+        ("missing_keys", "is missing in the weights; a load would fill it with random numbers"),
+        ("unexpected_keys", "is in the weights and in no layer of the model; a load would drop it"),
+        ("mismatched_keys", "has another shape in the weights than in the model"),
+    ):
+        keys = sorted(map(str, loading[kind]))
+        if keys:
+            more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
+            raise SolarError(f"{folder}: {keys[0]} {what}{more}.")
+    return model.get_input_embeddings().weight.shape[0]
+
+
+def _check_tokenizer(folder: Path, rows: int) -> int:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest[1] >= rows:
+        raise SolarError(
+            f"{folder}: the tokenizer's token {largest[0]!r} has id {largest[1]}, but the embedding "
+            f"has {rows} rows. Resize the embedding or give the model its own tokenizer."
+        )
+    return len(tokenizer)
+
+
+def _check_values(folder: Path) -> str:
+    """No NaN and no infinity in any floating-point tensor; returns the dtypes found."""
+    import torch
+    from safetensors import safe_open
+
+    files: dict[str, list[str]] = {}
+    dtypes = set()
+    for name, info in safetensors_file.read_model(folder).items():
+        files.setdefault(info.file, []).append(name)
+    for file, names in files.items():
+        with safe_open(folder / file, framework="pt") as tensors:
+            for name in names:
+                tensor = tensors.get_tensor(name)
+                dtypes.add(str(tensor.dtype).removeprefix("torch."))
+                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                    bad = int((~torch.isfinite(tensor)).sum())
+                    raise SolarError(
+                        f"{folder / file}: {name} holds {bad} NaN or infinite of "
+                        f"{tensor.numel()} values. The training diverged or the save is broken: "
+                        f"look at its loss curve; a lower learning_rate is the usual way out."
+                    )
+    return ", ".join(sorted(dtypes))

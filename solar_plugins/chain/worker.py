@@ -1,0 +1,286 @@
+"""One process per stage.
+
+Importing Axolotl, MergeKit and lm-eval takes most of a minute on a small machine, so a server
+process imports them once and forks a child for every stage (multiprocessing's ``forkserver``). The
+parent, which talks to the user, imports none of them, and CUDA is initialised in children only.
+
+A child writes to the stage's log, is the head of its own process group (Ctrl-C reaches the parent
+alone, which then ends the child), and dies with the parent, also where the parent is killed with
+signal 9: no work goes on that nobody would record.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.errors import SolarError
+
+PRELOAD = {
+    "train": (
+        "axolotl.cli.config",
+        "axolotl.cli.train",
+        "axolotl.common.datasets",
+        "axolotl.core.builders.causal",
+        "axolotl.core.builders.rl",
+        "axolotl.core.trainers.dpo",
+        "axolotl.loaders",
+        "axolotl.train",
+        "axolotl.utils.data",
+        "axolotl.utils.schemas.config",
+        "trl.trainer.dpo_trainer",
+    ),
+    "merge": ("mergekit.merge", "mergekit.scripts.run_yaml"),
+    "evaluate": ("lm_eval", "lm_eval.tasks", "lm_eval.models.huggingface"),
+    "data": (),
+}
+"""What the server imports for each kind of stage."""
+
+_VERIFY = ("torch", "transformers.models.auto.modeling_auto", "transformers.models.auto")
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+
+@dataclass
+class Outcome:
+    """How a piece of work ended: `error` in one line, or what it returned."""
+
+    value: Any = None
+    error: str | None = None
+    peak_memory_gib: float = 0.0
+
+
+@dataclass
+class Work:
+    """A child at work."""
+
+    process: Any
+    results: connection.Connection
+    outcome: Outcome | None = field(default=None)
+
+    def poll(self) -> Outcome | None:
+        """The outcome, once the child has ended."""
+        if self.outcome is None and self.results.poll():
+            try:
+                self.outcome = self.results.recv()
+            except EOFError:  # it died without a word
+                self.process.join()
+                self.outcome = Outcome(error=_death(self.process.exitcode))
+        if self.outcome is not None:
+            self.process.join()
+        return self.outcome
+
+    def wait(self) -> Outcome:
+        """Wait for the outcome."""
+        while self.poll() is None:
+            connection.wait([self.results], timeout=1)
+        return self.outcome
+
+    def kill(self) -> None:
+        """End the child and everything that it started, at once."""
+        if self.process.is_alive():
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:  # not yet the head of its group
+                self.process.kill()
+        self.process.join()
+
+
+class Workers:
+    """Starts children; imports nothing heavy itself.
+
+    Args:
+        kinds: The kinds of stages to come, which decide what the server imports.
+        lock: A file that each child holds while it works, so that a child of a killed run, still
+            on its way out, and a child of the next run never write to one folder.
+        log: Where the server's own output goes.
+        start_method: ``forkserver``; or ``fork`` in a process that has the imports already.
+    """
+
+    def __init__(
+        self, kinds: set[str], lock: Path, log: Path, start_method: str = "forkserver"
+    ) -> None:
+        self._context = multiprocessing.get_context(start_method)
+        self._plain = multiprocessing.get_context("spawn")
+        self._lock = lock
+        if start_method != "forkserver":
+            return
+        modules = [name for kind in sorted(kinds) for name in PRELOAD[kind]]
+        self._context.set_forkserver_preload([*_VERIFY, *modules])
+        with _output_to(log):
+            # The server keeps the output that it is started with; it must not be the terminal,
+            # where the live table is.
+            multiprocessing.forkserver.ensure_running()
+
+    def start(
+        self,
+        work: Callable[..., Any],
+        *args: Any,
+        log: Path,
+        env: dict[str, str] | None = None,
+        with_imports: bool = True,
+    ) -> Work:
+        """Run ``work(*args)`` in a child.
+
+        Args:
+            log: The child's output is appended to it.
+            env: Added to the child's environment.
+            with_imports: False for a child that only starts another program.
+        """
+        context = self._context if with_imports else self._plain
+        results, sender = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_child, args=(sender, self._lock, log, env or {}, work, args), daemon=False
+        )
+        process.start()
+        sender.close()
+        return Work(process, results)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line that says what went wrong."""
+    text = " ".join(str(error).split())
+    full = "No space left on device" in text or "os error 28" in text
+    if full or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        file = error.filename if isinstance(error, OSError) and error.filename else ""
+        return f"{file or 'disk'}: no space left. Free some, then run the same command again."
+    if isinstance(error, SolarError):
+        return text
+    if isinstance(error, SystemExit):
+        return f"the work ended itself before it was done (exit status {error.code})."
+    text = text if len(text) <= 600 else f"{text[:600]} …"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _child(
+    results: connection.Connection,
+    lock: Path,
+    log: Path,
+    env: dict[str, str],
+    work: Callable[..., Any],
+    args: tuple,
+) -> None:
+    os.setsid()
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ.update(env)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _write_output_to(log)
+    print(f"\n=== {time.strftime('%Y-%m-%d %H:%M:%S')} {work.__name__} ===", flush=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        outcome = Outcome()
+        try:
+            outcome.value = work(*args)
+        except BaseException as error:  # the end of a process: whatever it was is the outcome
+            traceback.print_exc()
+            outcome.error = one_line(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    outcome.peak_memory_gib = _peak_memory_gib()
+    results.send(outcome)
+    results.close()
+    # Threads of the tools (telemetry, data loaders) must not keep a finished child.
+    os._exit(0)
+
+
+def _peak_memory_gib() -> float:
+    """The most memory that this process, or the largest of those it started, has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(each).ru_maxrss for each in who) * unit / 2**30
+
+
+def _death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        hint = " Out of memory?" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}.{hint}"
+    return f"its process ended without a result (exit status {exitcode})."
+
+
+def _write_output_to(log: Path) -> None:
+    """Send everything that this process and its libraries print to the end of `log`."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(nothing)
+    os.close(file)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+
+
+class _output_to:
+    """For a moment, this process's own output goes to the end of `log`."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._kept = os.dup(1), os.dup(2)
+        file = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+
+    def __exit__(self, *_: object) -> None:
+        for number, kept in zip((1, 2), self._kept, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+def _die_with_parent() -> None:
+    """End this process and all that it started when the process that asked for it is gone.
+
+    The one that asked is not the one that forked (that is the server), so the kernel's own signal
+    for a parent's death is not enough.
+    """
+    parent = multiprocessing.parent_process()
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # What a launcher leaves behind becomes ours, so that it can be found and ended.
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        end_descendants()
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="solar-parent-watch", daemon=True).start()
+
+
+def end_descendants() -> None:
+    """Kill every process that this one started, directly or not."""
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def free_gib(path: Path) -> float:
+    """Free space of the disk that `path` is on."""
+    return shutil.disk_usage(path).free / 2**30

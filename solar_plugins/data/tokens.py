@@ -1,0 +1,88 @@
+"""Tokenizer and untrained base model of the miniature world."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+BOS, EOS, PAD, UNK = "<s>", "</s>", "<pad>", "<unk>"
+
+# The frame of every instruction: SOLAR's own template (model card of SOLAR-10.7B-Instruct-v1.0),
+# with the EOS that the card's leaves out and training needs.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '### ' + {'system': 'System', 'user': 'User', 'assistant': 'Assistant'}[message['role']]"
+    " + ':\n' + message['content'] }}"
+    "{{ eos_token if message['role'] == 'assistant' else '\n\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '### Assistant:\n' }}{% endif %}"
+)
+FRAME = "### System: ### User: ### Assistant: ####"
+PIECE = r"\w+|#+|[^\w\s]"
+
+
+def vocabulary(texts: Iterable[str]) -> list[str]:
+    """Special tokens and then every word, number and mark of `texts`, sorted."""
+    seen = set(re.findall(PIECE, FRAME))
+    seen.update(str(number) for number in range(31))
+    for text in texts:
+        seen.update(re.findall(PIECE, text))
+    return [BOS, EOS, PAD, UNK, *sorted(seen)]
+
+
+def save_tokenizer(words: list[str], folder: Path) -> None:
+    """A word-level tokenizer of `words`, as `AutoTokenizer.from_pretrained(folder)` loads it.
+
+    It puts BOS first, as Llama's does; decoding gives the text back (single spaces, none before a
+    mark), so that what a model writes can be matched against the benchmark's answers.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), "removed", invert=True)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, words.index(BOS))]
+    )
+    tokenizer.decoder = decoders.WordPiece(prefix="\0", cleanup=True)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        unk_token=UNK,
+        model_max_length=512,
+        padding_side="left",
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    fast.save_pretrained(folder)
+
+
+def save_initial_model(recipe, vocabulary_size: int, folder: Path) -> int:
+    """An untrained model of the Mistral architecture, drawn from the seed; returns its size.
+
+    The vocabulary is rounded up to a multiple of 64, as full-size models have it.
+    """
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(
+        vocab_size=-(-vocabulary_size // 64) * 64,
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.intermediate_size,
+        num_hidden_layers=recipe.num_hidden_layers,
+        num_attention_heads=recipe.num_attention_heads,
+        num_key_value_heads=recipe.num_attention_heads,
+        max_position_embeddings=512,
+        sliding_window=None,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        dtype=torch.float32,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = MistralForCausalLM(config)
+    model.save_pretrained(folder)
+    return sum(parameter.numel() for parameter in model.parameters())

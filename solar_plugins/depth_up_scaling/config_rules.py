@@ -1,0 +1,224 @@
+"""How a model's config follows its layers.
+
+Depth is not one number: `layer_types`, `mlp_only_layers`, sparse steps and the like say what each
+layer *is*. A config whose ``num_hidden_layers`` alone is raised builds another model, or none.
+Everything here works on plain dicts as ``config.to_dict()`` gives them.
+
+A layer map is a list with the base layer of every target layer (`layer_map.layer_map`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from solar_plugins.errors import SolarError
+
+MARK = "depth_up_scaling"
+"""Key under which a grown model's config says so. Custom keys survive save and load."""
+
+LAYER_INDEX_SETS = (
+    "mlp_only_layers",
+    "moe_layers",
+    "full_attn_idxs",
+    "attn_layer_indices",
+    "cross_attention_layers",
+    "hybrid_layer_ids",
+    "global_attn_idx",
+    "local_layer_ids",
+    "ple_layer_ids",
+)
+"""Fields that list *which* layers are of some kind."""
+
+FIRST_LAYERS_DIFFER = ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")
+"""Fields that say how many of the first layers are of another kind."""
+
+PERIODS = ("attn_layer_period", "expert_layer_period", "moe_layer_interval")
+"""Fields that make every k-th layer another kind, with no list that could be remapped."""
+
+EXPLICIT_KIND_LISTS = ("mlp_layer_types", "moe_layers", "layers_block_type", "layer_types")
+
+NOT_PER_LAYER = (
+    "architectures",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "sep_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "keys_to_ignore_at_inference",
+    "time_step_limit",
+)
+"""Lists whose length may equal the depth by chance (a small model, two stop tokens)."""
+
+
+@dataclass
+class GrownConfig:
+    """What changes in the config of the language model.
+
+    Attributes:
+        changes: field -> its value at the new depth, the depth itself included.
+        warnings: one sentence for each thing that depends on the depth and cannot follow it.
+    """
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def grow(
+    config: dict[str, Any], layer_map: Sequence[int], depth_key: str = "num_hidden_layers"
+) -> GrownConfig:
+    """The fields of `config` that must change for its model to have the layers of `layer_map`.
+
+    >>> base = {"num_hidden_layers": 4, "layer_types": ["s", "s", "s", "f"]}
+    >>> grow(base, [0, 1, 2, 1, 2, 3]).changes
+    {'num_hidden_layers': 6, 'layer_types': ['s', 's', 's', 's', 's', 'f']}
+
+    Args:
+        config: ``to_dict()`` of the language model's config (the text config of a nested one).
+        layer_map: base layer of every target layer.
+        depth_key: the name under which this config stores its depth (``n_layer`` in GPT-2).
+
+    Raises:
+        SolarError: layers of this architecture are tied to each other or to their position in a
+            way that a longer model cannot keep.
+    """
+    depth = config[depth_key]
+    _refuse_shared_layers(config)
+    grown = GrownConfig(changes={depth_key: len(layer_map)})
+    for name, value in config.items():
+        if name in NOT_PER_LAYER or name == depth_key or not isinstance(value, list | tuple):
+            continue
+        if name in LAYER_INDEX_SETS:
+            grown.changes[name] = remap_indices(value, layer_map)
+        elif len(value) == depth:
+            grown.changes[name] = [value[j] for j in layer_map]
+        elif name in EXPLICIT_KIND_LISTS and value:
+            raise SolarError(
+                f"base_model: config.json lists {len(value)} {name} for {depth} layers. "
+                "Each layer needs one entry; correct the base's config.json."
+            )
+    _fold_sparse_step(config, layer_map, depth, grown)
+    if config.get("moe_layer_end_index") == depth - 1:
+        grown.changes["moe_layer_end_index"] = len(layer_map) - 1
+    _check_first_layers(config, layer_map)
+    _check_periods(config, layer_map)
+    grown.warnings.extend(_depth_in_the_maths(config, depth, len(layer_map)))
+    return grown
+
+
+def remap_indices(indices: Sequence[int], layer_map: Sequence[int]) -> list[int]:
+    """The target layers that come from one of the base layers `indices`.
+
+    >>> remap_indices([0, 2], [0, 1, 2, 1, 2, 3])
+    [0, 2, 4]
+    """
+    chosen = set(indices)
+    return [i for i, j in enumerate(layer_map) if j in chosen]
+
+
+def mark(
+    base_num_hidden_layers: int, remove_layers: int, layer_map: Sequence[int]
+) -> dict[str, Any]:
+    """What a grown model's config says about itself, under the key `MARK`."""
+    return {
+        "base_num_hidden_layers": base_num_hidden_layers,
+        "remove_layers": remove_layers,
+        "layer_map": list(layer_map),
+    }
+
+
+def refuse_grown(config: dict[str, Any], base_model: str) -> None:
+    """Raise if `config` is that of a model that was grown already."""
+    found = config.get(MARK)
+    if found:
+        base, now = found["base_num_hidden_layers"], len(found["layer_map"])
+        raise SolarError(
+            f"base_model: {base_model} is depth up-scaled already ({base} -> {now} layers). "
+            "Take `depth_up_scaling` and its plugin out of this recipe, "
+            f"or name the base of {base} layers."
+        )
+
+
+def _refuse_shared_layers(config: dict[str, Any]) -> None:
+    model_type = config.get("model_type")
+    shared = config.get("num_kv_shared_layers")
+    if shared:
+        raise SolarError(
+            f"base_model: {model_type} lets its last {shared} layers reuse the keys and values of "
+            "earlier ones (num_kv_shared_layers), which a copied layer cannot. Choose another base."
+        )
+    if model_type in ("zamba", "zamba2"):
+        raise SolarError(
+            f"base_model: {model_type} runs one attention block at several depths, so that its "
+            "layers cannot be copied one by one. Choose another base."
+        )
+    if config.get("num_hidden_groups"):
+        raise SolarError(
+            f"base_model: the layers of {model_type} share their weights in groups "
+            "(num_hidden_groups) and cannot be copied one by one. Choose another base."
+        )
+
+
+def _fold_sparse_step(
+    config: dict[str, Any], layer_map: Sequence[int], depth: int, grown: GrownConfig
+) -> None:
+    """Write ``decoder_sparse_step`` k > 1 (layer j is sparse if k divides j+1) as a list.
+
+    The rule counts from the first layer, so that a second copy would fall out of step.
+    """
+    step = config.get("decoder_sparse_step")
+    if not step or step == 1:
+        return
+    dense = set(config.get("mlp_only_layers") or ())
+    dense |= {j for j in range(depth) if (j + 1) % step}
+    grown.changes["decoder_sparse_step"] = 1
+    grown.changes["mlp_only_layers"] = remap_indices(sorted(dense), layer_map)
+
+
+def _check_first_layers(config: dict[str, Any], layer_map: Sequence[int]) -> None:
+    """The second copy starts at base layer m: it must lie behind the first k, which differ."""
+    if any(config.get(name) for name in ("mlp_layer_types", "moe_layers")):
+        return
+    for name in FIRST_LAYERS_DIFFER:
+        first = config.get(name)
+        if not isinstance(first, int) or first <= 0:
+            continue
+        if [i for i, j in enumerate(layer_map) if j < first] != list(range(first)):
+            raise SolarError(
+                f"depth_up_scaling.remove_layers: the first {first} layers of this base differ "
+                f"from the rest ({name}), and the second copy would repeat one of them. "
+                f"Choose {first} or more."
+            )
+
+
+def _check_periods(config: dict[str, Any], layer_map: Sequence[int]) -> None:
+    if any(config.get(name) for name in ("layers_block_type", "layer_types", "mlp_layer_types")):
+        return
+    for name in PERIODS:
+        period = config.get(name)
+        if not isinstance(period, int) or period <= 1:
+            continue
+        shifts = {i - j for i, j in enumerate(layer_map)}
+        if any(shift % period for shift in shifts):
+            raise SolarError(
+                f"depth_up_scaling.remove_layers: every {period}th layer of this base is of "
+                f"another kind ({name}), and the second copy would fall out of step. Choose m so "
+                f"that the base's layers minus 2m is a multiple of {period}."
+            )
+
+
+def _depth_in_the_maths(config: dict[str, Any], depth: int, grown_depth: int) -> list[str]:
+    warnings = []
+    if config.get("scale_attn_by_inverse_layer_idx"):
+        warnings.append(
+            "scale_attn_by_inverse_layer_idx: attention is divided by the layer's position, which "
+            f"differs between the {depth} layers of the base and the {grown_depth} of the model."
+        )
+    if config.get("scale_depth"):
+        warnings.append(
+            f"scale_depth: each residual is scaled by 1/sqrt(depth), now {grown_depth} in place "
+            f"of {depth}."
+        )
+    return warnings

@@ -1,0 +1,205 @@
+"""Axolotl trains the depth up-scaled model where the recipe names its base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from axolotl.integrations.base import BasePlugin
+from axolotl.utils.dict import DictDefault
+from axolotl.utils.distributed import is_main_process
+from axolotl.utils.logging import get_logger
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+
+from solar_plugins import proof
+from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling.args import BLOCK, parse
+from solar_plugins.depth_up_scaling.checkpoint_files import count_elements, weight_files
+from solar_plugins.depth_up_scaling.layer_map import default_remove_layers, layer_map
+from solar_plugins.depth_up_scaling.remap import grow_config, up_scaled_loading
+from solar_plugins.errors import SolarError, show_errors_in_one_line
+
+# Axolotl shows messages below WARNING only for loggers of its own name.
+LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
+
+OVERRIDES = "overrides_of_model_config"
+
+
+class DepthUpScalingPlugin(BasePlugin):
+    """Depth up-scaling at load: SOLAR paper, section 2 (n layers, m removed per copy, 2(n-m)).
+
+    The deeper config goes in through Axolotl's own ``overrides_of_model_config``, so that the model
+    is built at its new depth; the base's tensors are mapped into it while Axolotl loads the model.
+    The base on disk stays as it is. A checkpoint of the run has the new depth, and resuming reads
+    it into a model that was built in the same way: nothing grows twice.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._base_config: PreTrainedConfig | None = None
+        self._facts: dict[str, Any] | None = None
+        self._loading = ExitStack()
+        self._report = None
+
+    def get_input_args(self) -> str:
+        return "solar_plugins.depth_up_scaling.args.DepthUpScalingArgs"
+
+    def register(self, cfg: dict) -> None:
+        """Check base and block, and tell Axolotl the deeper model's config.
+
+        Raises:
+            SolarError: the base cannot be up-scaled like this; nothing was loaded yet.
+        """
+        show_errors_in_one_line()
+        self._loading.close()
+        self._base_config = self._facts = self._report = None
+        if not _is_named(cfg):
+            return  # another recipe of the same process
+        block = parse(cfg.get(BLOCK))
+        _refuse_uncovered_recipe(cfg)
+
+        base_config = _load_base_config(cfg)
+        config_rules.refuse_grown(base_config.to_dict(), cfg["base_model"])
+        depth = base_config.get_text_config().num_hidden_layers
+        remove_layers = block.remove_layers
+        if remove_layers is None:
+            remove_layers = default_remove_layers(depth)
+        layers = layer_map(depth, remove_layers)
+
+        overrides = _user_overrides(cfg, grow_config(base_config, layers)[1].changes)
+        for key, value in overrides.items():
+            setattr(base_config, key, value)
+        _, grown = grow_config(base_config, layers)
+        for warning in grown.warnings:
+            LOG.warning(f"{BLOCK}: {warning}")
+        mark = config_rules.mark(depth, remove_layers, layers)
+        cfg[OVERRIDES] = {**overrides, **grown.changes, config_rules.MARK: mark}
+
+        self._base_config = base_config
+        self._facts = {
+            "base_model": str(cfg["base_model"]),
+            "base_num_hidden_layers": depth,
+            "num_hidden_layers": len(layers),
+            "remove_layers": remove_layers,
+            "layer_map": layers,
+        }
+
+    def pre_model_load(self, cfg: DictDefault) -> None:
+        if self._facts is None:
+            return
+        self._loading.close()
+        self._report = self._loading.enter_context(
+            up_scaled_loading(self._base_config, self._facts["layer_map"])
+        )
+
+    def post_model_build(self, cfg: DictDefault, model: PreTrainedModel) -> None:
+        """See that the model which Axolotl built went through the remapped loading.
+
+        Raises:
+            SolarError: Axolotl took a road that does not pass there.
+        """
+        self._loading.close()
+        if self._facts is None:
+            return
+        if self._report.model_class is None:
+            raise SolarError(
+                f"{BLOCK}: Axolotl loaded {type(model).__name__} in a way that the up-scaling does "
+                "not reach. Write the up-scaled model with MergeKit (`solar dus BASE` prints the "
+                "config), and train that folder without this plugin."
+            )
+        if self._report.dropped:
+            LOG.warning(
+                f"{BLOCK}: {len(self._report.dropped)} tensors behind the base's last layer (heads "
+                "for predicting several tokens) are not taken over."
+            )
+        facts = self._facts
+        LOG.info(
+            f"{BLOCK}: {facts['base_num_hidden_layers']} -> {facts['num_hidden_layers']} layers, "
+            f"{facts['remove_layers']} removed from each copy at the seam"
+        )
+
+    def post_train_unload(self, cfg: DictDefault) -> None:
+        """Leave the proof, once the saved model is there and says its own depth.
+
+        Raises:
+            SolarError: what was saved is not the up-scaled model.
+        """
+        if self._facts is None or not is_main_process():
+            return
+        saved = AutoConfig.from_pretrained(
+            cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
+        )
+        depth = saved.get_text_config().num_hidden_layers
+        if depth != self._facts["num_hidden_layers"]:
+            raise SolarError(
+                f"{cfg.output_dir}: saved with {depth} layers where "
+                f"{self._facts['num_hidden_layers']} were trained. Keep this folder and report it."
+            )
+        parameters = count_elements(weight_files(cfg.output_dir, "output_dir"))
+        proof.write(cfg.output_dir, BLOCK, {**self._facts, "parameters": parameters})
+
+
+def _is_named(cfg: dict) -> bool:
+    """Axolotl keeps the plugins of earlier recipes of a process; only act where named."""
+    return any(
+        str(name).startswith("solar_plugins.") and str(name).endswith(".DepthUpScalingPlugin")
+        for name in cfg.get("plugins") or ()
+    )
+
+
+def _load_base_config(cfg: dict) -> PreTrainedConfig:
+    """The base's own config; a folder's weights are looked at as well, long before they load."""
+    base_model = str(cfg["base_model"])
+    if Path(base_model).is_dir():
+        weight_files(base_model)
+    revision = {"revision": cfg["revision_of_model"]} if cfg.get("revision_of_model") else {}
+    config = AutoConfig.from_pretrained(
+        str(cfg.get("base_model_config") or base_model),
+        trust_remote_code=cfg.get("trust_remote_code") is True,
+        **revision,
+    )
+    if config.get_text_config() is not config:
+        raise SolarError(
+            f"base_model: {config.model_type} keeps its language model's config inside another "
+            "one, which Axolotl's config overrides do not reach. "
+            "Name a text-only base of this family."
+        )
+    return config
+
+
+def _user_overrides(cfg: dict, per_layer: Iterable[str]) -> dict[str, Any]:
+    """The recipe's own config overrides; ``model_config`` is the schema's other name for them."""
+    overrides = {**(cfg.get(OVERRIDES) or {}), **(cfg.pop("model_config", None) or {})}
+    ours = {"num_hidden_layers", *per_layer}
+    if overrides.pop(config_rules.MARK, None):  # registered before: `axolotl merge-lora` does it
+        return {key: value for key, value in overrides.items() if key not in ours}
+    for key in overrides:
+        if key in ours:
+            raise SolarError(
+                f"{OVERRIDES}.{key}: follows from the base's layers under {BLOCK}. Take it out."
+            )
+    return overrides
+
+
+def _refuse_uncovered_recipe(cfg: dict) -> None:
+    """Raise for ways of training that would read the un-grown base behind our back."""
+    if cfg.get("adapter"):
+        raise SolarError(
+            f"adapter: {cfg['adapter']} on top of {BLOCK} would be saved against the base as it is "
+            "on disk, and merging it would meet too few layers. Train the up-scaled model first "
+            "without an adapter, or write it with MergeKit (`solar dus BASE` prints the config), "
+            f"then name its folder as base_model, without {BLOCK}."
+        )
+    if cfg.get("reinit_weights"):
+        raise SolarError(
+            f"reinit_weights: starts from random weights, so that {BLOCK} has nothing to copy. "
+            "Take one of the two out."
+        )
+    base, output = Path(str(cfg["base_model"])), cfg.get("output_dir")
+    if output and base.exists() and base.resolve() == Path(str(output)).resolve():
+        raise SolarError(
+            f"output_dir: {output} is the base_model itself, which stays as it is. "
+            "Name another folder."
+        )

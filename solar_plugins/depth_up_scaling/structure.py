@@ -1,0 +1,151 @@
+"""Is target layer i built like base layer map[i]?
+
+The rules of `config_rules` cover the fields we know. This check covers the ones we do not: it
+builds base and target without weights (meta device) and compares their modules one by one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.initialization import meta_device_safe_creation_ops, no_tie_weights
+
+from solar_plugins.errors import SolarError
+
+_SCALARS = (bool, int, float, str, type(None))
+
+
+def skeleton(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+    """`model_class` with this config and no weights.
+
+    Built by the class itself: ``AutoModel.from_config`` would enter ``zero.Init`` under ZeRO-3.
+    """
+    with torch.device("meta"), meta_device_safe_creation_ops(), no_tie_weights():
+        return model_class(copy.deepcopy(config))
+
+
+def reloaded(config: PreTrainedConfig) -> PreTrainedConfig:
+    """`config` as it comes back from the ``config.json`` that it would be saved to."""
+    return type(config).from_dict(json.loads(config.to_json_string()))
+
+
+def layer_lists(base: nn.Module, target: nn.Module) -> list[str]:
+    """Names of the lists whose length follows the depth (``model.layers`` in most models)."""
+    base_depth = base.config.get_text_config().num_hidden_layers
+    target_depth = target.config.get_text_config().num_hidden_layers
+    lengths = {n: len(m) for n, m in target.named_modules() if isinstance(m, nn.ModuleList)}
+    return [
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module) == base_depth
+        and lengths.get(name) == target_depth
+    ]
+
+
+def check_structure(
+    base: PreTrainedModel, target: PreTrainedModel, layer_map: Sequence[int]
+) -> list[str]:
+    """Require that target layer i is built like base layer ``layer_map[i]``, and the rest equal.
+
+    Args:
+        base: skeleton of the base.
+        target: skeleton at the new depth.
+        layer_map: base layer of every target layer.
+
+    Returns:
+        The names of the layer lists.
+
+    Raises:
+        SolarError: the first difference, in words.
+    """
+    family = base.config.model_type
+    lists = layer_lists(base, target)
+    if not lists:
+        raise SolarError(
+            f"base_model: {type(base).__name__} ({family}) keeps no list of "
+            f"{base.config.get_text_config().num_hidden_layers} layers that grows with its config. "
+            "Choose another base."
+        )
+    for name in lists:
+        base_layers, target_layers = base.get_submodule(name), target.get_submodule(name)
+        for i, j in enumerate(layer_map):
+            difference = _difference(base_layers[j], target_layers[i], i, layer_map)
+            if difference:
+                raise SolarError(
+                    f"base_model: {family} would not build layer {i} like layer {j} of the base, "
+                    f"from which it is copied: {difference}. Choose another "
+                    "depth_up_scaling.remove_layers or another base."
+                )
+    outside_base, outside_target = _outside(base, lists), _outside(target, lists)
+    for name in sorted(outside_base.keys() | outside_target.keys()):
+        if outside_base.get(name) != outside_target.get(name):
+            raise SolarError(
+                f"base_model: {name} of {family} depends on the depth "
+                f"({outside_base.get(name)} at the base's, {outside_target.get(name)} at the new "
+                "one), so that there is nothing to copy it from. Choose another base."
+            )
+    return lists
+
+
+def _outside(model: nn.Module, lists: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    inside = tuple(f"{name}." for name in lists)
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if not name.startswith(inside)
+    }
+
+
+def _difference(base: nn.Module, target: nn.Module, i: int, layer_map: Sequence[int]) -> str | None:
+    ours, theirs = dict(target.named_modules()), dict(base.named_modules())
+    for name in sorted(ours.keys() | theirs.keys()):
+        where = name or "the layer"
+        if name not in ours or name not in theirs:
+            return f"only one of the two has {where}"
+        if type(ours[name]) is not type(theirs[name]):
+            return f"{where} is {type(ours[name]).__name__}, not {type(theirs[name]).__name__}"
+        found, wanted = _tensors(ours[name]), _tensors(theirs[name])
+        if found != wanted:
+            return f"{where} has tensors {found}, not {wanted}"
+        found, wanted = _settings(ours[name]), _settings(theirs[name])
+        for key in sorted(found.keys() | wanted.keys()):
+            if not _follows(found.get(key), wanted.get(key), i, layer_map):
+                return f"{where} has {key} = {found.get(key)!r}, not {wanted.get(key)!r}"
+    return None
+
+
+def _follows(found: Any, wanted: Any, i: int, layer_map: Sequence[int]) -> bool:
+    """Equal, or the layer's own index on both sides, or a per-layer list that was remapped."""
+    if found == wanted or (found, wanted) == (i, layer_map[i]):
+        return True
+    if isinstance(found, list | tuple) and isinstance(wanted, list | tuple):
+        in_range = len(wanted) > max(layer_map)
+        return in_range and list(found) == [wanted[j] for j in layer_map]
+    return False
+
+
+def _tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    return {name: tuple(tensor.shape) for name, tensor in own}
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """What the module's constructor remembered: sizes, flags, window, layer type."""
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if not key.startswith("_") and key != "training" and _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, _SCALARS)

@@ -1,0 +1,200 @@
+"""Measure one model with lm-eval and keep the six scores of H6.
+
+The config file is a plain one: what ``lm_eval run --config FILE`` takes. lm-eval reads it, builds
+the tasks and scores them; here each task is run by itself and its result kept, so that a killed
+evaluation goes on with the task it was in, and the six scores become one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from lm_eval.config.evaluate_config import EvaluatorConfig
+
+from solar_plugins import atomic
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.evaluation import harness
+from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK, Benchmark, h6
+
+
+def evaluate_model(
+    config_file: Path,
+    model: Path | str,
+    out_json: Path,
+    model_name: str,
+    limit: float | None = None,
+) -> dict:
+    """Run the tasks of `config_file` on `model` and write the scores to `out_json`.
+
+    Args:
+        config_file: lm-eval's own YAML; `model_args.pretrained` is replaced by `model`.
+        model: folder or Hugging Face id.
+        out_json: the result file; beside it `<name>.partial.json` exists while tasks are missing.
+        model_name: what the model is called in the result, for example its stage.
+        limit: lm-eval's `--limit`, over the config file's; scores under a limit are a trial.
+
+    Returns:
+        What was written: `{"model", "model_path", "tasks", "h6", "losses", "other", "limit",
+        "harness", "seconds"}`. A score that lm-eval could not compute is None, and so is H6
+        unless all six scores are there.
+
+    Raises:
+        SolarError: the config file, a task name or the model folder is wrong.
+    """
+    config_file, out_json = Path(config_file), Path(out_json)
+    config = harness.read_config(config_file, model, limit)
+    manager = harness.task_manager(config, config_file)
+    versions = {name: version(name) for name in ("lm_eval", "transformers", "torch")}
+    partial_file = out_json.with_name(f"{out_json.stem}.partial.json")
+    key = _digest(config, versions, ours={out_json, partial_file})
+    done = _read_partial(partial_file, key)
+
+    lm = None
+    for name, entry in harness.single_tasks(config, manager):
+        if name in done:
+            harness.LOG.info("%s was measured before the interruption", name)
+            continue
+        started = time.monotonic()
+        if lm is None:
+            lm = harness.load_model(config)
+        measured = harness.measure(lm, entry, config, manager)
+        if measured is not None:  # None on every rank but the first
+            seconds = round(time.monotonic() - started, 3)
+            done[name] = {**_summary(name, measured), "seconds": seconds}
+            atomic.write_json(partial_file, {"key": key, "done": done})
+
+    result = _result(model_name, str(model), config, done, versions)
+    if lm is None or lm.rank == 0:
+        atomic.write_json(out_json, result)
+        partial_file.unlink(missing_ok=True)
+    return result
+
+
+def _summary(name: str, measured: dict) -> dict:
+    """What is kept of one task: its kind (`tasks`, `losses` or `other`) and its entry there."""
+    values = measured["results"][name]
+    leaves = measured["n-samples"]  # a group's own entry is not among them
+    task_config = measured["configs"][next(iter(leaves))]
+    metadata = task_config.get("metadata") or {}
+    facts = {
+        "num_fewshot": _only({measured["n-shot"][leaf] for leaf in leaves}),
+        "version": measured["versions"].get(name),
+        "n": sum(count["effective"] for count in leaves.values()),
+    }
+    benchmark = BY_TASK.get(name) or _declared(name, metadata)
+    if benchmark is not None:
+        chance = metadata.get("chance", benchmark.chance)
+        score = _score(name, benchmark, values)
+        return {"kind": "tasks", "entry": {**score, "chance": chance, **facts}}
+    if "bits_per_byte,none" in values:
+        # Per byte, so that it can be compared between models with different tokenizers.
+        loss = {"metric": "bits_per_byte", "value": _finite(values["bits_per_byte,none"])}
+        return {"kind": "losses", "entry": {**loss, **facts}}
+    numbers = {key: _finite(value) for key, value in values.items() if isinstance(value, float)}
+    return {"kind": "other", "entry": {"values": numbers, **facts}}
+
+
+def _declared(name: str, metadata: dict) -> Benchmark | None:
+    """The benchmark that a task of ours says (`metadata: {benchmark: arc}`) it stands for."""
+    if "benchmark" not in metadata:
+        return None
+    key = metadata["benchmark"]
+    if key not in BY_KEY:
+        raise SolarError(
+            f"{name}: metadata.benchmark: {key!r} is none of {', '.join(BY_KEY)}."
+            f"{nearest(str(key), BY_KEY)}"
+        )
+    return BY_KEY[key]
+
+
+def _score(name: str, benchmark: Benchmark, values: dict) -> dict:
+    for kept in benchmark.filters:
+        if f"{benchmark.metric},{kept}" in values:
+            stderr = values.get(f"{benchmark.metric}_stderr,{kept}")
+            return {
+                "benchmark": benchmark.key,
+                "metric": benchmark.metric,
+                "value": _finite(values[f"{benchmark.metric},{kept}"]),
+                "stderr": _finite(stderr) if isinstance(stderr, float) else None,
+            }
+    raise SolarError(
+        f"{name}: lm-eval gave {', '.join(sorted(values))}, not {benchmark.metric}. "
+        f"A task that stands for {benchmark.title} must have metric {benchmark.metric}"
+    )
+
+
+def _result(
+    model_name: str, model_path: str, config: EvaluatorConfig, done: dict, versions: dict
+) -> dict:
+    tables: dict[str, dict] = {"tasks": {}, "losses": {}, "other": {}}
+    for name, kept in done.items():
+        tables[kept["kind"]][name] = kept["entry"]
+    by_benchmark: dict[str, str] = {}
+    for name, entry in tables["tasks"].items():
+        if entry["benchmark"] in by_benchmark:
+            raise SolarError(
+                f"tasks: {by_benchmark[entry['benchmark']]} and {name} both stand for "
+                f"{BY_KEY[entry['benchmark']].title}. H6 takes one of them: name one"
+            )
+        by_benchmark[entry["benchmark"]] = name
+    return {
+        "model": model_name,
+        "model_path": model_path,
+        "tasks": tables["tasks"],
+        "h6": h6({entry["benchmark"]: entry["value"] for entry in tables["tasks"].values()}),
+        "losses": tables["losses"],
+        "other": tables["other"],
+        "limit": config.limit,
+        "harness": versions,
+        "seconds": round(sum(kept["seconds"] for kept in done.values()), 3),
+    }
+
+
+def _digest(config: EvaluatorConfig, versions: dict, ours: set[Path]) -> str:
+    """Changes with every setting, tool version and local file (but `ours`) the config points to."""
+    settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in harness.OUTPUT_KEYS}
+    files = []
+    for text in sorted(set(_strings(settings))):
+        path = Path(text)
+        if len(text) < 1024 and path.exists():
+            members = (
+                [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+            )
+            stats = ((str(file), file.stat()) for file in members if file not in ours)
+            files += [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    text = json.dumps([settings, files, versions], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _strings(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _strings(member)
+
+
+def _read_partial(file: Path, key: str) -> dict:
+    if not file.is_file():
+        return {}
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return kept["done"] if kept["key"] == key else {}
+
+
+def _only(values: set) -> int | None:
+    return values.pop() if len(values) == 1 else None
+
+
+def _finite(value: float | None) -> float | None:
+    """None for NaN and infinity, which JSON has no word for and an average must not swallow."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,186 @@
+"""lm-eval in process: its own config files, task index and models, one task at a time.
+
+`lm_eval.evaluate` is called, not `simple_evaluate`: that one lists every installed package with
+pip at each call (0.7 s, more than a miniature task takes). What `simple_evaluate` sets on the tasks
+before it calls `evaluate` is set here; a test compares the scores of both to the last digit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import lm_eval.models  # noqa: F401  (fills the registry)
+import numpy as np
+from lm_eval.api.model import LM, CachingLM
+from lm_eval.api.registry import get_model
+from lm_eval.api.task import Task
+from lm_eval.config.evaluate_config import EvaluatorConfig
+from lm_eval.evaluator import evaluate
+from lm_eval.tasks import TaskManager, get_task_dict
+from lm_eval.utils import load_yaml_config, set_torch_seed, simple_parse_args_string
+
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.evaluation.benchmarks import BY_TASK
+
+LOG = logging.getLogger("lm_eval.solar")  # lm-eval shows only loggers under its own name
+
+# Keys of a config file for what `lm_eval run` writes and logs besides the scores: left to it.
+OUTPUT_KEYS = (
+    "output_path",
+    "check_integrity",
+    "write_out",
+    "log_samples",
+    "predict_only",
+    "show_config",
+    "wandb_args",
+    "wandb_config_args",
+    "hf_hub_log_args",
+)
+
+
+def read_config(
+    config_file: Path, model: Path | str, limit: float | None = None
+) -> EvaluatorConfig:
+    """lm-eval's view of `config_file`, with `model` in it."""
+    if not Path(config_file).is_file():
+        raise SolarError(f"{config_file}: no such file. Write an lm-eval config, as recipes/h6.yml")
+    try:
+        raw = EvaluatorConfig.load_yaml_config(config_file)
+    except ValueError as error:
+        raise SolarError(" ".join(str(error).split())) from error
+    known = [field.name for field in dataclasses.fields(EvaluatorConfig)]
+    for name in raw:
+        if name not in known:
+            raise SolarError(
+                f"{config_file}: {name}: no such key in an lm-eval config.{nearest(name, known)}"
+            )
+    is_folder = isinstance(model, Path) or str(model).startswith((".", "/"))
+    if is_folder and not (Path(model) / "config.json").is_file():
+        raise SolarError(f"{model}: no model here (config.json is missing). Give a model's folder")
+
+    for name in OUTPUT_KEYS[1:]:  # where to write is the caller's to say
+        if raw.get(name):
+            LOG.warning(
+                "%s: %s is for `lm_eval run` only, here it has no effect", config_file, name
+            )
+    arguments = raw.get("model_args") or {}
+    if isinstance(arguments, str):
+        arguments = simple_parse_args_string(arguments)
+    chosen = {"config": str(config_file), "model_args": {**arguments, "pretrained": str(model)}}
+    chosen |= {"log_samples": False, "predict_only": False}
+    if limit is not None:
+        chosen["limit"] = limit
+    return EvaluatorConfig.from_cli(Namespace(**chosen))
+
+
+def task_manager(config: EvaluatorConfig, config_file: Path) -> TaskManager:
+    """lm-eval's index of tasks; only the config's own folder when that has all the names.
+
+    Indexing lm-eval's 14,000 files takes 8 seconds, more than a miniature benchmark.
+    """
+    if not config.tasks:
+        raise SolarError(f"{config_file}: tasks: none named. Name the tasks to run")
+    names = [config.tasks] if isinstance(config.tasks, str) else config.tasks
+    names = [part for name in names for part in name.split(",")]
+    if config.include_path is not None:
+        if not Path(config.include_path).is_dir():
+            raise SolarError(
+                f"{config_file}: include_path: {config.include_path} is no folder. "
+                "It is taken from where the command runs: start it in the repository's root"
+            )
+        own = TaskManager(
+            include_path=config.include_path, include_defaults=False, metadata=config.metadata
+        )
+        if all(name in own.all_subtasks for name in names):
+            config.tasks = names
+            return own
+    try:
+        return config.process_tasks(config.metadata)
+    except ValueError as error:
+        known = TaskManager(include_path=config.include_path).all_tasks
+        unknown = next(name for name in names if name not in known)
+        raise SolarError(
+            f"{config_file}: tasks: lm-eval has no task {unknown!r}.{nearest(unknown, known)}"
+        ) from error
+
+
+def single_tasks(config: EvaluatorConfig, manager: TaskManager) -> Iterator[tuple[str, str | dict]]:
+    """The tasks one by one, by name; a group that is no benchmark itself gives its members."""
+    for entry in config.tasks:
+        yield from _members(entry, manager)
+
+
+def _members(entry: str | dict, manager: TaskManager) -> Iterator[tuple[str, str | dict]]:
+    if isinstance(entry, str) and entry in manager.all_groups and entry not in BY_TASK:
+        entry = load_yaml_config(manager.task_index[entry]["yaml_path"], mode="full")
+    if isinstance(entry, dict) and isinstance(entry["task"], list):
+        for member in entry["task"]:
+            yield from _members(member, manager)
+    elif isinstance(entry, dict):
+        yield entry["task"], dict(entry)  # lm-eval pops from the dict it is given
+    else:
+        yield entry, entry
+
+
+def load_model(config: EvaluatorConfig) -> LM:
+    """The model of `config`, as lm-eval loads it (a missing pad token is lm-eval's to choose)."""
+    lm = get_model(config.model).create_from_arg_obj(
+        config.model_args,
+        {
+            "batch_size": config.batch_size,
+            "max_batch_size": config.max_batch_size,
+            "device": config.device,
+        },
+    )
+    if config.use_cache is not None:
+        lm = CachingLM(lm, f"{config.use_cache}_rank{lm.rank}.db")
+    return lm
+
+
+def measure(
+    lm: LM, entry: str | dict, config: EvaluatorConfig, manager: TaskManager
+) -> dict | None:
+    """lm-eval's results of one task, benchmark group or task dict; None on ranks above 0."""
+    for seed, sow in zip(config.seed, (random.seed, np.random.seed, set_torch_seed), strict=False):
+        if seed is not None:
+            sow(seed)
+    tasks = get_task_dict([entry], manager)
+    for task in leaves(tasks):
+        _apply_overrides(task, config)
+    return evaluate(
+        lm=lm,
+        task_dict=tasks,
+        limit=config.limit,
+        samples=config.samples,
+        cache_requests=config.cache_requests.get("cache_requests", False),
+        rewrite_requests_cache=config.cache_requests.get("rewrite_requests_cache", False),
+        log_samples=False,
+        system_instruction=config.system_instruction,
+        apply_chat_template=config.apply_chat_template,
+        fewshot_as_multiturn=config.fewshot_as_multiturn,
+        confirm_run_unsafe_code=config.confirm_run_unsafe_code,
+    )
+
+
+def leaves(tasks: dict) -> Iterator[Task]:
+    """The tasks at the ends of lm-eval's nested groups."""
+    for task in tasks.values():
+        if isinstance(task, dict):
+            yield from leaves(task)
+        else:
+            yield task
+
+
+def _apply_overrides(task: Task, config: EvaluatorConfig) -> None:
+    """The config's few-shot count, generation settings and seed; a task's own 0-shot stays 0."""
+    if config.gen_kwargs and task.get_config("output_type") == "generate_until":
+        task.set_config(key="generation_kwargs", value=config.gen_kwargs, update=True)
+    own = task.get_config("num_fewshot")
+    if own is None or (config.num_fewshot is not None and own != 0):
+        task.set_config(key="num_fewshot", value=config.num_fewshot or 0)
+    task.set_fewshot_seed(seed=config.seed[3])

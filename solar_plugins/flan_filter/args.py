@@ -1,0 +1,108 @@
+"""The YAML block ``flan_filter:``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.flan_filter import task_names
+
+
+class FlanFilterBlock(BaseModel):
+    """What to remove, and from which datasets, before anything is tokenised."""
+
+    model_config = {"extra": "forbid"}
+
+    tasks: str | list[str] = Field(
+        default=task_names.SOLAR,
+        description="`solar` (the ten tasks of the paper's Table 8), a list of task names as the "
+        "data spells them, or both: [solar, task026_drop_question_generation]",
+    )
+    datasets: list[str] = Field(
+        min_length=1,
+        description="which entries of `datasets:` to filter, each by its `path`",
+    )
+    task_column: str | dict[str, str] | None = Field(
+        default=None,
+        description="the column that names each row's task, for all datasets or as "
+        "{dataset path: column}; without it `_task_name` or `task_name` is looked for",
+    )
+    allow_empty: bool = Field(
+        default=False,
+        description="accept a dataset from which nothing is removed, and task names that no row "
+        "carries",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, block: Any) -> Any:
+        if isinstance(block, dict):
+            for key in block:
+                if key not in cls.model_fields:
+                    known = ", ".join(cls.model_fields)
+                    raise ValueError(
+                        f"{key} is not a key of this block.{nearest(str(key), cls.model_fields)} "
+                        f"The keys are {known}."
+                    )
+        return block
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_are_names(cls, tasks: str | list[str]) -> str | list[str]:
+        task_names.expand(tasks)
+        return tasks
+
+    @model_validator(mode="after")
+    def _columns_are_for_filtered_datasets(self) -> FlanFilterBlock:
+        if isinstance(self.task_column, dict):
+            for path in self.task_column:
+                if path not in self.datasets:
+                    raise ValueError(
+                        f"task_column names {path!r}, which is not in flan_filter.datasets."
+                        f"{nearest(path, self.datasets)}"
+                    )
+        return self
+
+    def column_of(self, path: str) -> str | None:
+        """The column that was named for the dataset `path`, or None if it is to be looked for."""
+        if isinstance(self.task_column, dict):
+            return self.task_column.get(path)
+        return self.task_column
+
+
+class FlanFilterArgs(BaseModel):
+    """The keys that the plugin adds to an Axolotl recipe."""
+
+    flan_filter: FlanFilterBlock | None = Field(
+        default=None,
+        description="remove rows of benchmark-derived FLAN tasks (SOLAR 10.7B, Table 8)",
+    )
+
+
+def parse(block: Any) -> FlanFilterBlock:
+    """The block `flan_filter:` of a recipe, checked.
+
+    Raises:
+        SolarError: something in it is missing, unknown or of the wrong kind.
+    """
+    if not isinstance(block, dict):
+        raise SolarError(
+            "flan_filter: the recipe loads solar_plugins.FlanFilterPlugin and has no such block. "
+            "Write flan_filter: {tasks: solar, datasets: [PATH]} with the path of an entry of "
+            "datasets."
+        )
+    try:
+        return FlanFilterBlock.model_validate(dict(block))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["flan_filter", *(str(part) for part in first["loc"][:1])])
+        message = first["msg"].removeprefix("Value error, ").removeprefix(f"{where}: ")
+        if first["type"] == "missing":
+            message = (
+                f"{where} is missing. Write the path of each entry of datasets to filter, "
+                "for example flan_filter: {tasks: solar, datasets: [Open-Orca/OpenOrca]}."
+            )
+            raise SolarError(message) from error
+        raise SolarError(f"{where}: {message}") from error

@@ -1,0 +1,97 @@
+"""The filtered copy of a dataset, made once and named after what it holds.
+
+Axolotl's key for tokenised data covers a dataset's path and not the keys of plugins. The digest of
+source and filter is therefore part of the copy's file name: another filter or another source is
+another path, and stale tokens cannot be met.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+from filelock import FileLock
+
+from solar_plugins import atomic
+from solar_plugins.flan_filter import task_names
+from solar_plugins.flan_filter.audit import Audit
+from solar_plugins.flan_filter.row_files import ROWS_PER_BATCH, appears_whole, write_parquet
+from solar_plugins.flan_filter.row_filter import TaskNameFilter, find_task_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+RULE = 1
+"""Counts up when the same filter on the same rows would give another copy."""
+
+_CHUNK = 8 * 2**20
+
+
+def content_digest(path: Path) -> str:
+    """A digest of the bytes of a file, or of the names and bytes of all files of a folder."""
+    digest = xxhash.xxh3_128()
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode())
+        digest.update(file.stat().st_size.to_bytes(8, "big"))
+        with file.open("rb") as opened:
+            while chunk := opened.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def copy_path(
+    folder: Path, source: str, source_digest: str, tasks: str | list[str], column: str | None
+) -> Path:
+    """Where the copy of `source` under this filter lies: readable name, then the digest."""
+    facts = [RULE, source_digest, sorted(task_names.expand(tasks)), column]
+    digest = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name.removesuffix(Path(source).suffix))
+    return folder / f"{stem.strip('-') or 'dataset'}-{digest}.parquet"
+
+
+def filtered_copy(
+    load: Callable[[], Dataset],
+    target: Path,
+    source: str,
+    tasks: str | list[str],
+    task_column: str | None,
+) -> tuple[Audit, bool]:
+    """Make `target` unless it is there; the first process works and the others wait for it.
+
+    Args:
+        load: gives the dataset, as Axolotl would have loaded it.
+        target: from `copy_path`; the audit is kept beside it.
+
+    Returns:
+        The audit, and whether this call did the work.
+    """
+    audit_path = target.with_suffix(".audit.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_suffix(".lock")):
+        if target.exists():
+            facts = json.loads(audit_path.read_text(encoding="utf-8"))
+            return Audit.from_json(facts), False
+        dataset = load()
+        column = find_task_column(source, dataset.column_names, task_column)
+        chosen = TaskNameFilter(tasks, source, column)
+        with appears_whole(target) as file:
+            write_parquet(file, dataset.features.arrow_schema, chosen.tables(_batches(dataset)))
+            # The copy appears last: where it is, its audit is.
+            atomic.write_json(audit_path, chosen.finish().to_json())
+        return chosen.audit, True
+
+
+def _batches(dataset: Dataset) -> Iterator[pa.Table]:
+    from datasets.utils import tqdm
+
+    rows = dataset.with_format("arrow")
+    with tqdm(total=len(dataset), desc="FLAN filter", unit=" rows") as bar:
+        for batch in rows.iter(ROWS_PER_BATCH):
+            yield batch
+            bar.update(batch.num_rows)

@@ -1,0 +1,149 @@
+"""Axolotl plugin: filter datasets before they are tokenised."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from axolotl.common.const import DEFAULT_DATASET_PREPARED_PATH
+from axolotl.integrations.base import BasePlugin
+from axolotl.utils.data.shared import load_dataset_with_config
+from axolotl.utils.dict import DictDefault
+from axolotl.utils.logging import get_logger
+from datasets import Dataset, DatasetDict
+
+from solar_plugins import atomic, proof
+from solar_plugins.errors import SolarError, nearest, show_errors_in_one_line
+from solar_plugins.flan_filter.args import FlanFilterBlock, parse
+from solar_plugins.flan_filter.audit import Audit, report
+from solar_plugins.flan_filter.filtered_copy import content_digest, copy_path, filtered_copy
+from solar_plugins.flan_filter.row_filter import refuse_empty
+
+LOG = get_logger("axolotl.solar_plugins.flan_filter")
+
+PLUGIN = "solar_plugins.FlanFilterPlugin"
+
+
+class FlanFilterPlugin(BasePlugin):
+    """Removes rows of benchmark-derived FLAN tasks (SOLAR 10.7B, section 4.1 and Table 8).
+
+    `load_datasets` writes a filtered copy of each named dataset, points `cfg.datasets` at the
+    copies and returns None, so that Axolotl goes on to load and tokenise as usual.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._audits: list[Audit] = []
+
+    def get_input_args(self) -> str:
+        return "solar_plugins.flan_filter.args.FlanFilterArgs"
+
+    def register(self, cfg: dict) -> None:
+        show_errors_in_one_line()
+        # Axolotl registers every plugin that this process has met, not only this recipe's.
+        if PLUGIN not in (cfg.get("plugins") or []):
+            return
+        block = parse(cfg.get("flan_filter"))
+        paths = [entry["path"] for entry in cfg.get("datasets") or [] if entry.get("path")]
+        for path in block.datasets:
+            if not any(_same(path, known) for known in paths):
+                raise SolarError(
+                    f"flan_filter.datasets: {path!r} is not the path of an entry of datasets "
+                    f"({', '.join(paths) or 'which is empty'}).{nearest(path, paths)}"
+                )
+
+    def load_datasets(self, cfg: DictDefault, preprocess: bool = False) -> None:
+        if PLUGIN not in (cfg.plugins or []):
+            return
+        block = parse(cfg.flan_filter)
+        folder = Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH) / "flan_filter"
+        self._audits = []
+        entries: list[DictDefault] = []
+        for entry in cfg.datasets:
+            named = next((path for path in block.datasets if _same(path, entry.path)), None)
+            if named is None:
+                entries.append(entry)
+                continue
+            names = entry.name if isinstance(entry.name, list) else [entry.name]
+            for name in names:
+                one = DictDefault({**entry, "name": name})
+                copy = self._filter(cfg, block, one, block.column_of(named), folder)
+                # The copy is the rows that `split`, `name`, `data_files` and `revision` chose;
+                # `shards` stays, so that a random sample is taken of what the filter left.
+                chosen = {"path": str(copy), "ds_type": "parquet", "split": "train"}
+                gone = dict.fromkeys(("name", "data_files", "revision"))
+                entries.append(DictDefault({**one, **gone, **chosen}))
+        if not block.allow_empty:
+            refuse_empty(self._audits, block.tasks)
+        cfg.datasets = entries
+        if _is_first_process():
+            facts, page = report(self._audits)
+            beside = Path(cfg.output_dir) / "solar"
+            atomic.write_json(beside / "flan_filter_audit.json", facts)
+            atomic.write_text(beside / "flan_filter_audit.md", page)
+
+    def post_train(self, cfg: DictDefault, model) -> None:
+        if PLUGIN not in (cfg.plugins or []) or not _is_first_process():
+            return
+        facts, _ = report(self._audits)
+        totals = {key: facts[key] for key in ("rows_in", "rows_removed", "rows_out")}
+        sources = {
+            audit.source: {"rows_in": audit.rows_in, "rows_removed": audit.rows_removed}
+            for audit in self._audits
+        }
+        tasks = list(dict.fromkeys(task for audit in self._audits for task in audit.tasks))
+        proof.write(cfg.output_dir, "flan_filter", {**totals, "datasets": sources, "tasks": tasks})
+
+    def _filter(
+        self,
+        cfg: DictDefault,
+        block: FlanFilterBlock,
+        entry: DictDefault,
+        column: str | None,
+        folder: Path,
+    ) -> Path:
+        """The filtered copy of one dataset; its audit is added to the run's."""
+        loaded: list[Dataset] = []
+
+        def load() -> Dataset:
+            if not loaded:
+                loaded.append(_load(entry, cfg))
+            return loaded[0]
+
+        local = Path(entry.path)
+        if local.exists() and not entry.data_files:
+            identity = [content_digest(local), entry.split, entry.name]
+        else:
+            # A dataset of the Hub: `datasets` derives the fingerprint from the files' revisions.
+            identity = [load()._fingerprint, entry.split, entry.name]
+        target = copy_path(folder, entry.path, str(identity), block.tasks, column)
+        audit, worked = filtered_copy(load, target, entry.path, block.tasks, column)
+        self._audits.append(audit)
+        LOG.info(
+            f"FLAN filter: {audit.source}: {audit.rows_in} rows in, {audit.rows_removed} removed, "
+            f"{audit.rows_out} out ({'written to' if worked else 'already in'} {target})"
+        )
+        return target
+
+
+def _load(entry: DictDefault, cfg: DictDefault) -> Dataset:
+    """The rows that Axolotl would read for this entry."""
+    loaded = load_dataset_with_config(entry, cfg.hf_use_auth_token)
+    if not isinstance(loaded, DatasetDict):
+        return loaded
+    split = entry.split or "train"
+    if split not in loaded:
+        raise SolarError(
+            f"datasets: {entry.path} has no split {split!r}. Write split: with one of "
+            f"{', '.join(loaded)}."
+        )
+    return loaded[split]
+
+
+def _same(path: str, other: str) -> bool:
+    return os.path.normpath(path) == os.path.normpath(other)
+
+
+def _is_first_process() -> bool:
+    """Rank 0, also after Axolotl has taken the process group down."""
+    return os.environ.get("RANK", "0") == "0"
