@@ -124,7 +124,9 @@ def _digest_of_model(model: str) -> str:
     path = Path(model)
     if not path.is_dir():
         return model
-    return digest({str(file.relative_to(path)): _cached_sha256(file) for file in output_files(path)})
+    return digest(
+        {str(file.relative_to(path)): _cached_sha256(file) for file in output_files(path)}
+    )
 
 
 def _digests_of_files(recipe: Any, chain: Chain) -> dict[str, str]:

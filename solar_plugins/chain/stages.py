@@ -27,7 +27,7 @@ def train(resolved: Path) -> None:
 
     # do_cli also reads the command line, which is that of `solar run` here.
     sys.argv = ["axolotl", str(resolved)]
-    do_cli(config=resolved)
+    do_cli(config=str(resolved))
 
 
 def launch(command: list[str], log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
-from axolotl.utils.distributed import is_main_process
 from axolotl.utils.logging import get_logger
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
@@ -126,7 +126,8 @@ class DepthUpScalingPlugin(BasePlugin):
         Raises:
             SolarError: what was saved is not the up-scaled model.
         """
-        if self._facts is None or not is_main_process():
+        # Axolotl has destroyed the process group by now; the launcher's variable is still there
+        if self._facts is None or os.environ.get("RANK", "0") != "0":
             return
         saved = AutoConfig.from_pretrained(
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True

@@ -25,10 +25,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def files_in(folder: Path) -> dict[str, int]:
-    """Size in bytes of every file under `folder`, nested checkpoints and our own notes left out."""
+def files_in(folder: Path, pattern: str = "*") -> dict[str, int]:
+    """Size in bytes of the files under `folder`, nested checkpoints and our own notes left out."""
     sizes = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob(pattern)):
         relative = path.relative_to(folder)
         if path.is_file() and not relative.parts[0].startswith(("checkpoint-", "sdpo_", ".")):
             sizes[relative.as_posix()] = path.stat().st_size
@@ -47,22 +47,24 @@ def write_note(checkpoint: Path, facts: dict[str, Any]) -> None:
 
 
 def whole_note(checkpoint: Path) -> dict[str, Any] | None:
-    """The note of `checkpoint` if training can go on from it exactly, else None.
-
-    Exactly means: all files at their sizes, and among them the optimizer, the schedule and the
-    random state (`save_only_model: true` leaves those out).
-    """
+    """The note of `checkpoint` if all its files are there at their sizes, else None."""
     note = read_json(checkpoint / NOTE)
-    if note is None or missing_files(checkpoint, note["files"]):
-        return None
+    return None if note is None or missing_files(checkpoint, note["files"]) else note
+
+
+def resumable(note: dict[str, Any]) -> bool:
+    """Whether training can go on exactly from the checkpoint of this note.
+
+    It needs the optimizer, the schedule and the random state beside the weights;
+    `save_only_model: true` leaves them out.
+    """
     names = note["files"].keys()
     sharded = any(name.startswith(("global_step", "optimizer_0/")) for name in names)
-    needed = (
-        "trainer_state.json" in names,
-        any(name.startswith("rng_state") for name in names),
-        sharded or {"optimizer.pt", "scheduler.pt"} <= names,
+    return (
+        "trainer_state.json" in names
+        and any(name.startswith("rng_state") for name in names)
+        and (sharded or {"optimizer.pt", "scheduler.pt"} <= names)
     )
-    return note if all(needed) else None
 
 
 def newest_first(step_folder: Path) -> list[Path]:

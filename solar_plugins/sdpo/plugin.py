@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import axolotl.train
+from axolotl.common.const import DEFAULT_DATASET_PREPARED_PATH
 from axolotl.common.datasets import TrainDatasetMeta, load_preference_datasets
 from axolotl.core.trainers.dpo.trainer import AxolotlDPOTrainer
 from axolotl.integrations.base import BasePlugin, PluginManager
@@ -18,6 +19,7 @@ from axolotl.utils.trainer import setup_trainer
 from solar_plugins import proof
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.sdpo import step_plan
+from solar_plugins.sdpo.prepared_data import drop_half_written
 from solar_plugins.sdpo.sequence import PlannedStep, StepSequence
 from solar_plugins.sdpo.trainer import StepTrainer
 
@@ -73,6 +75,10 @@ class StepwiseDPOPlugin(BasePlugin):
         if not cfg.sdpo:
             return None
         _load_no_reference_model()
+        for folder in drop_half_written(
+            Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH)
+        ):
+            LOG.warning(f"deleted {folder}: prepared data that a killed run left half-written")
         recipe_values = {key: cfg[key] for key in step_plan.STEP_SETTINGS}
         every_dataset = list(cfg.datasets)
         output_dir = Path(cfg.output_dir)
@@ -84,20 +90,18 @@ class StepwiseDPOPlugin(BasePlugin):
             metas.append(load_preference_datasets(cfg=cfg))
             todo.append(
                 PlannedStep(
-                    step=step,
-                    settings=step.everything(self.recipe),
+                    note=step.note(len(self.steps), self.recipe),
                     rows=len(metas[-1].train_dataset),
                     optimizer_steps=cfg.max_steps or metas[-1].total_num_steps,
                 )
             )
 
         def build(index: int) -> StepTrainer:
-            self._enter(cfg, todo[index].step, every_dataset, recipe_values)
+            self._enter(cfg, self.steps[start + index], every_dataset, recipe_values)
             return self._build(cfg, metas[index])
 
         self.sequence = StepSequence(
             output_dir=output_dir,
-            count=len(self.steps),
             todo=todo if len(done) < len(self.steps) else [],
             done=done,
             build=build,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import checkpoints, reference, step_plan
+from solar_plugins.sdpo import reference, step_plan
 from solar_plugins.sdpo.trainer import StepTrainer
 
 LOG = logging.getLogger("axolotl.solar_plugins.sdpo")
@@ -17,10 +17,9 @@ LOG = logging.getLogger("axolotl.solar_plugins.sdpo")
 
 @dataclass
 class PlannedStep:
-    """A step with what is known before it is trained."""
+    """A step with what is known before it is trained; `note` as from `step_plan.Step.note`."""
 
-    step: step_plan.Step
-    settings: dict[str, Any]
+    note: dict[str, Any]
     rows: int
     optimizer_steps: int
 
@@ -31,14 +30,12 @@ class StepSequence:
 
     Attributes:
         output_dir: the run's folder; each step has `step_<number>` in it.
-        count: number of steps of the whole run.
         todo: the steps to train, in order.
         done: the markers of the finished steps before them.
         build: makes the trainer of a step of `todo`, by its index there (not called for 0).
     """
 
     output_dir: Path
-    count: int
     todo: list[PlannedStep]
     done: list[dict[str, Any]]
     build: Callable[[int], StepTrainer]
@@ -64,18 +61,21 @@ class StepSequence:
                 trainer.release()
                 trainer = self.build(index)
             digest, output = self._train_one(trainer, planned, digest)
-        first.hand_over(trainer)
+        first.hand_over(trainer, self.output_dir)
         return output
 
     def _train_one(self, trainer: StepTrainer, planned: PlannedStep, digest: str):
-        number = planned.step.number
-        trainer.step = {"step": number, "of": self.count, "settings": planned.settings}
+        number = planned.note["step"]
+        trainer.step = planned.note
         trainer.reference_digest = digest
         trainer.steps_before = sum(facts["steps"] for facts in self.facts)
         trainer.steps_in_all = trainer.steps_before + sum(
-            later.optimizer_steps for later in self.todo if later.step.number >= number
+            later.optimizer_steps for later in self.todo if later.note["step"] >= number
         )
-        LOG.info(f"sDPO step {number} of {self.count}: {planned.rows} rows, reference {digest[:12]}")
+        LOG.info(
+            f"sDPO step {number} of {planned.note['of']}: {planned.rows} rows, "
+            f"reference {digest[:12]}"
+        )
         folder = step_plan.folder(self.output_dir, number)
         output = trainer.train_step()
         trainer.save_model(str(folder), _internal_call=True)
@@ -84,7 +84,7 @@ class StepSequence:
         logged = [e for e in trainer.state.log_history if "rewards/accuracies" in e]
         facts = {
             **trainer.step,
-            "datasets": list(planned.step.datasets),
+            "datasets": planned.note["settings"]["datasets"],
             "rows": planned.rows,
             "steps": trainer.state.global_step,
             "first_loss": trainer.first_loss,
@@ -100,8 +100,3 @@ class StepSequence:
         trainer.accelerator.wait_for_everyone()
         self.facts.append(facts)
         return digest, output
-
-
-def remove_untrusted(folder: Path) -> list[Path]:
-    """The checkpoints of a step that a kill left half-written, for the caller to delete."""
-    return [path for path in checkpoints.newest_first(folder) if not checkpoints.whole_note(path)]

@@ -68,11 +68,12 @@ class Step:
     datasets: tuple[dict[str, Any], ...]
     settings: dict[str, float] = field(default_factory=dict)
 
-    def everything(self, recipe: dict[str, Any]) -> dict[str, Any]:
-        """All that decides what this step trains, in a form that survives JSON."""
-        values = {key: recipe[key] for key in RECIPE_SETTINGS if recipe.get(key) is not None}
-        values |= self.settings | {"datasets": list(self.datasets)}
-        return json.loads(json.dumps(values, default=str))
+    def note(self, count: int, recipe: dict[str, Any]) -> dict[str, Any]:
+        """What names this step of `count` and decides what it trains, as plain JSON values."""
+        settings = {key: recipe[key] for key in RECIPE_SETTINGS if recipe.get(key) is not None}
+        settings |= self.settings | {"datasets": list(self.datasets)}
+        note = {"step": self.number, "of": count, "settings": settings}
+        return json.loads(json.dumps(note, default=str))
 
 
 def folder(output_dir: str | Path, number: int) -> Path:
@@ -197,59 +198,57 @@ def finished_steps(
 ) -> list[dict[str, Any]]:
     """The markers of the steps that are done, from the first on without a gap.
 
-    A step counts when its marker is there, every file the marker lists is there at its size, and
-    its reference is the model of the step before. So a half-written step never counts, nor one
-    that was trained on from a model that has since been replaced.
+    A step counts when its marker is there (it is written last, so a half-written model has none)
+    and its reference was the model of the step before, as that is now.
 
     Raises:
-        SolarError: a finished step was trained with other settings than the recipe has now.
+        SolarError: a finished step was trained with other settings than the recipe has now, or
+            its weights are no longer as they were saved.
     """
     done: list[dict[str, Any]] = []
     for step in steps:
-        marker = checkpoints.read_json(folder(output_dir, step.number) / MARKER)
+        where = folder(output_dir, step.number)
+        marker = checkpoints.read_json(where / MARKER)
         if marker is None:
             break
-        refuse_changes(marker, step, len(steps), recipe, folder(output_dir, step.number))
-        whole = checkpoints.missing_files(folder(output_dir, step.number), marker["files"]) == []
-        if not whole or (done and done[-1]["model_digest"] != marker["reference_digest"]):
+        refuse_changes(marker, step.note(len(steps), recipe), where)
+        if done and done[-1]["model_digest"] != marker["reference_digest"]:
             break
+        damaged = checkpoints.missing_files(where, marker["files"])
+        if damaged:
+            raise SolarError(
+                f"{where}/{damaged[0]}: gone or cut short since the step ended. "
+                f"Delete {where} to train that step again."
+            )
         done.append(marker)
-    if not done or len(done) < len(steps):
-        return done
-    beyond = folder(output_dir, len(steps) + 1) / MARKER
-    if beyond.exists():
-        raise SolarError(_count_changed(len(steps), checkpoints.read_json(beyond), beyond.parent))
     return done
 
 
-def refuse_changes(
-    saved: dict[str, Any], step: Step, count: int, recipe: dict[str, Any], where: Path
-) -> None:
-    """Refuse to go on from `saved` (a step's or a checkpoint's note) under another recipe.
+def refuse_changes(saved: dict[str, Any], now: dict[str, Any], where: Path) -> None:
+    """Refuse to go on from what `where` holds under another recipe.
+
+    Args:
+        saved: the note of the step or of the checkpoint, as it was saved.
+        now: the step's note from the recipe as it is now (`Step.note`).
+        where: the folder, for the message.
 
     Raises:
         SolarError: the number of steps, or a setting of this step, is not the saved one.
     """
-    if saved["of"] != count:
-        raise SolarError(_count_changed(count, saved, where))
-    now = step.everything(recipe)
-    for key in sorted(saved["settings"].keys() | now.keys()):
-        before, after = saved["settings"].get(key), now.get(key)
+    anew = f"delete {where.parent}/step_* (or choose another output_dir) to start anew."
+    if saved["of"] != now["of"]:
+        raise SolarError(
+            f"sdpo.steps: {now['of']} now, but {where} was trained as step {saved['step']} of "
+            f"{saved['of']}. Put the steps back to go on, or {anew}"
+        )
+    for key in sorted(saved["settings"].keys() | now["settings"].keys()):
+        before, after = saved["settings"].get(key), now["settings"].get(key)
         if before != after:
-            path = f"sdpo.steps[{step.number - 1}].{key}" if key == "datasets" else key
+            path = f"sdpo.steps[{now['step'] - 1}].{key}" if key == "datasets" else key
             raise SolarError(
-                f"{path}: {_short(after)} now, {_short(before)} when {where} was trained. Put it "
-                f"back to go on, or delete {where.parent}/step_* (or choose another output_dir) "
-                "to start anew."
+                f"{path}: {_short(after)} now, {_short(before)} when {where} was trained. "
+                f"Put it back to go on, or {anew}"
             )
-
-
-def _count_changed(count: int, saved: dict[str, Any] | None, where: Path) -> str:
-    was = f"one of {saved['of']} steps" if saved else "a step of a longer run"
-    return (
-        f"sdpo.steps: {count} now, but {where} was trained as {was}. Put the steps back to go on, "
-        f"or delete {where.parent}/step_* (or choose another output_dir) to start anew."
-    )
 
 
 def _short(value: Any) -> str:
@@ -263,10 +262,11 @@ def write_marker(where: Path, facts: dict[str, Any]) -> None:
     Raises:
         SolarError: no weights were written.
     """
-    files = checkpoints.files_in(where)
-    if not any(name.endswith((".safetensors", ".bin")) for name in files if "model" in name):
+    files = checkpoints.files_in(where, "*.safetensors") | checkpoints.files_in(where, "*.bin")
+    weights = {name: size for name, size in files.items() if "model" in name}
+    if not weights:
         raise SolarError(
             f"{where}: no weights were saved. Under DeepSpeed ZeRO-3 write "
             '"stage3_gather_16bit_weights_on_model_save": true in the DeepSpeed file.'
         )
-    atomic.write_json(where / MARKER, {**facts, "files": files})
+    atomic.write_json(where / MARKER, {**facts, "files": weights})

@@ -8,6 +8,7 @@ whole; logs name the step and count on across steps.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 from transformers.trainer_utils import rotate_checkpoints
 from trl import DPOTrainer
 
-from solar_plugins.sdpo import checkpoints, reference
+from solar_plugins.sdpo import checkpoints, reference, step_plan
 
 LOGPS = "sdpo_reference.safetensors"
 
@@ -66,19 +67,31 @@ class StepTrainer(DPOTrainer):
     # Where a killed run goes on
 
     def _resume_point(self) -> Path | None:
-        """The newest checkpoint that is whole, together with the reference it was trained on."""
+        """The newest checkpoint that is whole and belongs to the reference in use.
+
+        Raises:
+            SolarError: that checkpoint was trained with other settings than the recipe has now.
+        """
         folder = Path(self.args.output_dir)
-        usable = None
-        if reference.read(folder / LOGPS, self.reference_key()) is not None:
-            for candidate in checkpoints.newest_first(folder):
-                note = checkpoints.whole_note(candidate)
-                if note is not None and note["reference_digest"] == self.reference_digest:
+        half_written, usable = [], None
+        known_reference = reference.read(folder / LOGPS, self.reference_key()) is not None
+        for candidate in checkpoints.newest_first(folder):
+            note = checkpoints.whole_note(candidate)
+            if note is None:
+                half_written.append(candidate)
+            elif checkpoints.resumable(note):
+                step_plan.refuse_changes(note, self.step, folder)
+                if known_reference and note["reference_digest"] == self.reference_digest:
                     usable = candidate
                     self.first_loss = note["first_loss"]
                     self._seconds_before = note["wall_s"]
                     break
-        # All processes have looked before any of them trains on and writes.
+        # All processes have looked before any of them writes or deletes.
         self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            (folder / step_plan.MARKER).unlink(missing_ok=True)
+            for path in half_written:
+                shutil.rmtree(path)
         return usable
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -128,7 +141,9 @@ class StepTrainer(DPOTrainer):
         """What the reference log-probabilities depend on: weights, rows, batches, precision."""
         args = self.args
         parts = [self.reference_digest]
-        parts += [f"{k}={reference.rows_digest(v.rows)}" for k, v in self._preference_sets().items()]
+        parts += [
+            f"{k}={reference.rows_digest(v.rows)}" for k, v in self._preference_sets().items()
+        ]
         parts += [
             f"{args.max_length} {args.truncation_mode} {args.ld_alpha} {args.seed} "
             f"{args.bf16} {args.fp16} {self._train_batch_size} {args.eval_batch_size} "
@@ -137,9 +152,7 @@ class StepTrainer(DPOTrainer):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume: str | None):
-        model, train_dataloader = super()._prepare_for_training(
-            max_steps, train_dataloader, resume
-        )
+        model, train_dataloader = super()._prepare_for_training(max_steps, train_dataloader, resume)
         path, key = Path(self.args.output_dir) / LOGPS, self.reference_key()
         logps = reference.read(path, key)
         self.accelerator.wait_for_everyone()
@@ -187,8 +200,10 @@ class StepTrainer(DPOTrainer):
             return self._last.save_model(output_dir, _internal_call)
         return super().save_model(output_dir, _internal_call)
 
-    def hand_over(self, last: StepTrainer) -> None:
-        """Let what is asked of this trainer from now on be about the last step's."""
+    def hand_over(self, last: StepTrainer, output_dir: Path) -> None:
+        """Let what is asked of this trainer from now on be about the last step, and the run."""
+        # Axolotl writes the model card, and pushes, from the trainer it made itself.
+        self.args.output_dir = str(output_dir)
         if last is not self:
             self._last = last
             self.state = last.state

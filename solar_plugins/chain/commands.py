@@ -1,0 +1,114 @@
+"""`solar run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+_EXIT_INTERRUPTED = 130
+
+
+@click.command("run", context_settings={"ignore_unknown_options": False})
+@click.argument("chain_file", metavar="CHAIN", type=click.Path(dir_okay=False))
+@click.option("--base-model", metavar="M", help="Another base model: hub id or folder.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a key of the chain (output_dir=/big/disk) or, as STAGE.KEY=VALUE, a key of a "
+    "stage's own file (cpt.learning_rate=1e-5, sft_v4.flan_filter.tasks=solar). "
+    "The value is read as YAML. May be given several times.",
+)
+@click.option("--until", metavar="STAGE", help="Only this stage and what it needs.")
+@click.option("--dry-run", is_flag=True, help="Say what would run and why; write nothing.")
+@click.option(
+    "--launcher",
+    type=click.Choice(["none", "accelerate", "torchrun", "python"]),
+    help="How a training is started. Default: accelerate where there are GPUs, else none: each "
+    "stage is forked from a process that has Axolotl imported.",
+)
+@click.argument("launcher_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- LAUNCHER ARGS]")
+def run_command(
+    chain_file: str,
+    base_model: str | None,
+    settings: tuple[str, ...],
+    until: str | None,
+    dry_run: bool,
+    launcher: str | None,
+    launcher_args: tuple[str, ...],
+) -> None:
+    """Run a chain: what is not yet done, in order, each output verified.
+
+    Interrupt it whenever you like, also with kill -9: the same command goes on, from the last
+    whole checkpoint of a training. A stage is skipped when its recipe, data, input models, code
+    and tool versions are those of its record and its files are as they were.
+
+    \b
+    solar run recipes/tiny/solar.yml
+    solar run recipes/solar.yml --base-model meta-llama/Llama-2-7b-hf --until cpt
+    solar run recipes/solar.yml --set output_dir=/big/disk --set cpt.learning_rate=1e-5
+    solar run recipes/solar.yml --launcher torchrun -- --nnodes 2 --rdzv_endpoint host:29400
+
+    The stages' full logs, the files that were run and their records are in OUTPUT_DIR/.solar.
+    """
+    from solar_plugins.chain.chain_file import load_chain
+
+    chain = load_chain(chain_file, base_model=base_model, overrides=_parse(settings))
+    # Axolotl reports its use by default; nobody asked for that here.
+    os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    if dry_run:
+        _print_dry_run(chain, until)
+        return
+    from rich.console import Console
+
+    from solar_plugins.chain import launcher as launchers
+    from solar_plugins.chain.progress import Display
+    from solar_plugins.chain.runner import Runner
+
+    name = launchers.choose(launcher, launcher_args)
+    console = Console(highlight=False)
+    display = Display(chain.order(until), console)
+    display.heading = f"{chain.name}: {chain.path} -> {chain.output_dir}"
+    runner = Runner(chain, display, name, launcher_args)
+    try:
+        with display:
+            runner.run(until)
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on from here.", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    display.summary()
+    _print_results(chain, console)
+
+
+def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
+    from solar_plugins.chain import yaml_file
+
+    values = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{setting!r} found. Write KEY=VALUE.", param_hint="--set")
+        values[key] = yaml_file.parse(value, f"--set {key}")
+    return values
+
+
+def _print_dry_run(chain: Any, until: str | None) -> None:
+    from solar_plugins.chain.runner import dry_run
+
+    for stage, decision in dry_run(chain, until):
+        click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")
+
+
+def _print_results(chain: Any, console: Any) -> None:
+    """The results table, if anything was evaluated."""
+    if not any(chain.output_dir.glob("*/*.json")):
+        return
+    if not any(stage.kind == "evaluate" for stage in chain.stages.values()):
+        return
+    from solar_plugins.report import tables
+
+    console.print(tables.results_table(chain.output_dir))

@@ -1,0 +1,55 @@
+"""Starting a training on GPUs, through Axolotl's own command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from solar_plugins.errors import SolarError
+
+LAUNCHERS = ("accelerate", "torchrun", "python")
+"""What ``axolotl train --launcher`` takes."""
+
+IN_PROCESS = "none"
+"""No launcher: the training runs in a forked child, without a start of its own."""
+
+
+def gpu_count() -> int:
+    """How many NVIDIA GPUs this machine shows to a process started now, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        devices = [name.strip() for name in visible.split(",") if name.strip()]
+        if not devices or devices[0] == "-1":
+            return 0
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    found = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return min(found, len(devices)) if visible is not None else found
+
+
+def choose(asked: str | None, launcher_args: Sequence[str]) -> str:
+    """The launcher to use: the one asked for, else accelerate where there are GPUs."""
+    if asked is not None:
+        if asked == IN_PROCESS and launcher_args:
+            raise SolarError(
+                f"{' '.join(launcher_args)}: found after '--', but --launcher {IN_PROCESS} starts "
+                f"no launcher to take it. Choose one of {', '.join(LAUNCHERS)}."
+            )
+        return asked
+    return "accelerate" if launcher_args or gpu_count() else IN_PROCESS
+
+
+def train_command(resolved: Path, launcher: str, launcher_args: Sequence[str]) -> list[str]:
+    """The command that trains the resolved recipe.
+
+    >>> train_command(Path("cpt.yml"), "torchrun", ["--nnodes", "2"])[1:]
+    ['-m', 'axolotl.cli.main', 'train', 'cpt.yml', '--launcher', 'torchrun', '--', '--nnodes', '2']
+    """
+    command = [sys.executable, "-m", "axolotl.cli.main", "train", str(resolved)]
+    command += ["--launcher", launcher]
+    return [*command, "--", *launcher_args] if launcher_args else command

@@ -1,0 +1,193 @@
+"""How many rows and tokens a recipe's datasets have: counted where they are here, else known."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SAMPLE = 2000
+"""Rows of a local file that are tokenised for its mean length."""
+
+_LETTERS_PER_TOKEN = 4.0
+"""English text under a vocabulary of 32,000; used where no tokenizer is at hand."""
+
+
+@dataclass(frozen=True)
+class PublicData:
+    """A dataset of the Hub.
+
+    Attributes:
+        rows: Of the split that the recipes use.
+        tokens_per_row: Prompt and answer; for preference data prompt and answer twice.
+        source: Where `rows` comes from. `tokens_per_row` is an assumption of ours for all of them.
+    """
+
+    rows: int
+    tokens_per_row: int
+    source: str
+
+
+# Rows: SOLAR paper, Table 1 ("Total # Samples": Alpaca-GPT4 52K, OpenOrca 2.91M, Orca DPO pairs
+# 12.9K, Ultrafeedback Cleaned 60.8K) and the data's own counts on the Hub where they are exact.
+PUBLIC = {
+    "vicgalle/alpaca-gpt4": PublicData(52_002, 200, "Table 1: 52K"),
+    "c-s-ale/alpaca-gpt4-data": PublicData(52_002, 200, "Table 1: 52K"),
+    "Open-Orca/OpenOrca": PublicData(4_233_923, 450, "the Hub; Table 1 counts 2.91M"),
+    "Open-Orca/SlimOrca": PublicData(517_982, 450, "the Hub"),
+    "Intel/orca_dpo_pairs": PublicData(12_859, 900, "the Hub; Table 1: 12.9K"),
+    "allenai/ultrafeedback_binarized_cleaned": PublicData(60_829, 1000, "train_prefs; 60.8K"),
+    "meta-math/MetaMathQA": PublicData(395_000, 250, "the Hub: 395K"),
+}
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """The rows of one or more datasets, or what is known of them.
+
+    Attributes:
+        rows: None where the data is neither here nor known.
+        tokens_per_row: Mean; None likewise.
+        notes: Where the numbers come from, one sentence each.
+    """
+
+    rows: int | None
+    tokens_per_row: float | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> float | None:
+        """All tokens of one pass, or None."""
+        if self.rows is None or self.tokens_per_row is None:
+            return None
+        return self.rows * self.tokens_per_row
+
+
+Rebase = Callable[[str], str]
+"""Where a path of the chain is to be found now (data stages are generated for the plan)."""
+
+
+def of(
+    entries: list[dict[str, Any]], rebase: Rebase, tokenizer: Path | None, is_preference: bool
+) -> DataSize:
+    """The size of the dataset entries of a recipe, together.
+
+    Args:
+        entries: As under Axolotl's `datasets:`.
+        rebase: Where a path of the chain lies now.
+        tokenizer: A tokenizer.json to count with, if there is one.
+        is_preference: Whether each row is a prompt with two answers.
+    """
+    sizes = [_entry(entry, rebase, tokenizer, is_preference) for entry in entries]
+    notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
+    if any(size.rows is None or size.tokens is None for size in sizes) or not sizes:
+        return DataSize(None, None, notes)
+    rows = sum(size.rows or 0 for size in sizes)
+    tokens = sum(size.tokens or 0 for size in sizes)
+    return DataSize(rows, tokens / rows if rows else 0.0, notes)
+
+
+def _entry(
+    entry: dict[str, Any], rebase: Rebase, tokenizer: Path | None, is_preference: bool
+) -> DataSize:
+    path = str(entry.get("path"))
+    data_files = entry.get("data_files")
+    listed = data_files if isinstance(data_files, list) else [data_files] if data_files else [path]
+    here = [Path(rebase(str(name))) for name in listed]
+    if all(file.is_file() for file in here):
+        size = _count(here, tokenizer, is_preference)
+    elif path in PUBLIC:
+        known = PUBLIC[path]
+        size = DataSize(
+            known.rows,
+            known.tokens_per_row,
+            (f"{path}: {known.rows:,} rows ({known.source}), {known.tokens_per_row} tokens each "
+             "(assumed)",),
+        )
+    else:
+        return DataSize(None, None, (f"{path}: not on this machine and not known, so no steps",))
+    rows = _part(size.rows or 0, str(entry.get("split") or ""))
+    if isinstance(entry.get("shards"), int) and entry["shards"] > 1:
+        rows = math.ceil(rows / entry["shards"])
+    return DataSize(rows, size.tokens_per_row, size.notes)
+
+
+def _part(rows: int, split: str) -> int:
+    """The rows of a split such as ``train[:100000]``, ``train[10%:]`` or ``train``."""
+    inside = re.search(r"\[(-?\d*%?):(-?\d*%?)\]", split)
+    if not inside:
+        return rows
+
+    def bound(text: str, default: int) -> int:
+        if not text:
+            return default
+        number = round(rows * int(text[:-1]) / 100) if text.endswith("%") else int(text)
+        return min(rows, max(0, number if number >= 0 else rows + number))
+
+    return max(0, bound(inside[2], rows) - bound(inside[1], 0))
+
+
+def _count(files: list[Path], tokenizer: Path | None, is_preference: bool) -> DataSize:
+    rows, letters, sample = 0, 0, []
+    for file in files:
+        if file.suffix == ".parquet":
+            import pyarrow.parquet as parquet
+
+            table = parquet.ParquetFile(file)
+            rows += table.metadata.num_rows
+            batch = next(table.iter_batches(batch_size=_SAMPLE), None)
+            found = batch.to_pylist() if batch is not None else []
+        else:
+            with file.open(encoding="utf-8") as lines:
+                found = []
+                for line in lines:
+                    if line.strip():
+                        rows += 1
+                        if len(found) < _SAMPLE:
+                            found.append(_parse(line))
+        sample += [_text(row, is_preference) for row in found if row is not None]
+    if not sample:
+        return DataSize(rows, None, (f"{files[0]}: no rows that could be read",))
+    letters = sum(map(len, sample))
+    names = ", ".join(map(str, files))
+    if tokenizer is not None and tokenizer.is_file():
+        from tokenizers import Tokenizer
+
+        encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(sample)
+        mean = sum(len(one.ids) for one in encoded) / len(encoded)
+        how = "counted"
+    else:
+        mean = letters / len(sample) / _LETTERS_PER_TOKEN
+        how = f"{_LETTERS_PER_TOKEN:g} letters each"
+    return DataSize(rows, mean, (f"{names}: {rows:,} rows, {mean:.0f} tokens each ({how})",))
+
+
+def _parse(line: str) -> dict | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _text(row: dict, is_preference: bool) -> str:
+    """All text of a row; the prompt of a preference pair is read with both answers."""
+    answers = " ".join(_strings({k: v for k, v in row.items() if k in ("chosen", "rejected")}))
+    rest = " ".join(_strings({k: v for k, v in row.items() if k not in ("chosen", "rejected")}))
+    return f"{rest} {rest} {answers}" if is_preference else f"{rest} {answers}"
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        # A name of a role, task or row is not text that a model reads.
+        skip = ("role", "id", "_task_name", "task_name", "type")
+        return [text for key, item in value.items() if key not in skip for text in _strings(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _strings(item)]
+    return []

@@ -1,0 +1,161 @@
+"""What `solar run` shows: a live table of the stages on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from solar_plugins.chain import metrics
+from solar_plugins.chain.chain_file import Stage
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+_STYLES = {"running": "bold cyan", "checking": "cyan", "done": "green", "failed": "bold red"}
+
+
+@dataclass
+class Row:
+    """One stage as it is shown."""
+
+    stage: Stage
+    state: str = "waiting"
+    started: float | None = None
+    wall_s: float | None = None
+    step: int | None = None
+    max_steps: int | None = None
+    first_step: tuple[int, float] | None = None
+    loss: float | None = None
+    peak_memory_gib: float = 0.0
+    note: str = ""
+
+    @property
+    def elapsed_s(self) -> float | None:
+        if self.wall_s is not None:
+            return self.wall_s
+        return None if self.started is None else time.monotonic() - self.started
+
+    @property
+    def left_s(self) -> float | None:
+        """Time to the last step at the speed since the first step that was seen."""
+        if self.state != "running" or None in (self.step, self.max_steps, self.first_step):
+            return None
+        step, at = self.first_step
+        done = self.step - step
+        return (time.monotonic() - at) / done * (self.max_steps - self.step) if done > 0 else None
+
+    def read(self, file: Path) -> None:
+        """Take over what the stage has written since."""
+        now = metrics.read_step(file)
+        if now:
+            self.step, self.max_steps = now
+            if self.first_step is None:
+                self.first_step = (self.step, time.monotonic())
+        losses = [r["loss"] for r in metrics.read(file)[-20:] if r.get("loss") is not None]
+        if losses:
+            self.loss = losses[-1]
+
+
+class Display:
+    """Shows the rows of a run while it goes.
+
+    Use it as a context manager; `update` is called several times a second.
+    """
+
+    def __init__(self, stages: list[Stage], console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.rows = {stage.name: Row(stage) for stage in stages}
+        self.heading = ""
+        self._live = (
+            Live(console=self.console, refresh_per_second=4, get_renderable=self._render)
+            if self.console.is_terminal
+            else None
+        )
+        self._last_line = 0.0
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def set(self, name: str, state: str, note: str = "") -> None:
+        """A stage's new state."""
+        row = self.rows[name]
+        row.state, row.note = state, note
+        if state == "running" and row.started is None:
+            row.started = time.monotonic()
+        if self._live is None:
+            self._last_line = time.monotonic()
+            after = f" after {clock(row.elapsed_s)}" if row.started is not None else ""
+            self.say(f"{name}: {state}{after if state != 'running' else ''}{_colon(note)}")
+
+    def update(self, name: str, file: Path) -> None:
+        """Read how far the running stage is; without a terminal, say so now and then."""
+        row = self.rows[name]
+        row.read(file)
+        if self._live is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.say(f"{name}: {clock(row.elapsed_s)} {progress_text(row)}")
+
+    def summary(self) -> None:
+        """The closing table; on a terminal the live one stands there already."""
+        if self._live is None:
+            self.console.print(self._render())
+
+    def _render(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("stage", "kind", "state"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("elapsed", "left", "step", "loss", "memory"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("", overflow="ellipsis", no_wrap=True)
+        for row in self.rows.values():
+            table.add_row(
+                row.stage.name,
+                row.stage.kind,
+                f"[{_STYLES.get(row.state, 'dim')}]{row.state}[/]",
+                clock(row.elapsed_s),
+                clock(row.left_s),
+                f"{row.step}/{row.max_steps}" if row.max_steps else "",
+                f"{row.loss:.4f}" if row.loss is not None else "",
+                f"{row.peak_memory_gib:.2f} GiB" if row.peak_memory_gib else "",
+                row.note,
+            )
+        return Group(*([self.heading] if self.heading else []), table)
+
+
+def progress_text(row: Row) -> str:
+    """``step 12/100, loss 2.3456, 0:41 left``, as far as it is known."""
+    parts = []
+    if row.max_steps:
+        parts.append(f"step {row.step}/{row.max_steps}")
+    if row.loss is not None:
+        parts.append(f"loss {row.loss:.4f}")
+    if row.left_s is not None:
+        parts.append(f"{clock(row.left_s)} left")
+    return ", ".join(parts) or "at work"
+
+
+def clock(seconds: float | None) -> str:
+    """``1:02:03``, ``2:03``, or nothing."""
+    if seconds is None:
+        return ""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _colon(note: str) -> str:
+    return f": {note}" if note else ""

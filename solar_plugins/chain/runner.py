@@ -1,0 +1,380 @@
+"""Runs a chain: what is not yet done, in order, each output verified before the next stage starts.
+
+Whether a stage is done is decided from its record: the same inputs (`fingerprint`), and outputs
+that are as they were (`run_folder.refuse_changed`). Nothing that is good is overwritten: the output
+of an older recipe is moved aside, and what is not ours is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from solar_plugins import atomic, proof
+from solar_plugins.chain import checkpoints, fingerprint, launcher, run_folder, stages
+from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
+from solar_plugins.chain.metrics import METRICS_VARIABLE
+from solar_plugins.chain.progress import Display
+from solar_plugins.chain.resolve import resolve
+from solar_plugins.chain.run_folder import DONE, FAILED, RUNNING, Record, RunFolder
+from solar_plugins.chain.who_makes import is_local, missing_input
+from solar_plugins.chain.worker import Outcome, Work, Workers
+from solar_plugins.errors import SolarError
+
+_POLL_S = 0.2
+
+
+class StageFailed(SolarError):
+    """A stage ended without a sound output."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a stage.
+
+    Attributes:
+        action: ``skip``, ``run`` (from the start), ``continue`` (an interrupted attempt with the
+            same inputs), ``again`` (its inputs changed: the old output is moved aside first), or
+            ``wait`` (a dry run cannot know yet: a stage before it is to run).
+        why: In a few words.
+    """
+
+    action: str
+    why: str
+    recipe: dict[str, Any]
+    inputs: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint.digest(self.inputs)
+
+
+def decide(chain: Chain, stage: Stage, folder: RunFolder) -> Decision:
+    """What to do about `stage`, all stages before it being done.
+
+    Raises:
+        SolarError: its folder is not ours, or its recorded output was changed since.
+    """
+    recipe = resolve(chain, stage)
+    inputs = fingerprint.inputs(chain, stage, recipe, folder)
+    record = folder.read_record(stage.name)
+    place = folder.stage(stage.name)
+    filled = run_folder.is_filled(place)
+    if record is None:
+        if filled:
+            raise SolarError(
+                f"{place}: is not empty and holds nothing that this chain has made. "
+                f"Move it away, or choose another place: --set output_dir=FOLDER."
+            )
+        return Decision("run", "not done yet", recipe, inputs)
+    same = record.fingerprint == fingerprint.digest(inputs)
+    if not filled:
+        return Decision("run", "its folder is gone", recipe, inputs)
+    if record.state == DONE:
+        run_folder.refuse_changed(place, record.outputs)
+    if not same:
+        changes = fingerprint.differences(record.inputs, inputs)
+        more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
+        return Decision("again", f"changed: {changes[0]}{more}", recipe, inputs)
+    if record.state == DONE:
+        return Decision("skip", "done, nothing changed", recipe, inputs)
+    why = "failed before" if record.state == FAILED else "was interrupted"
+    return Decision("continue", why, recipe, inputs)
+
+
+def dry_run(chain: Chain, until: str | None = None) -> list[tuple[Stage, Decision]]:
+    """What `run` would do, stage by stage; nothing is written."""
+    folder = RunFolder(chain.output_dir)
+    folder.claim(chain)
+    decisions, to_run = [], set()
+    for stage in chain.order(until):
+        waits = sorted(to_run.intersection(stage.needs))
+        if waits:
+            decision = Decision("wait", f"after {', '.join(waits)}", resolve(chain, stage), {})
+        else:
+            decision = decide(chain, stage, folder)
+        if decision.action != "skip":
+            to_run.add(stage.name)
+        decisions.append((stage, decision))
+    return decisions
+
+
+class Runner:
+    """Runs the stages of one chain.
+
+    Args:
+        launcher_name: `launcher.IN_PROCESS`, or what ``axolotl train --launcher`` takes.
+        launcher_args: Passed on to the launcher.
+        start_method: See `Workers`.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        display: Display,
+        launcher_name: str = launcher.IN_PROCESS,
+        launcher_args: Sequence[str] = (),
+        start_method: str = "forkserver",
+    ) -> None:
+        self.chain = chain
+        self.folder = RunFolder(chain.output_dir)
+        self.display = display
+        self._launcher = launcher_name
+        self._launcher_args = list(launcher_args)
+        self._start_method = start_method
+        self._workers: Workers | None = None
+
+    def run(self, until: str | None = None) -> None:
+        """Run what is not done.
+
+        Raises:
+            SolarError: nothing was started because something is wrong with chain or folder.
+            StageFailed: a stage failed; those before it are done.
+        """
+        order = self.chain.order(until)
+        self.folder.claim(self.chain)
+        self._check_before_start(order)
+        with self.folder.lock(), _sigterm_like_ctrl_c():
+            shutil.rmtree(self.folder.temporary, ignore_errors=True)
+            versions = {
+                name: fingerprint.tool_version(name)
+                for tools in fingerprint.TOOLS.values()
+                for name in tools
+            }
+            self.folder.write_run(self.chain, self._chain_text(), versions)
+            for place, stage in enumerate(order):
+                decision = decide(self.chain, stage, self.folder)
+                if decision.action == "skip":
+                    record = self.folder.read_record(stage.name)
+                    row = self.display.rows[stage.name]
+                    row.wall_s, row.peak_memory_gib = record.wall_s, record.peak_memory_gib
+                    self.display.set(stage.name, "done", "already")
+                    continue
+                self._start_workers(order[place:])
+                self._run_stage(stage, decision)
+
+    def _check_before_start(self, order: list[Stage]) -> None:
+        """Find what would stop a later stage before the first one starts."""
+        if any(BASE_MODEL in stage.from_ for stage in order):
+            base = self.chain.base_model
+            if is_local(base) and not Path(base).is_dir():
+                raise SolarError(
+                    f"{self.chain.path}: base_model: {base} is not there. "
+                    f"Name a folder with a model, or a hub id (owner/name)."
+                )
+        for stage in order:
+            recipe = resolve(self.chain, stage)
+            if self.folder.read_record(stage.name) is None:
+                decide(self.chain, stage, self.folder)
+            if stage.kind == "train":
+                made_here = str(self.chain.output_dir)
+                outside = {
+                    key: [entry for entry in recipe.get(key) or [] if not _below(entry, made_here)]
+                    for key in ("datasets", "test_datasets")
+                    if isinstance(recipe.get(key), list)
+                }
+                fault = missing_input(outside)
+                if fault:
+                    raise SolarError(f"{stage.file}: {fault}")
+
+    def _start_workers(self, to_come: list[Stage]) -> None:
+        if self._workers is None:
+            kinds = {stage.kind for stage in to_come}
+            if self._launcher != launcher.IN_PROCESS:
+                kinds.discard("train")
+            self._workers = Workers(
+                kinds,
+                lock=self.folder.hidden / "work.lock",
+                log=self.folder.log("imports"),
+                start_method=self._start_method,
+            )
+
+    def _run_stage(self, stage: Stage, decision: Decision) -> None:
+        name = stage.name
+        if decision.action == "again":
+            kept = self.folder.set_aside(name)
+            self.display.say(f"{name}: {decision.why}; the old output is kept at {kept}")
+        before = self.folder.read_record(name) if decision.action == "continue" else None
+        record = Record(
+            stage=name,
+            kind=stage.kind,
+            from_=list(stage.from_),
+            state=RUNNING,
+            fingerprint=decision.fingerprint,
+            inputs=decision.inputs,
+            started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            attempts=before.attempts + 1 if before else 1,
+            wall_s=before.wall_s if before else 0.0,
+            peak_memory_gib=before.peak_memory_gib if before else 0.0,
+        )
+        self.folder.write_record(record)
+        note = self._prepare(stage, decision)
+        start = time.monotonic()
+        self.display.set(name, "running", note)
+        row = self.display.rows[name]
+        try:
+            outcome = self._watch(stage, self._start(stage, decision.recipe))
+            record.peak_memory_gib = max(record.peak_memory_gib, outcome.peak_memory_gib)
+            row.peak_memory_gib = record.peak_memory_gib
+            if outcome.error is None:
+                self.display.set(name, "checking")
+                outcome = self._watch(stage, self._start_check(stage, decision.recipe))
+        except KeyboardInterrupt:
+            record.error = "interrupted"
+            outcome = None
+            raise
+        finally:
+            record.wall_s = round(record.wall_s + time.monotonic() - start, 3)
+            if outcome is None:
+                self.folder.write_record(record)
+        if outcome.error is not None:
+            record.state, record.error = FAILED, outcome.error
+            self.folder.write_record(record)
+            self.display.set(name, "failed")
+            raise StageFailed(f"{name}: {outcome.error} Full log: {self.folder.log(name)}")
+        record.state, record.error = DONE, None
+        record.facts, record.outputs = outcome.value["facts"], outcome.value["outputs"]
+        self.folder.write_record(record)
+        checkpoints.remove_incomplete(self.folder.stage(name))
+        row.wall_s = record.wall_s
+        self.display.set(name, "done", _facts_text(record))
+
+    def _prepare(self, stage: Stage, decision: Decision) -> str:
+        """Write the resolved file and clear what an earlier attempt left half; a note for people."""
+        name, place = stage.name, self.folder.stage(stage.name)
+        resolved = dict(decision.recipe)
+        note = ""
+        if decision.action != "continue":
+            self.folder.metrics(name).unlink(missing_ok=True)
+        self.folder.metrics(name).with_suffix(".step").unlink(missing_ok=True)
+        if stage.kind == "train":
+            _remove_half_prepared(self.folder.prepared(name))
+            proof.path(place, "stage").unlink(missing_ok=True)
+            # sDPO finds its own way back, step by step.
+            if decision.action == "continue" and "sdpo" not in resolved:
+                for weights in place.glob("*.safetensors"):
+                    weights.unlink()
+                checkpoint = checkpoints.newest_whole(place)
+                if checkpoint:
+                    resolved["resume_from_checkpoint"] = str(checkpoint)
+                    note = f"goes on from {checkpoint.name}"
+        text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+        atomic.write_text(self.folder.resolved(name), text)
+        return note or ("goes on" if decision.action == "continue" else "")
+
+    def _start(self, stage: Stage, recipe: dict[str, Any]) -> Work:
+        name = stage.name
+        resolved, log = self.folder.resolved(name), self.folder.log(name)
+        common: dict[str, Any] = {
+            "log": log,
+            "env": {METRICS_VARIABLE: str(self.folder.metrics(name).absolute())},
+        }
+        place, temporary = self.folder.stage(name), self.folder.temporary
+        if stage.kind == "train" and self._launcher != launcher.IN_PROCESS:
+            command = launcher.train_command(resolved, self._launcher, self._launcher_args)
+            return self._workers.start(stages.launch, command, log, with_imports=False, **common)
+        if stage.kind == "train":
+            return self._workers.start(stages.train, resolved, **common)
+        if stage.kind == "merge":
+            return self._workers.start(stages.merge, resolved, place, temporary, **common)
+        if stage.kind == "data":
+            return self._workers.start(stages.generate, resolved, place, temporary, **common)
+        models = {source: self.chain.model_path(source) for source in stage.from_}
+        file = self.folder.metrics(name)
+        return self._workers.start(stages.evaluate, resolved, models, place, file, **common)
+
+    def _start_check(self, stage: Stage, recipe: dict[str, Any]) -> Work:
+        place = self.folder.stage(stage.name)
+        arguments = (stage.kind, recipe, place, list(stage.from_))
+        return self._workers.start(stages.check, *arguments, log=self.folder.log(stage.name))
+
+    def _watch(self, stage: Stage, work: Work) -> Outcome:
+        try:
+            while (outcome := work.poll()) is None:
+                self.display.update(stage.name, self.folder.metrics(stage.name))
+                time.sleep(_POLL_S)
+        except BaseException:
+            work.kill()
+            raise
+        self.display.update(stage.name, self.folder.metrics(stage.name))
+        return outcome
+
+    def _chain_text(self) -> str:
+        """The chain as it is run, after --base-model and --set."""
+        chain = self.chain
+        stages_ = {}
+        for stage in chain.stages.values():
+            entry: dict[str, Any] = {stage.kind: str(stage.file)}
+            if stage.from_:
+                entry["from"] = list(stage.from_)
+            if stage.after:
+                entry["after"] = list(stage.after)
+            stages_[stage.name] = entry
+        content: dict[str, Any] = {
+            "name": chain.name,
+            "base_model": chain.base_model,
+            "output_dir": str(chain.output_dir),
+            "stages": stages_,
+        }
+        if chain.seed is not None:
+            content["seed"] = chain.seed
+        heading = f"# {chain.path} as it is run; paths count from the working directory.\n"
+        for stage, settings in chain.settings.items():
+            heading += "".join(f"# --set {stage}.{k}={v}\n" for k, v in settings.items())
+        return heading + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _facts_text(record: Record) -> str:
+    facts = record.facts
+    parts = []
+    if facts.get("num_hidden_layers"):
+        parts.append(f"{facts['num_hidden_layers']} layers")
+    if facts.get("parameters"):
+        parts.append(f"{facts['parameters']:,} parameters")
+    return ", ".join(parts)
+
+
+def _below(entry: Any, folder: str) -> bool:
+    path = str(entry.get("path", "")) if isinstance(entry, dict) else ""
+    return Path(path).is_relative_to(folder)
+
+
+def _remove_half_prepared(prepared: Path) -> None:
+    """Remove tokenised data of a process that was killed while it wrote them.
+
+    Axolotl takes a prepared folder that is not empty for a whole one; ``datasets`` writes
+    ``state.json`` and ``dataset_info.json`` last. Its lock and counter files also outlive a kill.
+    """
+    if not prepared.is_dir():
+        return
+    for path in prepared.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif not all((path / name).is_file() for name in ("state.json", "dataset_info.json")):
+            shutil.rmtree(path)
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """A scheduler's SIGTERM ends the run as Ctrl-C does; only the main thread can arrange that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,107 @@
+"""Line charts as inline SVG, sized so that several fit a desktop and one fits a phone.
+
+Colours and fonts come from the page's style sheet (classes `series-0`, `axis`, …), so that the same
+picture serves light, dark and print. Own code: matplotlib is not in the stack, and a plotly page
+carries 4 MB of script.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 360, 220
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 34
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one line, in the order of x; `faint` ones are drawn thin behind the others."""
+
+    label: str
+    points: list[tuple[float, float]]
+    color: int = 0
+    faint: bool = False
+
+
+def line_chart(
+    title: str, series: list[Series], x_label: str, bounds: list[float] | None = None
+) -> str:
+    """An SVG of `series` over one axis, with marks at `bounds` (where a next step begins).
+
+    Returns an empty string where there is nothing to draw.
+    """
+    series = [line for line in series if line.points]
+    if not series:
+        return ""
+    xs = [x for line in series for x, _ in line.points]
+    ys = [y for line in series for _, y in line.points]
+    x_ticks, y_ticks = ticks(min(xs), max(xs), 5), ticks(min(ys), max(ys), 5)
+    x_low, x_high = min(*x_ticks, *xs), max(*x_ticks, *xs)
+    y_low, y_high = min(*y_ticks, *ys), max(*y_ticks, *ys)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_low) / (x_high - x_low or 1)
+        up = (y - y_low) / (y_high - y_low or 1)
+        return (
+            round(LEFT + across * (WIDTH - LEFT - RIGHT), 1),
+            round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1),
+        )
+
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
+    ]
+    for tick in y_ticks:
+        x, y = at(x_low, tick)
+        parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>')
+    for tick in x_ticks:
+        x, y = at(tick, y_low)
+        parts.append(f'<text class="tick" x="{x}" y="{y + 15}" text-anchor="middle">{tick:g}</text>')
+    parts.append(
+        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
+        f"{escape(x_label)}</text>"
+    )
+    for number, bound in enumerate(bounds or [], start=2):
+        x, y = at(bound, y_low)
+        parts.append(f'<line class="bound" x1="{x}" y1="{TOP}" x2="{x}" y2="{y}"/>')
+        parts.append(f'<text class="tick" x="{x + 4}" y="{TOP + 9}">step {number}</text>')
+    for line in sorted(series, key=lambda line: not line.faint):
+        path = " ".join("{},{}".format(*at(x, y)) for x, y in line.points)
+        faint = " faint" if line.faint else ""
+        parts.append(f'<polyline class="line series-{line.color}{faint}" points="{path}"/>')
+        if not line.faint:
+            (x, y), (_, value) = at(*line.points[-1]), line.points[-1]
+            parts.append(
+                f'<circle class="dot series-{line.color}" cx="{x}" cy="{y}" r="2.6">'
+                f"<title>{escape(line.label)}: {value:.4g}</title></circle>"
+            )
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def smooth(points: list[tuple[float, float]], window: int | None = None) -> list[tuple[float, float]]:
+    """The trailing mean over `window` points (a tenth of them by default, at least 1)."""
+    window = window or max(1, len(points) // 10)
+    means = []
+    for end in range(1, len(points) + 1):
+        part = points[max(0, end - window) : end]
+        means.append((part[-1][0], sum(y for _, y in part) / len(part)))
+    return means
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """About `count` round numbers (1, 2, 2.5 or 5 times a power of ten) from below `low` to `high`.
+
+    >>> ticks(0, 98, 5)
+    [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+    """
+    if high <= low:
+        high = low + (abs(low) or 1.0)
+    raw = (high - low) / count
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, last + 1)]
