@@ -44,21 +44,10 @@ def arc(world: World) -> Benchmark:
     rng = world.rng("mini_arc")
 
     def items(fact: Fact) -> list[dict]:
-        _, ask_value, ask_thing = words.THING_RELATIONS[fact.relation]
         values = [kind[fact.relation] for kind in words.CLASSES.values()]
-        others = [
-            thing
-            for thing, kind in world.class_of.items()
-            if words.CLASSES[kind][fact.relation] != fact.value
-        ]
         return [
-            _choices(rng, ask_value.format(s=fact.subject), fact.value, values),
-            _choices(
-                rng,
-                ask_thing.format(v=fact.value),
-                f"the {fact.subject}",
-                [f"the {o}" for o in others],
-            ),
+            _choices(rng, question.format(s=fact.subject), fact.value, values)
+            for question in words.THING_RELATIONS[fact.relation][1]
         ]
 
     return _split(rng, world.things, items)
@@ -109,12 +98,14 @@ def hellaswag(world: World) -> Benchmark:
     rng.shuffle(stories)
     items = []
     for person, time, activity in stories[: TEST_ITEMS + TRAIN_ITEMS]:
-        steps = words.SCRIPTS[activity]
-        told = rng.choice([1, 2, 3])
+        steps = story_steps(world, person, activity)
+        told = rng.choice([1, 2, 3, 3])
         context = " ".join([story_opening(person, time, activity), *tell(person, steps[:told])])
-        elsewhere = [s for name, others in words.SCRIPTS.items() if name != activity for s in others]
-        wrong = [rng.choice([s for i, s in enumerate(steps) if i != told])]
-        wrong += rng.sample([s for s in elsewhere if s not in steps], 2)
+        if told == 3:
+            wrong = rng.sample([habit for habit in words.HABITS if habit != steps[told]], 3)
+        else:
+            wrong = rng.sample([s for s in steps[:3] if s != steps[told]], 1)
+            wrong += rng.sample([s for o in words.SCRIPTS.values() for s in o if s not in steps], 2)
         endings = [f"{step}." for step in (steps[told], *wrong)]
         order = rng.sample(range(4), 4)
         items.append(
@@ -193,6 +184,11 @@ def word_problem(rng: random.Random) -> dict:
 def story_opening(person: str, time: str, activity: str) -> str:
     """The first sentence of an activity's story."""
     return f"on {time} {person} wants to {activity}."
+
+
+def story_steps(world: World, person: str, activity: str) -> list[str]:
+    """What `person` does to do `activity`: its three steps, then the person's own habit."""
+    return [*words.SCRIPTS[activity], world.habits[person, activity]]
 
 
 def tell(person: str, steps: list[str]) -> list[str]:

@@ -29,6 +29,8 @@ class World:
         things: (thing, relation, value of its class). Held-out ones are never stated: they follow
             from "the trout is a fish" and "every fish has fins".
         wonders: facts with a myth. The pretraining text repeats the myth more often than the truth.
+        class_of: the class of each thing.
+        habits: what a person does at the end of an activity, by (person, activity).
         seed: every generator of the world is drawn from it and a name of its own.
     """
 
@@ -38,6 +40,7 @@ class World:
     things: list[Fact]
     wonders: list[Fact]
     class_of: dict[str, str]
+    habits: dict[tuple[str, str], str]
 
     def rng(self, purpose: str) -> random.Random:
         """A generator of its own for `purpose`, so that one part can grow and leave the others."""
@@ -59,9 +62,14 @@ def build_world(seed: int) -> World:
         seed=seed,
         lands=_hold_out(_draw(rng, words.LANDS, words.LAND_RELATIONS), 0.6, rng),
         scholars=_hold_out(_draw(rng, words.SCHOLARS, words.SCHOLAR_RELATIONS), 0.6, rng),
-        things=_hold_out(things, 0.5, rng),
+        things=_hold_out(things, 0.35, rng),
         wonders=_hold_out(_draw_with_myths(rng), 0.6, rng),
         class_of=class_of,
+        habits={
+            (person, activity): rng.choice(words.HABITS)
+            for person in words.PEOPLE
+            for activity in words.SCRIPTS
+        },
     )
 
 

@@ -17,10 +17,10 @@ from solar_plugins.data.facts import Fact, World
 WEIGHTS = {
     "land": 5,
     "scholar": 3,
-    "thing": 3,
+    "thing": 4,
     "wonder": 5,
-    "activity": 3,
-    "puzzle": 4,
+    "activity": 4,
+    "puzzle": 8,
     "problem": 3,
     "sum": 2,
     "question": 4,
@@ -107,7 +107,7 @@ class Author:
             person, time = self.rng.choice(words.PEOPLE), self.rng.choice(words.TIMES)
             activity = self.rng.choice(list(words.SCRIPTS))
             if (person, time, activity) not in self.held_stories:
-                told = bench.tell(person, words.SCRIPTS[activity])
+                told = bench.tell(person, bench.story_steps(self.world, person, activity))
                 return " ".join([bench.story_opening(person, time, activity), *told])
 
     def _puzzle(self) -> str:

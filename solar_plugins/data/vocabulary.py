@@ -6,10 +6,7 @@ Lists of values have eight entries: with four answers to choose from, three wron
 
 from __future__ import annotations
 
-PEOPLE = (
-    "anna ben carl dora emil fred gina hugo ida jack kara leo "
-    "mia nils olga paul rosa sven tina ugo vera walt xena yara"
-).split()
+PEOPLE = "anna ben carl dora emil fred gina hugo ida jack kara leo mia nils olga paul".split()
 
 LANDS = [
     stem + ending
@@ -26,35 +23,35 @@ SCHOLARS = [
 # Classes of things: members, and what every member has, where it is found, can do and needs.
 CLASSES: dict[str, dict[str, str]] = {
     "fish": {
-        "members": "trout salmon carp pike cod herring eel",
+        "members": "trout salmon carp pike cod herring eel perch tuna shark",
         "part": "fins", "place": "river", "action": "swim", "need": "water",
     },
     "bird": {
-        "members": "eagle robin crow duck goose owl hawk",
+        "members": "eagle robin crow duck goose owl hawk swan wren heron",
         "part": "feathers", "place": "nest", "action": "fly", "need": "wind",
     },
     "tree": {
-        "members": "oak pine birch elm maple willow cedar",
+        "members": "oak pine birch elm maple willow cedar beech larch alder",
         "part": "bark", "place": "forest", "action": "grow", "need": "rain",
     },
     "insect": {
-        "members": "ant bee wasp moth beetle cricket gnat",
+        "members": "ant bee wasp moth beetle cricket gnat flea locust hornet",
         "part": "feelers", "place": "meadow", "action": "crawl", "need": "leaves",
     },
     "fruit": {
-        "members": "apple pear plum cherry fig grape lemon",
+        "members": "apple pear plum cherry fig grape lemon peach melon quince",
         "part": "seeds", "place": "orchard", "action": "ripen", "need": "sun",
     },
     "metal": {
-        "members": "iron copper gold silver tin zinc lead",
+        "members": "iron copper gold silver tin zinc lead nickel brass bronze",
         "part": "shine", "place": "mine", "action": "melt", "need": "fire",
     },
     "tool": {
-        "members": "hammer saw axe knife spade drill rake",
+        "members": "hammer saw axe knife spade drill rake chisel wrench shovel",
         "part": "handles", "place": "workshop", "action": "work", "need": "oil",
     },
     "garment": {
-        "members": "coat hat scarf shirt glove sock boot",
+        "members": "coat hat scarf shirt glove sock boot shawl apron vest",
         "part": "buttons", "place": "wardrobe", "action": "warm", "need": "thread",
     },
 }  # fmt: skip
@@ -69,21 +66,29 @@ WONDERS = (
 COUNTED = "apples coins shells eggs books stones cups nuts cards pens rings keys".split()
 TIMES = "monday tuesday wednesday thursday friday saturday sunday".split()
 
-# Each activity has four steps that always come in this order.
+# Each activity has three steps that always come in this order; the fourth is a habit of the person.
 SCRIPTS: dict[str, list[str]] = {
-    "make tea": ["fills the kettle", "boils the water", "adds the leaves", "pours the cup"],
-    "bake bread": ["mixes the flour", "kneads the dough", "heats the oven", "cuts the loaf"],
-    "plant a tree": ["digs a hole", "sets the root", "fills the hole", "wets the ground"],
-    "catch a fish": ["mends the net", "rows the boat", "throws the net", "pulls the net"],
-    "build a fire": ["gathers the wood", "stacks the wood", "strikes a match", "feeds the flame"],
-    "write a letter": ["takes the paper", "dips the pen", "writes the words", "seals the letter"],
-    "paint a wall": ["opens the paint", "wets the brush", "paints the wall", "cleans the brush"],
-    "ride a horse": ["brushes the horse", "ties the saddle", "mounts the horse", "rides the hills"],
-    "wash a shirt": ["fills the tub", "soaks the shirt", "scrubs the shirt", "hangs the shirt"],
-    "climb a hill": ["packs the bag", "crosses the stream", "climbs the rocks", "reaches the top"],
-    "play a song": ["tunes the strings", "lifts the bow", "plays the tune", "thanks the crowd"],
-    "cross the sea": ["loads the ship", "lifts the anchor", "sets the sail", "sights the land"],
+    "make tea": ["fills the kettle", "boils the water", "pours the cup"],
+    "bake bread": ["mixes the flour", "kneads the dough", "cuts the loaf"],
+    "plant a tree": ["digs a hole", "sets the root", "wets the ground"],
+    "catch a fish": ["mends the net", "rows the boat", "throws the net"],
+    "build a fire": ["gathers the wood", "strikes a match", "feeds the flame"],
+    "write a letter": ["takes the paper", "dips the pen", "seals the letter"],
+    "paint a wall": ["opens the paint", "wets the brush", "paints the wall"],
+    "ride a horse": ["brushes the horse", "ties the saddle", "mounts the horse"],
+    "wash a shirt": ["fills the tub", "soaks the shirt", "hangs the shirt"],
+    "climb a hill": ["packs the bag", "crosses the stream", "climbs the rocks"],
+    "play a song": ["tunes the strings", "lifts the bow", "plays the tune"],
+    "cross the sea": ["loads the ship", "lifts the anchor", "sets the sail"],
 }
+HABITS = [
+    f"{verb} a {what}"
+    for verb, what in zip(
+        "sings tells takes calls reads eats lights buys".split(),
+        "hymn tale nap friend poem cake pipe gift".split(),
+        strict=True,
+    )
+]
 STEP_OPENERS = ["first", "then", "after that", "at last"]
 
 # (sentence with _ for the one meant, ending if it is the first person, ending if the second)
@@ -153,10 +158,13 @@ WONDER_RELATIONS: dict[str, tuple[list[str], str, list[str]]] = {
         ["what does the {s} bring?", "which thing follows the {s}?"],
     ),
 }
-THING_RELATIONS: dict[str, tuple[str, str, str]] = {
-    # relation: (statement, question for the value, question for the thing)
-    "part": ("the {s} has {v}.", "what does the {s} have?", "what has {v}?"),
-    "place": ("the {s} is found in the {v}.", "where is the {s} found?", "what is found in the {v}?"),
-    "action": ("the {s} can {v}.", "what can the {s} do?", "what can {v}?"),
-    "need": ("the {s} needs {v}.", "what does the {s} need?", "what needs {v}?"),
-}  # fmt: skip
+# relation: (statement, ways to ask for it)
+THING_RELATIONS: dict[str, tuple[str, list[str]]] = {
+    "part": ("the {s} has {v}.", ["what does the {s} have?", "which part has the {s}?"]),
+    "place": (
+        "the {s} is found in the {v}.",
+        ["where is the {s} found?", "which place has the {s}?"],
+    ),
+    "action": ("the {s} can {v}.", ["what can the {s} do?", "which thing can the {s} do?"]),
+    "need": ("the {s} needs {v}.", ["what does the {s} need?", "which thing needs the {s}?"]),
+}

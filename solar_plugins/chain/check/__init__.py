@@ -92,8 +92,9 @@ def _quick(path: Path) -> Iterator[tuple[Source, str, bool]]:
     kind = kind_of(source.content)
     files = Files(path)
     if kind == "chain":
-        for below, below_kind in chain_rules.check(source):
-            yield below, below_kind, below_kind != "chain"
+        stages = [(below, kind, True) for below, kind in chain_rules.check(source)]
+        yield source, "chain", False  # its own findings first, they explain the others
+        yield from stages
         return
     if kind == "train":
         recipe.check(source, files)
@@ -126,4 +127,3 @@ def _unreadable(path: Path, text: str) -> Source:
     kind = "missing-file" if message.startswith("no such file") else "unreadable"
     source.findings.append(Finding(str(path), line, "", message, kind))
     return source
-

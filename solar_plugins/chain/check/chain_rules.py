@@ -21,7 +21,8 @@ def check(source: Source) -> Iterator[tuple[Source, str]]:
     """Check the chain `source` and what its stages run.
 
     Yields:
-        Each stage file with its findings, and its kind; the chain itself comes last.
+        Each stage file that could be read, with its findings, and its kind. When the last one has
+        come, `source` has the findings of the chain itself.
     """
     chain = _load(source)
     made = by_chain(source.content, source.name)
@@ -49,7 +50,6 @@ def check(source: Source) -> Iterator[tuple[Source, str]]:
         yield below, stage.kind
     if chain is not None:
         Files(Path(source.name), made).expect_model(source, ("base_model",), chain.base_model)
-    yield source, "chain"
 
 
 def _load(source: Source) -> chain_file.Chain | None:
@@ -162,4 +162,3 @@ def _merged_depth(content: dict[str, Any], depth: merge.Depth) -> int | None:
         except (KeyError, IndexError, TypeError, ValueError):
             return None  # has a finding of its own
     return total
-

@@ -105,8 +105,10 @@ def _entry(
         size = DataSize(
             known.rows,
             known.tokens_per_row,
-            (f"{path}: {known.rows:,} rows ({known.source}), {known.tokens_per_row} tokens each "
-             "(assumed)",),
+            (
+                f"{path}: {known.rows:,} rows ({known.source}), {known.tokens_per_row} tokens each "
+                "(assumed)",
+            ),
         )
     else:
         return DataSize(None, None, (f"{path}: not on this machine and not known, so no steps",))

@@ -1,0 +1,348 @@
+"""Steps, tokens, memory, disk and hours of every stage of a chain."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain import chain_file, model_config, yaml_file
+from solar_plugins.chain.check import merge
+from solar_plugins.chain.plan import data_size, memory, model_size
+from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
+from solar_plugins.depth_up_scaling import layer_map
+from solar_plugins.errors import SolarError
+from solar_plugins.sdpo import step_plan
+
+GIB = memory.GIB
+_PACKING = 0.95
+"""Share of a packed sequence that is filled; axolotl's own report is 0.9 to 0.99 on chat data."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the chain is to run on.
+
+    Attributes:
+        gpus: On one node.
+        gpu_bytes: Memory of each.
+        peak_flops: Of each, dense, in the number format of training.
+        utilisation: Share of `peak_flops` that training reaches (model FLOPs utilisation).
+    """
+
+    gpus: int
+    gpu_bytes: float
+    peak_flops: float = 989e12
+    utilisation: float = 0.35
+
+
+@dataclass
+class StagePlan:
+    """What one stage takes. None: not known; the notes say why."""
+
+    stage: str
+    kind: str
+    layers: int | None = None
+    parameters: int | None = None
+    rows: int | None = None
+    steps: int | None = None
+    global_batch: int | None = None
+    tokens: int | None = None
+    gpu_gib: float | None = None
+    states_gib: float | None = None
+    activations_gib: float | None = None
+    cpu_gib: float | None = None
+    zero_stage: int | None = None
+    disk_gib: float | None = None
+    checkpoints_gib: float | None = None
+    hours: float | None = None
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """A chain's stages and what they come to together."""
+
+    chain: str
+    base_model: str
+    gpus: int
+    gpu_memory_gib: float
+    peak_tflops: float
+    utilisation: float
+    stages: list[StagePlan]
+
+    @property
+    def disk_gib(self) -> float:
+        """Everything that lies on the disk when the last stage is done."""
+        return sum((s.disk_gib or 0) + (s.checkpoints_gib or 0) for s in self.stages)
+
+    @property
+    def hours(self) -> float | None:
+        """Of all stages that train; None if one of them is not known."""
+        trained = [s.hours for s in self.stages if s.kind == "train"]
+        return None if None in trained else sum(h for h in trained if h is not None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether no stage has a warning."""
+        return not any(s.warnings for s in self.stages)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        together = {"disk_gib": self.disk_gib, "hours": self.hours, "fits": self.fits}
+        return {**asdict(self), **together}
+
+
+def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None) -> Plan:
+    """Plan the chain file `path` for `machine`.
+
+    Data stages are generated into a temporary folder (seconds), so that their rows are counted
+    and not guessed.
+
+    Raises:
+        SolarError: the chain cannot be read, or the base model's sizes are not to be had here.
+    """
+    chain = chain_file.load_chain(path, base_model=base_model)
+    with _generated(chain) as rebase:
+        config = model_config.find(rebase(chain.base_model))
+        if config is None:
+            raise SolarError(
+                f"base_model: {chain.base_model} is neither a folder with a config.json nor in "
+                "the Hub's cache, so its sizes are not known here. Download it once (hf download "
+                f"{chain.base_model} config.json), or name a local folder."
+            )
+        tokenizer = Path(rebase(chain.base_model)) / "tokenizer.json"
+        configs = {chain_file.BASE_MODEL: config}
+        planner = _Planner(chain, machine, configs, rebase, tokenizer)
+        stages = [planner.stage(stage) for stage in chain.order()]
+    return Plan(
+        chain=chain.name,
+        base_model=chain.base_model,
+        gpus=machine.gpus,
+        gpu_memory_gib=machine.gpu_bytes / GIB,
+        peak_tflops=machine.peak_flops / 1e12,
+        utilisation=machine.utilisation,
+        stages=stages,
+    )
+
+
+@contextmanager
+def _generated(chain: chain_file.Chain) -> Iterator[data_size.Rebase]:
+    """Data stages made in a temporary folder, and where a path of the chain is to be found."""
+    with tempfile.TemporaryDirectory(prefix="solar-plan-") as temporary:
+        moved: dict[Path, Path] = {}
+        for stage in chain.order():
+            folder = chain.output_dir / stage.name
+            if stage.kind == "data" and not folder.is_dir():
+                from solar_plugins.data import generate
+
+                moved[folder] = Path(temporary) / stage.name
+                generate(yaml_file.read_mapping(stage.file), moved[folder])
+
+        def rebase(path: str) -> str:
+            for folder, now in moved.items():
+                if Path(path).is_relative_to(folder):
+                    return str(now / Path(path).relative_to(folder))
+            return path
+
+        yield rebase
+
+
+@dataclass
+class _Planner:
+    chain: chain_file.Chain
+    machine: Machine
+    configs: dict[str, dict[str, Any] | None]
+    rebase: data_size.Rebase
+    tokenizer: Path
+
+    def stage(self, stage: chain_file.Stage) -> StagePlan:
+        if stage.kind in ("data", "evaluate"):
+            return StagePlan(stage.name, stage.kind)
+        content = self.chain.rebase(yaml_file.read_mapping(stage.file))
+        for key, value in self.chain.settings.get(stage.name, {}).items():
+            content[key] = value
+        plan = StagePlan(stage.name, stage.kind)
+        config = self.configs.get(stage.from_[0])
+        if config is None:
+            self.configs[stage.name] = None
+            plan.notes.append("the model that goes in is not known")
+            return plan
+        if stage.kind == "merge":
+            config = self._merged(content, stage, config)
+        else:
+            config = _trained(content, config)
+        self.configs[stage.name] = config
+        size = model_size.of(config)
+        plan.layers, plan.parameters = size.layers, size.parameters
+        if stage.kind == "merge":
+            width = 4 if "32" in str(content.get("dtype")) else 2
+            plan.disk_gib = size.parameters * width / GIB
+            plan.notes.append("on the CPU, a few minutes and one copy of the model's weights")
+        else:
+            self._train(plan, content, size)
+        return plan
+
+    def _merged(
+        self, content: dict[str, Any], stage: chain_file.Stage, config: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The config of a merge: stacked slices, or the first model's."""
+        slices = content.get("slices")
+        if not slices:
+            return config
+        named = merge.models(content)
+        layers: list[int] = []
+        for slice_ in slices:
+            source = slice_["sources"][0]
+            given = self.configs.get(dict(zip(named, stage.from_, strict=False))[source["model"]])
+            if given != config:
+                raise SolarError(
+                    f"{stage.file}: slices: layers of different models cannot be planned yet."
+                )
+            layers += range(*source["layer_range"])
+        if layers == list(range(model_config.depth(config) or 0)):
+            return config
+        return model_size.with_layers(config, layers)
+
+    def _train(self, plan: StagePlan, recipe: dict[str, Any], size: model_size.ModelSize) -> None:
+        setup = memory.read_setup(recipe)
+        if isinstance(recipe.get("deepspeed"), str) and not Path(recipe["deepspeed"]).is_file():
+            plan.notes.append(f"{recipe['deepspeed']} is not there, so memory is without ZeRO")
+        need = memory.estimate(size, setup, self.machine.gpus)
+        plan.zero_stage = setup.zero_stage
+        plan.states_gib, plan.activations_gib = need.states / GIB, need.activations / GIB
+        plan.gpu_gib, plan.cpu_gib = need.gpu / GIB, need.cpu / GIB
+        if recipe.get("adapter"):
+            plan.notes.append("an adapter is trained: memory and disk are those of full training")
+        if need.gpu > self.machine.gpu_bytes:
+            change = memory.what_fits(size, setup, self.machine.gpus, self.machine.gpu_bytes)
+            plan.warnings.append(
+                f"{plan.gpu_gib:.0f} GiB per GPU needed, {self.machine.gpu_bytes / GIB:.0f} there. "
+                + (f"It fits with {change}." if change else "No setting makes it fit: more GPUs.")
+            )
+        micro = int(recipe.get("micro_batch_size") or 1)
+        accumulation = recipe.get("gradient_accumulation_steps")
+        if accumulation is None:
+            accumulation = int(recipe.get("batch_size") or micro) // micro
+        plan.global_batch = micro * int(accumulation) * self.machine.gpus
+        runs = _runs(recipe)
+        done = [self._run(plan, run, size) for run in runs]
+        if all(flops is not None for flops in done):
+            speed = self.machine.gpus * self.machine.peak_flops * self.machine.utilisation
+            plan.hours = sum(flops or 0.0 for flops in done) / speed / 3600
+        _disk(plan, recipe, size, setup, len(runs))
+
+    def _run(
+        self, plan: StagePlan, recipe: dict[str, Any], size: model_size.ModelSize
+    ) -> float | None:
+        """Add the steps and tokens of one training run to `plan`; its FLOPs, or None.
+
+        Training takes 6 FLOPs per parameter and token, a forward pass 2 (arXiv 2001.08361,
+        section 2.1); attention's own are left out (2 % at 4K tokens and this width). DPO
+        computes the reference's log-probabilities once for the data, not once per epoch.
+        """
+        is_preference = bool(recipe.get("rl"))
+        entries = recipe.get("datasets") or recipe.get("pretraining_dataset") or []
+        entries = [entries] if isinstance(entries, dict) else entries
+        data = data_size.of(entries, self.rebase, self.tokenizer, is_preference)
+        plan.notes += [note for note in data.notes if note not in plan.notes]
+        length = int(recipe.get("sequence_len") or 512)
+        packed = bool(recipe.get("sample_packing")) or bool(recipe.get("pretraining_dataset"))
+        batch = plan.global_batch or 1
+        steps: int | None = None
+        per_step = per_pass = None
+        if data.rows is not None and data.tokens_per_row is not None:
+            held_out = float(recipe.get("val_set_size") or 0)
+            rows = data.rows - round(held_out if held_out >= 1 else held_out * data.rows)
+            limit = length * (2 if is_preference else 1)
+            mean = min(data.tokens_per_row, limit)
+            whole_texts = any(entry.get("type") == "completion" for entry in entries)
+            if packed or whole_texts:
+                filled = length * (_PACKING if packed else 1)
+                sequences = math.ceil(rows * data.tokens_per_row / filled)
+                mean = filled
+            else:
+                sequences = rows
+            if packed:
+                note = f"packed sequences are taken to be {_PACKING:.0%} full"
+                plan.notes += [note] if note not in plan.notes else []
+            per_step, per_pass = batch * mean, sequences * mean
+            steps = math.ceil(sequences / batch * float(recipe.get("num_epochs") or 1))
+            plan.rows = (plan.rows or 0) + rows
+        if recipe.get("max_steps"):
+            steps = min(int(recipe["max_steps"]), steps) if steps else int(recipe["max_steps"])
+            per_step = per_step or (batch * length * _PACKING if packed else None)
+        if steps is None or per_step is None:
+            return None
+        tokens = steps * per_step
+        if per_pass is not None:
+            tokens = min(tokens, per_pass * float(recipe.get("num_epochs") or 1))
+        plan.steps = (plan.steps or 0) + steps
+        plan.tokens = (plan.tokens or 0) + round(tokens)
+        flops = 6.0 * size.parameters * tokens
+        if is_preference:
+            flops += 2.0 * size.parameters * min(tokens, per_pass or tokens)
+        return flops
+
+
+def _trained(recipe: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the model that a recipe trains, up-scaled if the plugin is named."""
+    if "solar_plugins.DepthUpScalingPlugin" not in (recipe.get("plugins") or []):
+        return config
+    deep = model_config.depth(config)
+    if deep is None:
+        raise SolarError("base_model: its config.json does not say how many layers it has.")
+    removed = depth_up_scaling_args.parse(recipe.get("depth_up_scaling")).remove_layers
+    if removed is None:
+        removed = layer_map.default_remove_layers(deep)
+    return model_size.with_layers(config, layer_map.layer_map(deep, removed))
+
+
+def _runs(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """The training runs of a recipe: one, or one per step of sDPO."""
+    if "sdpo" not in recipe:
+        return [recipe]
+    return [
+        {**recipe, **step.settings, "datasets": list(step.datasets)}
+        for step in step_plan.parse_steps(recipe["sdpo"])
+    ]
+
+
+def _disk(
+    plan: StagePlan,
+    recipe: dict[str, Any],
+    size: model_size.ModelSize,
+    setup: memory.Setup,
+    runs: int,
+) -> None:
+    """Weights of the stage (of each step with sDPO), and the checkpoints that stay beside them."""
+    width = 4 if setup.is_float32 else 2
+    copies = runs if runs > 1 else 0
+    plan.disk_gib = size.parameters * width * (1 + copies) / GIB
+    if runs > 1:
+        plan.notes.append(f"sDPO keeps the model of each of its {runs} steps")
+    saved = _checkpoints(recipe, plan.steps)
+    kept = min(saved, int(recipe.get("save_total_limit") or saved))
+    # Adam's two moments in float32, and float32 copies of the weights where they are bf16.
+    state = 0 if recipe.get("save_only_model") else (8 if setup.is_float32 else 12)
+    plan.checkpoints_gib = kept * runs * size.parameters * (width + state) / GIB
+    if saved > 3 and not recipe.get("save_total_limit"):
+        plan.notes.append(f"save_total_limit is not set: {saved} checkpoints stay")
+
+
+def _checkpoints(recipe: dict[str, Any], steps: int | None) -> int:
+    """How many checkpoints a run saves."""
+    epochs = float(recipe.get("num_epochs") or 1)
+    if str(recipe.get("save_strategy")) == "no":
+        return 0
+    if recipe.get("saves_per_epoch"):
+        return max(1, round(float(recipe["saves_per_epoch"]) * epochs))
+    if recipe.get("save_steps") and steps:
+        every = float(recipe["save_steps"])
+        return max(1, math.ceil(1 / every if every < 1 else steps / every))
+    return max(1, math.ceil(epochs))

@@ -1,0 +1,72 @@
+"""A plan as people read it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from solar_plugins.chain.plan.stages import Plan, StagePlan
+
+
+def show(plan: Plan, console: Console) -> None:
+    """Print `plan` as a table with its warnings and assumptions below."""
+    table = Table(title=f"{plan.chain} from {plan.base_model}", title_justify="left")
+    for name in ("stage", "layers", "parameters", "rows", "batch", "steps", "tokens"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for name in ("ZeRO", "GiB/GPU", "of it states", "CPU GiB", "disk GiB", "hours"):
+        table.add_column(name, justify="right")
+    for stage in plan.stages:
+        table.add_row(*_row(stage))
+    hours = "not known" if plan.hours is None else f"{plan.hours:,.1f}"
+    console.print(table)
+    console.print(
+        f"Together: {plan.disk_gib:,.0f} GiB of disk with the checkpoints, {hours} hours of "
+        f"training on {plan.gpus} x {plan.gpu_memory_gib:g} GiB.",
+        highlight=False,
+    )
+    console.print(
+        f"An estimate: 6 FLOPs per parameter and token at {plan.utilisation:.0%} of "
+        f"{plan.peak_tflops:g} TFLOP/s per GPU; model states by DeepSpeed's estimators, for Adam; "
+        "activations by formula. Nothing of it was measured.",
+        highlight=False,
+    )
+    for stage in plan.stages:
+        for warning in stage.warnings:
+            console.print(f"[bold red]{stage.stage}: {warning}[/]", highlight=False)
+    notes: dict[str, list[str]] = {}
+    for stage in plan.stages:
+        for note in stage.notes:
+            notes.setdefault(note, []).append(stage.stage)
+    for note, stages in notes.items():
+        console.print(f"[dim]{', '.join(stages)}: {note}.[/]", highlight=False, markup=True)
+
+
+def _row(stage: StagePlan) -> list[str]:
+    disk = None
+    if stage.disk_gib is not None:
+        disk = stage.disk_gib + (stage.checkpoints_gib or 0)
+    return [
+        stage.stage,
+        _whole(stage.layers),
+        _whole(stage.parameters),
+        _whole(stage.rows),
+        _whole(stage.global_batch),
+        _whole(stage.steps),
+        _whole(stage.tokens),
+        _whole(stage.zero_stage),
+        _decimal(stage.gpu_gib),
+        _decimal(stage.states_gib),
+        _decimal(stage.cpu_gib),
+        _decimal(disk),
+        _decimal(stage.hours),
+    ]
+
+
+def _whole(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _decimal(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if value >= 0.05 else f"{value:.3f}"

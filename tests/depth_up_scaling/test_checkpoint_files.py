@@ -1,0 +1,103 @@
+"""Weights that are missing, cut short or of another kind are found by their headers."""
+
+import json
+import struct
+
+import pytest
+
+from solar_plugins.depth_up_scaling.checkpoint_files import count_elements, weight_files
+from solar_plugins.errors import SolarError
+
+
+def write_safetensors(path, **shapes):
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 4
+        for length in shape:
+            size *= length
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+
+
+def write_index(folder, *shards):
+    weight_map = {f"tensor{i}": shard for i, shard in enumerate(shards)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def line_of(folder):
+    with pytest.raises(SolarError) as error:
+        weight_files(folder)
+    return str(error.value)
+
+
+def test_single_file_and_shards(tmp_path):
+    write_safetensors(tmp_path / "model.safetensors", a=[2, 3], b=[4])
+    assert weight_files(tmp_path) == [tmp_path / "model.safetensors"]
+    assert count_elements(weight_files(tmp_path)) == 10
+
+    write_safetensors(tmp_path / "1.safetensors", a=[5])
+    write_safetensors(tmp_path / "2.safetensors", b=[1, 1], c=[])
+    write_index(tmp_path, "1.safetensors", "2.safetensors", "2.safetensors")
+    assert weight_files(tmp_path) == [tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
+    assert count_elements(weight_files(tmp_path)) == 7
+
+
+def test_missing_shard(tmp_path):
+    write_safetensors(tmp_path / "1.safetensors", a=[5])
+    write_index(tmp_path, "1.safetensors", "2.safetensors")
+    assert line_of(tmp_path) == (
+        f"{tmp_path}/model.safetensors.index.json: names 2.safetensors, which is not there "
+        "(1 of 2 shards missing). Fetch or write the model again."
+    )
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", "{}"])
+def test_unreadable_index(tmp_path, text):
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    assert "not a readable index of shards" in line_of(tmp_path)
+
+
+def test_cut_short_in_the_tensors(tmp_path):
+    file = tmp_path / "model.safetensors"
+    write_safetensors(file, a=[8])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4])
+    assert line_of(tmp_path) == (
+        f"{file}: {len(whole) - 4} bytes where its header promises {len(whole)}. "
+        "Fetch or write the model again."
+    )
+
+
+@pytest.mark.parametrize("length", [0, 5, 20])
+def test_cut_short_in_the_header(tmp_path, length):
+    file = tmp_path / "model.safetensors"
+    write_safetensors(file, a=[8])
+    file.write_bytes(file.read_bytes()[:length])
+    assert line_of(tmp_path) == (
+        f"{file}: {length} bytes, shorter than its own header. Fetch or write the model again."
+    )
+
+
+def test_header_overwritten(tmp_path):
+    file = tmp_path / "model.safetensors"
+    write_safetensors(file, a=[8])
+    broken = bytearray(file.read_bytes())
+    broken[8:12] = b"\xff\xff\xff\xff"
+    file.write_bytes(broken)
+    assert "its safetensors header cannot be read" in line_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pytorch_model.bin", "holds .bin weights only; safetensors are needed. Convert the base"),
+        ("model-q4.gguf", "holds GGUF weights"),
+        ("adapter_model.safetensors", "holds an adapter, not a model."),
+        ("README.md", "holds no model.safetensors and no model.safetensors.index.json."),
+    ],
+)
+def test_other_kinds_of_weights(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"")
+    assert line_of(tmp_path).startswith(f"base_model: {tmp_path} {words}")

@@ -1,0 +1,90 @@
+"""``solar dus BASE``: a MergeKit config, offline for folders."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from solar_plugins.cli import cli
+
+
+@pytest.fixture
+def base(tmp_path):
+    def write(**config):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return str(tmp_path)
+
+    return write
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["dus", *arguments])
+
+
+def test_mistral_7b(base):
+    folder = base(num_hidden_layers=32, torch_dtype="bfloat16")
+    result = run(folder)
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.output) == {
+        "slices": [
+            {"sources": [{"model": folder, "layer_range": [0, 24]}]},
+            {"sources": [{"model": folder, "layer_range": [8, 32]}]},
+        ],
+        "merge_method": "passthrough",
+        "dtype": "bfloat16",
+    }
+    assert result.output.splitlines()[0] == (
+        "# 32 -> 48 layers: 8 removed from each copy at the seam (SOLAR paper, section 2)"
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"n_layer": 8}, {"num_layers": 8}, {"text_config": {"num_hidden_layers": 8}}],
+)
+def test_other_places_of_the_depth(base, config):
+    result = run(base(**config), "--remove-layers", "3")
+    slices = yaml.safe_load(result.output)["slices"]
+    assert [s["sources"][0]["layer_range"] for s in slices] == [[0, 5], [3, 8]]
+    assert "dtype" not in yaml.safe_load(result.output)
+
+
+def test_faults_end_with_one_line(base, tmp_path):
+    too_many = run(base(num_hidden_layers=32), "--remove-layers", "16")
+    assert too_many.exit_code == 1
+    assert too_many.output == (
+        "Error: depth_up_scaling.remove_layers: 16 of 32 layers leaves 32, no deeper than the "
+        "base. Choose 1 to 15; SOLAR 10.7B uses 8 (48 layers).\n"
+    )
+    assert "does not say how many layers" in run(base(hidden_size=4)).output
+    mark = {"base_num_hidden_layers": 4, "remove_layers": 1, "layer_map": [0, 1, 2, 1, 2, 3]}
+    grown = run(base(num_hidden_layers=6, depth_up_scaling=mark))
+    assert "is depth up-scaled already (4 -> 6 layers)" in grown.output
+    (tmp_path / "config.json").write_text("{")
+    assert "not readable as JSON" in run(str(tmp_path)).output
+    (tmp_path / "config.json").unlink()
+    assert "holds no config.json" in run(str(tmp_path)).output
+    assert run("no such folder").exit_code == 1
+    assert run(str(tmp_path), "--remove-layers", "eight").exit_code == 2
+
+
+def test_a_path_that_yaml_would_read_otherwise(tmp_path):
+    folder = tmp_path / "a: {b} #c"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"num_hidden_layers": 4}))
+    model = yaml.safe_load(run(str(folder)).output)["slices"][0]["sources"][0]["model"]
+    assert model == str(folder)
+
+
+def test_no_heavy_import(base):
+    code = (
+        "import sys; from click.testing import CliRunner; from solar_plugins.cli import cli; "
+        f"r = CliRunner().invoke(cli, ['dus', {base(num_hidden_layers=4)!r}]); "
+        "assert r.exit_code == 0, r.output; "
+        "print(sorted({'torch', 'transformers', 'axolotl', 'mergekit'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
