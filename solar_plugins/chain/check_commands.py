@@ -12,7 +12,7 @@ import click
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--quick", is_flag=True, help="Skip Axolotl's own validators: answers in a second.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
-def check(files: tuple[str, ...], quick: bool, as_json: bool) -> None:
+def check_command(files: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """Say what is wrong in chains, Axolotl recipes and MergeKit configs, before anything runs.
 
     Axolotl drops keys that it does not know and plugins that do not import, and trains on;
@@ -29,18 +29,19 @@ def check(files: tuple[str, ...], quick: bool, as_json: bool) -> None:
     """
     from solar_plugins.chain.check import check_files
 
-    found = []
+    all_found = []
     for finding in check_files(files, with_axolotl=not quick):
-        found.append(finding)
+        all_found.append(finding)
         if not as_json:
             click.echo(finding.text)
+    wrong = [finding for finding in all_found if not finding.is_note]
     if as_json:
-        click.echo(json.dumps([finding.as_dict() for finding in found], indent=2))
-    elif found:
-        click.echo(f"{len(found)} finding{'s' * (len(found) != 1)}", err=True)
+        click.echo(json.dumps([finding.as_dict() for finding in all_found], indent=2))
+    elif wrong:
+        click.echo(f"{len(wrong)} finding{'s' * (len(wrong) != 1)}", err=True)
     else:
-        click.echo(f"{len(files)} file{'s' * (len(files) != 1)} checked, nothing found", err=True)
-    sys.exit(1 if found else 0)
+        click.echo(f"{len(files)} file{'s' * (len(files) != 1)} checked, nothing wrong", err=True)
+    sys.exit(1 if wrong else 0)
 
 
 @click.command("plan")
@@ -63,12 +64,12 @@ def check(files: tuple[str, ...], quick: bool, as_json: bool) -> None:
 @click.option(
     "--utilisation",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.35,
+    default=0.40,
     show_default=True,
     help="The share of it that training reaches.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(
+def plan_command(
     chain: str,
     gpus: int,
     gpu_memory_gib: float,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,9 @@ class MetricsFile:
             file.write(json.dumps(record) + "\n")
 
     def write_step(self, step: int, max_steps: int) -> None:
-        """Note how far the training is, at most twice a second."""
+        """Note how far the training is: at most twice a second, and the last step."""
         now = time.monotonic()
-        if now - self._last_step_written >= _SECONDS_BETWEEN_STEPS:
+        if step == max_steps or now - self._last_step_written >= _SECONDS_BETWEEN_STEPS:
             self._last_step_written = now
             self._path.with_suffix(".step").write_text(f"{step} {max_steps}\n", encoding="utf-8")
 
@@ -69,6 +70,24 @@ def read(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return records
+
+
+def last_loss(path: Path) -> float | None:
+    """The newest training loss; reads the end of the file only."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            loss = json.loads(line).get("loss")
+        except (json.JSONDecodeError, AttributeError):  # the first line read is cut
+            continue
+        if loss is not None:
+            return float(loss)
+    return None
 
 
 def read_step(path: Path) -> tuple[int, int] | None:

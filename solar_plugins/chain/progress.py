@@ -55,9 +55,7 @@ class Row:
             self.step, self.max_steps = now
             if self.first_step is None:
                 self.first_step = (self.step, time.monotonic())
-        losses = [r["loss"] for r in metrics.read(file)[-20:] if r.get("loss") is not None]
-        if losses:
-            self.loss = losses[-1]
+        self.loss = metrics.last_loss(file) or self.loss
 
 
 class Display:

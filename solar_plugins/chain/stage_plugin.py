@@ -15,6 +15,7 @@ from axolotl.utils.dict import DictDefault
 from transformers import Trainer, TrainerCallback, set_seed
 
 from solar_plugins import proof
+from solar_plugins.chain.epoch_order import begin_epoch
 from solar_plugins.chain.metrics import METRICS_VARIABLE, MetricsFile
 from solar_plugins.chain.who_makes import missing_input
 from solar_plugins.errors import SolarError, show_errors_in_one_line
@@ -44,8 +45,8 @@ class StagePlugin(BasePlugin):
     def add_callbacks_post_trainer(
         self, cfg: DictDefault, trainer: Trainer
     ) -> list[TrainerCallback]:
-        """The callback that writes the metrics; sDPO asks again for each of its steps."""
-        return [_Metrics(self)]
+        """The callback that follows the training; sDPO asks again for each of its steps."""
+        return [_Follow(self)]
 
     def post_train_unload(self, cfg: DictDefault) -> None:
         """Note that the training came to its end: Axolotl exits with 0 after Ctrl-C as well."""
@@ -53,11 +54,15 @@ class StagePlugin(BasePlugin):
             proof.write(cfg.output_dir, "stage", {"steps": self._steps})
 
 
-class _Metrics(TrainerCallback):
-    """Writes what the trainer logs, and how far it is."""
+class _Follow(TrainerCallback):
+    """Fixes each epoch's order; writes what the trainer logs, and how far it is."""
 
     def __init__(self, plugin: StagePlugin) -> None:
         self._plugin = plugin
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs) -> None:
+        # Exactly n after n epochs; a little over or under after a division that does not come out.
+        begin_epoch(train_dataloader, int((state.epoch or 0) + 1e-6), args.seed)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         self._plugin._steps = state.global_step

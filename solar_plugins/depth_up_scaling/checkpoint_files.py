@@ -55,7 +55,7 @@ def _indexed(index: Path) -> list[Path]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise SolarError(
             f"{index}: not a readable index of shards. Fetch the base again."
         ) from None

@@ -104,7 +104,7 @@ def grow(
         grown.changes["moe_layer_end_index"] = len(layer_map) - 1
     _check_first_layers(config, layer_map)
     _check_periods(config, layer_map)
-    grown.warnings.extend(_depth_in_the_maths(config, depth, len(layer_map)))
+    grown.warnings.extend(depth_in_the_maths(config, depth, len(layer_map)))
     return grown
 
 
@@ -139,6 +139,22 @@ def refuse_grown(config: dict[str, Any], base_model: str) -> None:
             "Take `depth_up_scaling` and its plugin out of this recipe, "
             f"or name the base of {base} layers."
         )
+
+
+def depth_in_the_maths(config: dict[str, Any], depth: int, grown_depth: int) -> list[str]:
+    """What the architecture computes from a layer's position or from the depth, in sentences."""
+    warnings = []
+    if config.get("scale_attn_by_inverse_layer_idx"):
+        warnings.append(
+            "scale_attn_by_inverse_layer_idx: attention is divided by the layer's position, which "
+            f"differs between the {depth} layers of the base and the {grown_depth} of the model."
+        )
+    if config.get("scale_depth"):
+        warnings.append(
+            f"scale_depth: each residual is scaled by 1/sqrt(depth), now {grown_depth} in place "
+            f"of {depth}."
+        )
+    return warnings
 
 
 def _refuse_shared_layers(config: dict[str, Any]) -> None:
@@ -207,18 +223,3 @@ def _check_periods(config: dict[str, Any], layer_map: Sequence[int]) -> None:
                 f"another kind ({name}), and the second copy would fall out of step. Choose m so "
                 f"that the base's layers minus 2m is a multiple of {period}."
             )
-
-
-def _depth_in_the_maths(config: dict[str, Any], depth: int, grown_depth: int) -> list[str]:
-    warnings = []
-    if config.get("scale_attn_by_inverse_layer_idx"):
-        warnings.append(
-            "scale_attn_by_inverse_layer_idx: attention is divided by the layer's position, which "
-            f"differs between the {depth} layers of the base and the {grown_depth} of the model."
-        )
-    if config.get("scale_depth"):
-        warnings.append(
-            f"scale_depth: each residual is scaled by 1/sqrt(depth), now {grown_depth} in place "
-            f"of {depth}."
-        )
-    return warnings

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.initialization import meta_device_safe_creation_ops, no_tie_weights
 
+from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError
 
 _SCALARS = (bool, int, float, str, type(None))
@@ -73,10 +74,14 @@ def check_structure(
             f"{base.config.get_text_config().num_hidden_layers} layers that grows with its config. "
             "Choose another base."
         )
+    # where the config says that layers are scaled by their position, numbers may differ with it
+    numbers_may_differ = bool(config_rules.depth_in_the_maths(base.config.to_dict(), 0, 0))
     for name in lists:
         base_layers, target_layers = base.get_submodule(name), target.get_submodule(name)
         for i, j in enumerate(layer_map):
-            difference = _difference(base_layers[j], target_layers[i], i, layer_map)
+            difference = _difference(
+                base_layers[j], target_layers[i], i, layer_map, numbers_may_differ
+            )
             if difference:
                 raise SolarError(
                     f"base_model: {family} would not build layer {i} like layer {j} of the base, "
@@ -103,7 +108,13 @@ def _outside(model: nn.Module, lists: Sequence[str]) -> dict[str, tuple[int, ...
     }
 
 
-def _difference(base: nn.Module, target: nn.Module, i: int, layer_map: Sequence[int]) -> str | None:
+def _difference(
+    base: nn.Module,
+    target: nn.Module,
+    i: int,
+    layer_map: Sequence[int],
+    numbers_may_differ: bool,
+) -> str | None:
     ours, theirs = dict(target.named_modules()), dict(base.named_modules())
     for name in sorted(ours.keys() | theirs.keys()):
         where = name or "the layer"
@@ -116,6 +127,8 @@ def _difference(base: nn.Module, target: nn.Module, i: int, layer_map: Sequence[
             return f"{where} has tensors {found}, not {wanted}"
         found, wanted = _settings(ours[name]), _settings(theirs[name])
         for key in sorted(found.keys() | wanted.keys()):
+            if numbers_may_differ and isinstance(found.get(key), float):
+                continue
             if not _follows(found.get(key), wanted.get(key), i, layer_map):
                 return f"{where} has {key} = {found.get(key)!r}, not {wanted.get(key)!r}"
     return None

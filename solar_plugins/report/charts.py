@@ -56,10 +56,14 @@ def line_chart(
     for tick in y_ticks:
         x, y = at(x_low, tick)
         parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>'
+        )
     for tick in x_ticks:
         x, y = at(tick, y_low)
-        parts.append(f'<text class="tick" x="{x}" y="{y + 15}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x}" y="{y + 15}" text-anchor="middle">{tick:g}</text>'
+        )
     parts.append(
         f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
         f"{escape(x_label)}</text>"
@@ -82,9 +86,9 @@ def line_chart(
     return "".join(parts)
 
 
-def smooth(points: list[tuple[float, float]], window: int | None = None) -> list[tuple[float, float]]:
-    """The trailing mean over `window` points (a tenth of them by default, at least 1)."""
-    window = window or max(1, len(points) // 10)
+def smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The trailing mean over a tenth of the points, at least one."""
+    window = max(1, len(points) // 10)
     means = []
     for end in range(1, len(points) + 1):
         part = points[max(0, end - window) : end]

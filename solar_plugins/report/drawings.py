@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y, MARGIN = 112, 46, 14, 34, 6
+NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y, MARGIN = 116, 56, 14, 32, 6
 
 
 @dataclass(frozen=True)
 class Node:
-    """One model: its name, a line below it, the models it comes from, and a class for its look."""
+    """One model: its name, up to two lines below, the models it comes from, and its CSS class."""
 
     name: str
-    detail: str
+    details: tuple[str, ...]
     sources: tuple[str, ...]
     look: str
 
@@ -39,13 +39,18 @@ def lineage(nodes: list[Node]) -> str:
     for name, node in known.items():
         x, row, _ = places[name]
         left, top = x - NODE_WIDTH / 2, MARGIN + row * (NODE_HEIGHT + GAP_Y)
+        first = top + NODE_HEIGHT / 2 + 4 - 7 * len(node.details)
+        title = escape(", ".join([name, *node.details]))
         parts.append(
-            f'<g class="node {escape(node.look)}"><title>{escape(name)}: {escape(node.detail)}'
-            f'</title><rect x="{left:.1f}" y="{top}" width="{NODE_WIDTH}" height="{NODE_HEIGHT}" '
-            f'rx="7"/><text class="name" x="{x:.1f}" y="{top + 19}">{escape(_short(name, 16))}'
-            f'</text><text class="detail" x="{x:.1f}" y="{top + 35}">'
-            f"{escape(_short(node.detail, 21))}</text></g>"
+            f'<g class="node {escape(node.look)}"><title>{title}</title><rect x="{left:.1f}" '
+            f'y="{top}" width="{NODE_WIDTH}" height="{NODE_HEIGHT}" rx="7"/>'
+            f'<text class="name" x="{x:.1f}" y="{first:g}">{escape(_short(name, 16))}</text>'
         )
+        for number, detail in enumerate(node.details, start=1):
+            y = first + 1 + 14 * number
+            text = escape(_short(detail, 20))
+            parts.append(f'<text class="detail" x="{x:.1f}" y="{y:g}">{text}</text>')
+        parts.append("</g>")
     parts.append("</svg>")
     return "".join(parts)
 
@@ -116,15 +121,15 @@ def layer_map(layers: list[int], base_depth: int) -> str:
     """
     runs = runs_of(layers)
     depth = len(layers)
-    cell = max(7.0, min(26.0, 700 / depth))
-    numbered = cell >= 15
-    size, gap, label = min(cell, 20.0), 12, 74
+    cell = max(7.0, min(34.0, 700 / depth))
+    numbered = cell >= 14
+    size, gap, label = min(cell, 22.0), 12, 74
     width = label + depth * cell + MARGIN
     rows = [(f"copy {number}", run) for number, run in enumerate(runs, start=1)]
     height = (len(rows) + 1) * (size + gap) + 22
     parts = [
         f'<svg class="layers" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        f'style="max-width:{width:.0f}px;min-width:{min(width, 480):.0f}px" '
+        f'style="max-width:{width:.0f}px;min-width:{min(width, label + 11 * depth):.0f}px" '
         f'aria-label="Layer map"><title>Layer map: {base_depth} to {depth} layers</title>'
     ]
     for number, (name, (start, stop, first)) in enumerate(rows):
@@ -183,8 +188,8 @@ def _cell(
         )
     return (
         f'<g class="{look}"><title>{escape(title or f"base layer {number}")}</title>'
-        f'<rect x="{x + 0.75:.2f}" y="{y:.1f}" width="{cell - 1.5:.2f}" height="{size:.1f}" rx="2"/>'
-        f"{text}</g>"
+        f'<rect x="{x + 0.75:.2f}" y="{y:.1f}" width="{cell - 1.5:.2f}" height="{size:.1f}" '
+        f'rx="2"/>{text}</g>'
     )
 
 

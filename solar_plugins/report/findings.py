@@ -118,7 +118,9 @@ def chance_levels(rows: list[ModelRow]) -> dict[str, float | None]:
 
 def loss_unit(run: Run) -> str | None:
     """The metric of the held-out losses, as lm-eval calls it, in words."""
-    metrics = {loss["metric"] for result in run.results.values() for loss in result["losses"].values()}
+    metrics = {
+        loss["metric"] for result in run.results.values() for loss in result["losses"].values()
+    }
     return metrics.pop().replace("_", " ") if len(metrics) == 1 else None
 
 

@@ -17,6 +17,12 @@ from solar_plugins.report.findings import Score
 from solar_plugins.report.run import NOT_RUN, Run, read_run
 
 ABOVE = "*"
+FOLDED = {  # so that the scores fit a terminal of 80 columns
+    "HellaSwag": "Hella-\nSwag",
+    "TruthfulQA": "Truthful-\nQA",
+    "Winogrande": "Wino-\ngrande",
+    "bits per byte": "bits per\nbyte",
+}
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,8 @@ class Grid:
             padding=(0, 1, 0, 0),
         )
         for number, column in enumerate(self.columns):
-            table.add_column(
-                column, justify="left" if number < self.left else "right", no_wrap=number > 0
-            )
+            side = "left" if number < self.left else "right"
+            table.add_column(FOLDED.get(column, column), justify=side, no_wrap=True)
         for row in self.rows:
             table.add_row(*[Text(cell) for cell in row])
         return table
@@ -57,13 +62,14 @@ class Grid:
 
 def results_table(run_dir: str | Path) -> Group:
     """What a run shows, for the terminal: scores, loss around the up-scaling, reward accuracy."""
-    return Group(*[grid.to_rich() for grid in result_grids(read_run(run_dir))])
+    grids = [grid.to_rich() for grid in result_grids(read_run(run_dir))]
+    return Group(*(grids or ["The chain evaluates no model, so there are no scores."]))
 
 
 def result_grids(run: Run) -> list[Grid]:
-    """The result tables that the run has anything for; the scores always."""
+    """The result tables that the run has anything for."""
     grids = [scores_grid(run), up_scaling_grid(run), rewards_grid(run), failures_grid(run)]
-    return [grids[0], *[grid for grid in grids[1:] if grid.rows]]
+    return [grid for grid in grids if grid.rows]
 
 
 def scores_grid(run: Run) -> Grid:
@@ -73,17 +79,20 @@ def scores_grid(run: Run) -> Grid:
     columns = ["model", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
     levels = findings.chance_levels(rows)
     chance = ["chance", *[_number(levels[benchmark.key], "-") for benchmark in BENCHMARKS], "-"]
-    body = [chance]
+    known = any(level is not None for level in levels.values())
+    body = [chance] if known else []
     for row in rows:
         cells = [score_cell(row.scores[benchmark.key]) for benchmark in BENCHMARKS]
         body.append([row.model, *cells, _number(row.h6)])
     if unit is not None:
         columns.append(unit)
-        for cells, row in zip(body, [None, *rows], strict=True):
+        for cells, row in zip(body, [None, *rows] if known else rows, strict=True):
             cells.append("-" if row is None else loss_cell(row.loss))
-    notes = [f"{ABOVE} more than two standard errors above chance"]
+    notes = [f"{ABOVE} more than two standard errors above chance"] if known else []
     if findings.is_miniature(run):
-        notes.append("The miniature benchmarks are not the paper's: compare the rows, not the values.")
+        notes.append(
+            "The miniature benchmarks are not the paper's: compare the rows, not the values."
+        )
     return Grid("Scores in percent, higher is better", columns, body, notes)
 
 
@@ -110,8 +119,9 @@ def up_scaling_grid(run: Run) -> Grid:
         ):
             if pair is not None:
                 rows.append([what, pair[0], loss_cell(pair[1])])
-    unit = findings.loss_unit(run) or "loss"
-    return Grid(f"Held-out loss around the up-scaling, {unit}", ["", "model", unit], rows, left=2)
+    unit = findings.loss_unit(run)
+    columns = ["", "model", unit or "loss"]
+    return Grid("Held-out loss around the up-scaling", columns, rows if unit else [], left=2)
 
 
 def rewards_grid(run: Run) -> Grid:
@@ -155,11 +165,13 @@ def stages_grid(run: Run) -> Grid:
             [
                 stage.name,
                 stage.kind,
-                ", ".join(stage.sources) if len(stage.sources) < 4 else f"{len(stage.sources)} models",
+                ", ".join(stage.sources)
+                if len(stage.sources) < 4
+                else f"{len(stage.sources)} models",
                 stage.state,
                 str(facts["num_hidden_layers"]) if "num_hidden_layers" in facts else "",
                 f"{facts['parameters']:,}" if "parameters" in facts else "",
-                duration(record.wall_s) if record else "",
+                duration(record.wall_s) if record and record.wall_s else "",
                 f"{record.peak_memory_gib:.2f}" if record and record.peak_memory_gib else "",
             ]
         )

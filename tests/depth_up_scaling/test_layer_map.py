@@ -1,5 +1,7 @@
 """The paper's arithmetic: n layers, m removed from each copy, s = 2(n - m)."""
 
+import itertools
+
 import pytest
 
 from solar_plugins.depth_up_scaling.layer_map import (
@@ -26,7 +28,7 @@ def test_every_allowed_choice_is_deeper_and_keeps_both_ends(depth):
         assert layers[-1] == depth - 1
         assert set(layers) == set(range(depth))
         # one seam only, where the layer distance is n - 2m, and everywhere else neighbours
-        jumps = [b - a for a, b in zip(layers, layers[1:], strict=False) if b - a != 1]
+        jumps = [b - a for a, b in itertools.pairwise(layers) if b - a != 1]
         assert jumps == [1 - (depth - 2 * remove_layers)]
     with pytest.raises(SolarError):
         layer_map(depth, (depth + 1) // 2)

@@ -103,6 +103,7 @@ def test_the_recipe_gives_h6(twins, tmp_path, capsys):
     (group,) = get_task_dict(config.tasks, manager).values()
     marks = {"arc_challenge": "Question:", "hellaswag": "bread: ", "gsm8k": "Question:"}
     marks |= {"winogrande": "\n\n", "mmlu_anatomy": "Answer: "}
+    checked = set()
     for task in harness.leaves(group):
         if (name := task.config.task) in marks:
             task.build_all_requests(limit=1)
@@ -110,6 +111,8 @@ def test_the_recipe_gives_h6(twins, tmp_path, capsys):
             shots = next(b.num_fewshot for b in BENCHMARKS if b.task == name.split("_anat")[0])
             itself = name in ("arc_challenge", "hellaswag", "gsm8k")
             assert prompt.count(marks[name]) - itself == shots, name
+            checked.add(name)
+    assert checked == set(marks)
 
     # And as `lm_eval run` itself, which knows the same group from the same file.
     command = ["lm_eval", "run", "--config", "recipes/h6.yml", "--limit", "2", "--device", "cpu"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from solar_plugins.chain.check.read_tools import plugin_keys
 from solar_plugins.chain.check.recipe import OUR_PLUGINS
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
+from solar_plugins.errors import nearest
 
 # The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
 _CAPABILITIES = {
@@ -128,7 +130,7 @@ def _sdpo_datasets(recipe: dict[str, Any]) -> None:
 def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
     """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
     facts = known("axolotl")
-    ours = {f"solar_plugins.{name}" for name in (*OUR_PLUGINS, "StagePlugin")}
+    ours = {*OUR_PLUGINS, "solar_plugins.StagePlugin"}
     strangers = [name for name in loaded if name not in facts["plugins"] and name not in ours]
     if not strangers:
         return
@@ -149,7 +151,7 @@ def _add_refusals(source: Source, error: Any) -> None:
             message = " ".join(str(fault["ctx"]["error"]).split())
             source.add(place, "refused", f"refused by Axolotl: {message}")
         else:
-            source.add(place, "wrong-value", f"{_found(fault)} found, {_needed(fault)}.")
+            source.add(place, "wrong-value", f"{_found(fault)} found{_needed(fault)}")
         added = source.findings[before]
         # One line per place: a union reports each of its members.
         if any(added.path == path or added.path.startswith(f"{path}.") for path in told if path):
@@ -177,7 +179,10 @@ def _found(fault: dict[str, Any]) -> str:
 
 
 def _needed(fault: dict[str, Any]) -> str:
+    """What a pydantic fault asks for, as the end of a sentence."""
     kind = fault["type"].split("_")[0]
     if kind not in _NEEDED:
-        return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}"
-    return _NEEDED[kind].format(expected=fault.get("ctx", {}).get("expected", ""))
+        return f", {fault['msg'][:1].lower()}{fault['msg'][1:]}."
+    expected = str(fault.get("ctx", {}).get("expected", ""))
+    near = nearest(str(fault["input"]), re.findall(r"'([^']+)'", expected))
+    return f".{near}" if near else f", {_NEEDED[kind].format(expected=expected)}."

@@ -10,9 +10,9 @@ from typing import Any
 
 from solar_plugins.chain import chain_file, model_config
 from solar_plugins.chain.check import merge, other_rules, recipe
-from solar_plugins.chain.check.files import Files
-from solar_plugins.chain.check.made import by_chain
+from solar_plugins.chain.check.files import Files, made_by
 from solar_plugins.chain.check.source import Source
+from solar_plugins.chain.resolve import merge_models
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError
 
@@ -25,7 +25,7 @@ def check(source: Source) -> Iterator[tuple[Source, str]]:
         come, `source` has the findings of the chain itself.
     """
     chain = _load(source)
-    made = by_chain(source.content, source.name)
+    made = made_by(source.content)
     depths: dict[str, int | None] = {}
     for stage in _stages(source, chain):
         try:
@@ -127,7 +127,7 @@ def _merge(
     depths: dict[str, int | None],
 ) -> None:
     """The merge config of a stage, with the stages of `from` in the place of its models."""
-    named = merge.models(source.content)
+    named = merge_models(source.content)
     if chain is not None and len(named) != len(stage.from_):
         chain_source.add(
             ("stages", stage.name, "from"),
@@ -142,8 +142,8 @@ def _merge(
         return _depth_of(given[model], chain, depths) if model in given else None
 
     merge.check(source, files, depth, models_are_given=True)
-    for model in named:
-        files.expect_model(source, (), model)
+    for place, model in merge.named_models(source.content):
+        files.expect_model(source, place, model)
     if chain is not None:
         depths[stage.name] = _merged_depth(source.content, depth)
 
@@ -152,7 +152,7 @@ def _merged_depth(content: dict[str, Any], depth: merge.Depth) -> int | None:
     """How deep the merged model is: the slices stacked, or as its models are."""
     slices = content.get("slices")
     if not isinstance(slices, list):
-        named = merge.models(content)
+        named = merge_models(content)
         return depth(named[0]) if named else None
     total = 0
     for slice_ in slices:

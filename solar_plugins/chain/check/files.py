@@ -8,20 +8,42 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain.check import made
+from solar_plugins.chain import who_makes
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.errors import nearest
 
 _DATA_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".arrow", ".txt", ".gz", ".zst")
+_REMOTE = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://", "az://", "oci://")
 
 
-def is_local(path: str) -> bool:
-    """Whether `path` can only mean this machine: a Hub id has one slash and no ending of a file."""
-    if path.startswith(("http://", "https://", "s3://", "gs://", "gcs://", "hf://", "az://")):
+@dataclass(frozen=True)
+class Made:
+    """Which folder each stage of a chain makes: ``{folder: stage}``."""
+
+    by: dict[Path, str] = field(default_factory=dict)
+    output_dir: Path | None = None
+
+    def maker(self, path: str) -> str | None:
+        """The stage that makes the folder that `path` is, or lies in; None if none does."""
+        here = Path(os.path.normpath(path))
+        return next(
+            (self.by[folder] for folder in (here, *here.parents) if folder in self.by), None
+        )
+
+
+def made_by(content: dict[str, Any]) -> Made:
+    """What the chain with this content makes, as far as it can be made out."""
+    stages, output_dir = content.get("stages"), content.get("output_dir")
+    if not isinstance(stages, dict) or not isinstance(output_dir, str):
+        return Made()
+    root = Path(os.path.normpath(output_dir))
+    return Made({root / str(name): str(name) for name in stages}, root)
+
+
+def _is_local(path: str) -> bool:
+    if path.startswith(_REMOTE):
         return False
-    if path.startswith((".", "/", "~")) or path.count("/") > 1:
-        return True
-    return path.lower().endswith(_DATA_ENDINGS)
+    return who_makes.is_local(path) or path.lower().endswith(_DATA_ENDINGS)
 
 
 @dataclass
@@ -35,12 +57,19 @@ class Files:
     """
 
     of: Path
-    chain: made.Made = field(default_factory=made.Made)
+    chain: Made = field(default_factory=Made)
     before: frozenset[str] | None = None
 
     @cached_property
-    def _neighbours(self) -> made.Made:
-        return made.by_neighbours(self.of)
+    def _neighbours(self) -> list[Path]:
+        """Chains and recipes in the same folder, the one above, and `recipes` beside it.
+
+        A recipe of a chain names the models of the stages before it, whether or not they are
+        there yet; a folder of merge configs finds its chain in `recipes`.
+        """
+        folder = self.of.absolute().parent
+        folders = dict.fromkeys((folder, folder.parent, folder.parent / "recipes"))
+        return [file for place in folders for file in sorted(place.glob("*.y*ml"))]
 
     def expect(self, source: Source, place: Path_, path: Any, what: str) -> None:
         """Add a finding if the file `path`, which is `what`, is neither there nor will be."""
@@ -48,27 +77,33 @@ class Files:
             return
         maker = self.chain.maker(path)
         if maker is not None:
-            _, stage = maker
-            if self.before is not None and stage not in self.before:
+            if self.before is not None and maker not in self.before:
                 source.add(
                     place,
                     "stage",
-                    f"{path} is made by the stage {stage!r}, which may run later. "
-                    f"Write `after: {stage}` at this stage of the chain.",
+                    f"{path} is made by the stage {maker!r}, which may run later. "
+                    f"Write `after: {maker}` at this stage of the chain.",
                 )
             return
-        for root in self.chain.output_dirs:
-            if Path(os.path.normpath(path)).is_relative_to(root):
-                stages = [folder.name for folder in self.chain.by]
-                name = Path(os.path.normpath(path)).relative_to(root).parts[0]
-                source.add(
-                    place,
-                    "stage",
-                    f"no stage of the chain makes {path}.{nearest(name, stages)} "
-                    f"Stages: {', '.join(stages)}.",
-                )
-                return
-        if self._neighbours.maker(path) is None:
+        here, root = Path(os.path.normpath(path)), self.chain.output_dir
+        if who_makes.command_for(here, self._neighbours) is not None:
+            return
+        if root is not None and here != root and here.is_relative_to(root):
+            stages = list(self.chain.by.values())
+            hint = nearest(here.relative_to(root).parts[0], stages)
+            source.add(
+                place,
+                "stage",
+                f"no stage of the chain makes {path}.{hint} Stages: {', '.join(stages)}.",
+            )
+        elif f"makes {path}" in source.comments:
+            source.add(
+                place,
+                "missing-file",
+                f"{path} is not there yet. The comments of the file say what makes it.",
+                is_note=True,
+            )
+        else:
             source.add(
                 place,
                 "missing-file",
@@ -78,12 +113,12 @@ class Files:
 
     def expect_data(self, source: Source, place: Path_, path: Any) -> None:
         """`expect` for a dataset, which may as well be one of the Hub."""
-        if isinstance(path, str) and (is_local(path) or self.chain.maker(path)):
+        if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
             self.expect(source, place, path, "a dataset")
 
     def expect_model(self, source: Source, place: Path_, path: Any) -> None:
         """`expect` for a model, which may as well be one of the Hub."""
-        if isinstance(path, str) and (is_local(path) or self.chain.maker(path)):
+        if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
             self.expect(source, place, path, "a model")
 
 

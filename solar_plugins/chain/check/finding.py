@@ -15,6 +15,7 @@ class Finding:
         path: YAML path of what is wrong (``datasets[0].path``), or "" for the whole file.
         message: What was found, what is needed, what to write.
         kind: One of `KINDS`, for machines that want to sort findings.
+        is_note: Nothing is wrong with the file, but something has to be done before it can run.
     """
 
     file: str
@@ -22,12 +23,14 @@ class Finding:
     path: str
     message: str
     kind: str
+    is_note: bool = False
 
     @property
     def text(self) -> str:
         """``file:line: yaml.path: message``, without the parts that are not known."""
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(part for part in (where, self.path, self.message) if part)
+        note = "note" if self.is_note else ""
+        return ": ".join(part for part in (where, self.path, note, self.message) if part)
 
     def as_dict(self) -> dict:
         """The finding as plain JSON values."""

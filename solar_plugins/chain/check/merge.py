@@ -19,28 +19,6 @@ Depth = Callable[[str], int | None]
 """How many layers the model at a path or Hub id has; None where that cannot be known here."""
 
 
-def models(content: dict[str, Any]) -> list[str]:
-    """The distinct models of a merge config, in the order in which the file names them.
-
-    The chain puts the k-th stage of ``from`` in the place of the k-th of these.
-    """
-    found: dict[str, None] = {}
-
-    def walk(value: Any) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                if key in ("model", "base_model") and isinstance(item, str):
-                    found.setdefault(item)
-                else:
-                    walk(item)
-        elif isinstance(value, list):
-            for item in value:
-                walk(item)
-
-    walk(content)
-    return list(found)
-
-
 def check(source: Source, files: Files, depth: Depth, models_are_given: bool = False) -> None:
     """Add what is wrong in the merge config `source`.
 
@@ -94,7 +72,7 @@ def check(source: Source, files: Files, depth: Depth, models_are_given: bool = F
     if method is not None:
         merge_parameters.check(source, method)
     if not models_are_given:
-        for place, model in _named_models(content, ()):
+        for place, model in named_models(content):
             files.expect_model(source, place, model)
 
 
@@ -238,13 +216,14 @@ def _layer_range(source: Source, place: Path_, entry: dict, depth: Depth) -> Non
             )
 
 
-def _named_models(value: Any, place: Path_) -> Iterator[tuple[Path_, str]]:
+def named_models(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+    """Every place of a merge config that names a model, with the name."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key in ("model", "base_model") and isinstance(item, str):
                 yield (*place, key), item
             else:
-                yield from _named_models(item, (*place, str(key)))
+                yield from named_models(item, (*place, str(key)))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _named_models(item, (*place, index))
+            yield from named_models(item, (*place, index))

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module, util
+from collections.abc import Callable
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,21 @@ from solar_plugins.chain.check import keys
 from solar_plugins.chain.check.files import Files
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
+from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.flan_filter import args as flan_filter_args
+from solar_plugins.sdpo import step_plan
 
-OUR_PLUGINS = {
-    "DepthUpScalingPlugin": ("solar_plugins.depth_up_scaling.args", "DepthUpScalingArgs"),
-    "FlanFilterPlugin": ("solar_plugins.flan_filter.args", "FlanFilterArgs"),
-    "StepwiseDPOPlugin": ("solar_plugins.sdpo.args", "StepwiseDPOArgs"),
+_BLOCKS: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "depth_up_scaling": ("DepthUpScalingPlugin", depth_up_scaling_args.parse),
+    "flan_filter": ("FlanFilterPlugin", flan_filter_args.parse),
+    "sdpo": ("StepwiseDPOPlugin", step_plan.parse_steps),
 }
-"""Our plugins with a YAML block, and the class that reads it."""
+"""The YAML blocks that our plugins read: the plugin, and what parses the block."""
 
-_BLOCKS = {
-    "depth_up_scaling": "DepthUpScalingPlugin",
-    "flan_filter": "FlanFilterPlugin",
-    "sdpo": "StepwiseDPOPlugin",
-}
+OUR_PLUGINS = [f"solar_plugins.{plugin}" for plugin, _ in _BLOCKS.values()]
+
+_SDPO_TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
 _DATASET_LISTS = ("datasets", "test_datasets", "pretraining_dataset")
 # YAML 1.1 takes 1e-5 for a text: a number with an exponent needs a dot.
 _NUMBER_AS_TEXT = re.compile(r"[-+]?\d+(\.\d+)?[eE][-+]?\d+")
@@ -49,8 +51,8 @@ def check(source: Source, files: Files, base_model_is_given: bool = False) -> No
     _names(source)
     _texts_for_numbers(source)
     _our_blocks(source)
-    for key in _DATASET_LISTS:
-        _datasets(source, (key,), recipe.get(key), files)
+    for place, entries in _dataset_lists(recipe):
+        _datasets(source, place, entries, files)
     if "base_model" not in recipe and not base_model_is_given:
         source.add(
             ("base_model",),
@@ -64,6 +66,17 @@ def check(source: Source, files: Files, base_model_is_given: bool = False) -> No
     template = recipe.get("chat_template_jinja")
     if isinstance(template, str) and "\n" not in template and "{" not in template:
         files.expect(source, ("chat_template_jinja",), template, "the chat template")
+
+
+def _dataset_lists(recipe: dict[str, Any]) -> list[tuple[Path_, Any]]:
+    """Every list of dataset entries of a recipe, those of the steps of sDPO included."""
+    lists: list[tuple[Path_, Any]] = [((key,), recipe.get(key)) for key in _DATASET_LISTS]
+    block = recipe.get("sdpo")
+    steps = block.get("steps") if isinstance(block, dict) else None
+    for index, step in enumerate(steps if isinstance(steps, list) else []):
+        if isinstance(step, dict):
+            lists.append((("sdpo", "steps", index, "datasets"), step.get("datasets")))
+    return lists
 
 
 def _plugins(source: Source) -> None:
@@ -83,7 +96,7 @@ def _plugins(source: Source) -> None:
                 ours = [f"solar_plugins.{name}" for name in solar_plugins.__all__[1:]]
                 source.add(place, "plugin", _no_plugin(name, nearest(str(name), ours)))
         elif not module or util.find_spec(module.split(".")[0]) is None:
-            everyone = [*known("axolotl")["plugins"], *(f"solar_plugins.{p}" for p in OUR_PLUGINS)]
+            everyone = [*known("axolotl")["plugins"], *OUR_PLUGINS]
             source.add(place, "plugin", _no_plugin(name, nearest(str(name), everyone)))
 
 
@@ -100,13 +113,14 @@ def _keys(source: Source) -> None:
     """Unknown keys and deprecated ones."""
     facts = known("axolotl")
     tree = dict(facts["keys"])
+    preference = facts["dataset_keys"]["preference"]
     for name in _plugin_names(source):
         module, _, attribute = name.rpartition(".")
         if name in facts["plugins"]:
             tree.update(facts["plugins"][name])
         elif module == "solar_plugins":
             # What stands inside our blocks is read by our own classes, in `_our_blocks`.
-            tree.update({b: None for b, plugin in _BLOCKS.items() if plugin == attribute})
+            tree.update({b: None for b, (plugin, _) in _BLOCKS.items() if plugin == attribute})
         else:
             return  # a stranger's plugin brings keys of its own: `axolotl_rules` asks it
     kind = {"dpo": "preference", "ipo": "preference", "simpo": "preference", "kto": "kto"}
@@ -115,9 +129,12 @@ def _keys(source: Source) -> None:
         tree["datasets"] = entries
     hints = {
         block: f"It is read by a plugin: write `plugins: [solar_plugins.{plugin}]`."
-        for block, plugin in _BLOCKS.items()
+        for block, (plugin, _) in _BLOCKS.items()
     }
     keys.add_unknown_keys(source, source.content, (), tree, "Axolotl", hints)
+    for place, steps in _dataset_lists(source.content):
+        if place[0] == "sdpo":
+            keys.add_unknown_keys(source, steps, place, preference, "Axolotl", {})
     for key, instead in facts["deprecated"].items():
         if source.content.get(key) is not None:
             source.add((key,), "deprecated-key", f"deprecated in Axolotl. {_write(instead)}")
@@ -165,14 +182,15 @@ def _texts_for_numbers(source: Source) -> None:
 
 
 def _our_blocks(source: Source) -> None:
-    for block, plugin in _BLOCKS.items():
+    for block, (plugin, parse) in _BLOCKS.items():
         if f"solar_plugins.{plugin}" not in _plugin_names(source):
             continue
-        module = import_module(OUR_PLUGINS[plugin][0])
         try:
-            module.parse(source.content.get(block))
+            parsed = parse(source.content.get(block))
+            if block == "sdpo":
+                step_plan.check_recipe(source.content, parsed, _SDPO_TRAINER)
         except SolarError as error:
-            place, message = _place_of(str(error), block)
+            place, message = _place_of(str(error), block, source.content)
             kind = "unknown-key" if "unknown key" in message else "wrong-value"
             source.add(place, kind, message)
         value = source.content.get(block)
@@ -180,13 +198,13 @@ def _our_blocks(source: Source) -> None:
             _filtered_datasets(source, value.get("datasets"))
 
 
-def _place_of(text: str, block: str) -> tuple[Path_, str]:
+def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, str]:
     """An error's line split into the YAML path that it begins with and the rest."""
     where, _, message = text.partition(": ")
-    parts = re.fullmatch(r"[\w-]+((\.[\w-]+)|(\[\d+\]))*", where)
-    if not parts or not where.startswith(block):
-        return (block,), text
     place = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[\w-]+", where))
+    is_path = re.fullmatch(r"[\w-]+((\.[\w-]+)|(\[\d+\]))*", where) is not None
+    if not is_path or (place[0] != block and place[0] not in (*content, "rl")):
+        return (block,), text
     return place, message
 
 

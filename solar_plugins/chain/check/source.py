@@ -32,12 +32,14 @@ class Source:
         name: The file as findings name it.
         content: What it holds, a mapping.
         lines: The line of every place in it, counted from 1.
+        comments: All its comments, as one text.
         findings: What was found in it so far.
     """
 
     name: str
     content: dict[str, Any]
     lines: dict[Path_, int]
+    comments: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     @classmethod
@@ -50,15 +52,18 @@ class Source:
         content = yaml_file.read_mapping(path)
         text = Path(path).read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        return cls(str(path), content, dict(_places(root, (), frozenset())))
+        comments = " ".join(
+            line.partition("#")[2].strip() for line in text.splitlines() if "#" in line
+        )
+        return cls(str(path), content, dict(_places(root, (), frozenset())), comments)
 
-    def add(self, place: Path_, kind: str, message: str) -> None:
+    def add(self, place: Path_, kind: str, message: str, is_note: bool = False) -> None:
         """Add a finding at `place`, on the line of the nearest key above it that stands there."""
         above = place
         while above and above not in self.lines:
             above = above[:-1]
         line = self.lines.get(above, 0) if above else 0
-        self.findings.append(Finding(self.name, line, dotted(place), message, kind))
+        self.findings.append(Finding(self.name, line, dotted(place), message, kind, is_note))
 
 
 def _places(node: yaml.Node, place: Path_, open_nodes: frozenset) -> Iterator[tuple[Path_, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ class PublicData:
     Attributes:
         rows: Of the split that the recipes use.
         tokens_per_row: Prompt and answer; for preference data prompt and answer twice.
+        filtered_rows: What our filter leaves of it with the tasks that the recipes name.
         source: Where `rows` comes from. `tokens_per_row` is an assumption of ours for all of them.
     """
 
     rows: int
     tokens_per_row: int
     source: str
+    filtered_rows: int | None = None
 
 
 # Rows: SOLAR paper, Table 1 ("Total # Samples": Alpaca-GPT4 52K, OpenOrca 2.91M, Orca DPO pairs
@@ -37,11 +39,14 @@ class PublicData:
 PUBLIC = {
     "vicgalle/alpaca-gpt4": PublicData(52_002, 200, "Table 1: 52K"),
     "c-s-ale/alpaca-gpt4-data": PublicData(52_002, 200, "Table 1: 52K"),
-    "Open-Orca/OpenOrca": PublicData(4_233_923, 450, "the Hub; Table 1 counts 2.91M"),
+    "Open-Orca/OpenOrca": PublicData(4_233_923, 450, "the Hub; Table 1: 2.91M", 4_121_000),
+    "ChuGyouk/OpenOrca_Solar_filtered": PublicData(4_121_000, 450, "OpenOrca less about 113K"),
     "Open-Orca/SlimOrca": PublicData(517_982, 450, "the Hub"),
     "Intel/orca_dpo_pairs": PublicData(12_859, 900, "the Hub; Table 1: 12.9K"),
     "allenai/ultrafeedback_binarized_cleaned": PublicData(60_829, 1000, "train_prefs; 60.8K"),
-    "meta-math/MetaMathQA": PublicData(395_000, 250, "the Hub: 395K"),
+    # 75K + 50K + 15K + 15K rows made from MATH; the 240K made from GSM8K are filtered out.
+    "meta-math/MetaMathQA": PublicData(395_000, 250, "the Hub: 395K", 155_000),
+    "./data/math_alignment.jsonl": PublicData(20_100, 700, "Table 1: 20.1K"),
 }
 
 
@@ -72,7 +77,11 @@ Rebase = Callable[[str], str]
 
 
 def of(
-    entries: list[dict[str, Any]], rebase: Rebase, tokenizer: Path | None, is_preference: bool
+    entries: list[dict[str, Any]],
+    rebase: Rebase,
+    tokenizer: Path | None,
+    is_preference: bool,
+    filtered: Collection[str] = (),
 ) -> DataSize:
     """The size of the dataset entries of a recipe, together.
 
@@ -81,8 +90,9 @@ def of(
         rebase: Where a path of the chain lies now.
         tokenizer: A tokenizer.json to count with, if there is one.
         is_preference: Whether each row is a prompt with two answers.
+        filtered: The datasets from which `flan_filter` takes rows.
     """
-    sizes = [_entry(entry, rebase, tokenizer, is_preference) for entry in entries]
+    sizes = [_entry(entry, rebase, tokenizer, is_preference, filtered) for entry in entries]
     notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
     if any(size.rows is None or size.tokens is None for size in sizes) or not sizes:
         return DataSize(None, None, notes)
@@ -92,7 +102,11 @@ def of(
 
 
 def _entry(
-    entry: dict[str, Any], rebase: Rebase, tokenizer: Path | None, is_preference: bool
+    entry: dict[str, Any],
+    rebase: Rebase,
+    tokenizer: Path | None,
+    is_preference: bool,
+    filtered: Collection[str],
 ) -> DataSize:
     path = str(entry.get("path"))
     data_files = entry.get("data_files")
@@ -102,16 +116,16 @@ def _entry(
         size = _count(here, tokenizer, is_preference)
     elif path in PUBLIC:
         known = PUBLIC[path]
-        size = DataSize(
-            known.rows,
-            known.tokens_per_row,
-            (
-                f"{path}: {known.rows:,} rows ({known.source}), {known.tokens_per_row} tokens each "
-                "(assumed)",
-            ),
+        rows, kept = known.rows, ""
+        if path in filtered and known.filtered_rows is not None:
+            rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
+        note = (
+            f"{path}: {known.rows:,} rows ({known.source}){kept}, "
+            f"{known.tokens_per_row} tokens each (assumed)"
         )
+        size = DataSize(rows, known.tokens_per_row, (note,))
     else:
-        return DataSize(None, None, (f"{path}: not on this machine and not known, so no steps",))
+        return DataSize(None, None, (f"{path}: neither here nor known, its rows are not counted",))
     rows = _part(size.rows or 0, str(entry.get("split") or ""))
     if isinstance(entry.get("shards"), int) and entry["shards"] > 1:
         rows = math.ceil(rows / entry["shards"])

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import chain_file, model_config, yaml_file
-from solar_plugins.chain.check import merge
 from solar_plugins.chain.plan import data_size, memory, model_size
+from solar_plugins.chain.resolve import merge_models
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError
@@ -31,13 +31,14 @@ class Machine:
         gpus: On one node.
         gpu_bytes: Memory of each.
         peak_flops: Of each, dense, in the number format of training.
-        utilisation: Share of `peak_flops` that training reaches (model FLOPs utilisation).
+        utilisation: Share of `peak_flops` that training on full sequences reaches, the
+            recomputation of gradient checkpointing included.
     """
 
     gpus: int
     gpu_bytes: float
     peak_flops: float = 989e12
-    utilisation: float = 0.35
+    utilisation: float = 0.40
 
 
 @dataclass
@@ -195,7 +196,7 @@ class _Planner:
         slices = content.get("slices")
         if not slices:
             return config
-        named = merge.models(content)
+        named = merge_models(content)
         layers: list[int] = []
         for slice_ in slices:
             source = slice_["sources"][0]
@@ -243,14 +244,23 @@ class _Planner:
         """Add the steps and tokens of one training run to `plan`; its FLOPs, or None.
 
         Training takes 6 FLOPs per parameter and token, a forward pass 2 (arXiv 2001.08361,
-        section 2.1); attention's own are left out (2 % at 4K tokens and this width). DPO
-        computes the reference's log-probabilities once for the data, not once per epoch.
+        section 2.1), and gradient checkpointing does the forward pass twice; attention's own are
+        left out (2 % at 4K tokens and this width). DPO computes the reference's
+        log-probabilities once for the data, not once per epoch. Batches that are not packed are
+        taken to run at half the speed, for their padding.
         """
         is_preference = bool(recipe.get("rl"))
         entries = recipe.get("datasets") or recipe.get("pretraining_dataset") or []
         entries = [entries] if isinstance(entries, dict) else entries
-        data = data_size.of(entries, self.rebase, self.tokenizer, is_preference)
-        plan.notes += [note for note in data.notes if note not in plan.notes]
+        data = data_size.of(
+            entries,
+            self.rebase,
+            self.tokenizer,
+            is_preference,
+            (recipe.get("flan_filter") or {}).get("datasets") or (),
+        )
+        if data.rows is not None or not recipe.get("max_steps"):
+            plan.notes += [note for note in data.notes if note not in plan.notes]
         length = int(recipe.get("sequence_len") or 512)
         packed = bool(recipe.get("sample_packing")) or bool(recipe.get("pretraining_dataset"))
         batch = plan.global_batch or 1
@@ -276,7 +286,7 @@ class _Planner:
             plan.rows = (plan.rows or 0) + rows
         if recipe.get("max_steps"):
             steps = min(int(recipe["max_steps"]), steps) if steps else int(recipe["max_steps"])
-            per_step = per_step or (batch * length * _PACKING if packed else None)
+            per_step = per_step or (batch * length if packed else None)
         if steps is None or per_step is None:
             return None
         tokens = steps * per_step
@@ -284,10 +294,11 @@ class _Planner:
             tokens = min(tokens, per_pass * float(recipe.get("num_epochs") or 1))
         plan.steps = (plan.steps or 0) + steps
         plan.tokens = (plan.tokens or 0) + round(tokens)
-        flops = 6.0 * size.parameters * tokens
+        passes = 8.0 if recipe.get("gradient_checkpointing") else 6.0
+        flops = passes * size.parameters * tokens
         if is_preference:
             flops += 2.0 * size.parameters * min(tokens, per_pass or tokens)
-        return flops
+        return flops if packed else 2 * flops
 
 
 def _trained(recipe: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ def show(plan: Plan, console: Console) -> None:
         highlight=False,
     )
     console.print(
-        f"An estimate: 6 FLOPs per parameter and token at {plan.utilisation:.0%} of "
-        f"{plan.peak_tflops:g} TFLOP/s per GPU; model states by DeepSpeed's estimators, for Adam; "
-        "activations by formula. Nothing of it was measured.",
+        f"An estimate: 6 FLOPs per parameter and token (8 with gradient checkpointing) at "
+        f"{plan.utilisation:.0%} of {plan.peak_tflops:g} TFLOP/s per GPU, half of that where "
+        "sequences are not packed; model states by DeepSpeed's estimators, for Adam; activations "
+        "by formula. Nothing of it was measured.",
         highlight=False,
     )
     for stage in plan.stages:

@@ -1,0 +1,33 @@
+"""`solar report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder for report.html and report.md. Default: the run folder.",
+)
+def report_command(run: Path, out: Path | None) -> None:
+    """Write report.html and report.md of RUN, the output folder of a chain.
+
+    Scores beside the paper's rows, losses and rewards, the lineage of the models, the layer map,
+    time and memory. A run that is not finished, or that failed, is reported as far as it got.
+
+    \b
+    solar report outputs/tiny
+    """
+    from rich.console import Console
+
+    from solar_plugins.report.tables import results_table
+    from solar_plugins.report.write import write_report
+
+    Console().print(results_table(run))
+    for file in write_report(run, out):
+        click.echo(f"written: {file}")

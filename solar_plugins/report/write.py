@@ -1,0 +1,233 @@
+"""`report.html` and `report.md` of a run, each one file; every number is read from the run."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from solar_plugins import __version__, atomic
+from solar_plugins.chain.chain_file import BASE_MODEL
+from solar_plugins.chain.run_folder import DONE, FAILED
+from solar_plugins.evaluation.benchmarks import BENCHMARKS
+from solar_plugins.report import findings, tables
+from solar_plugins.report.charts import Series, line_chart, smooth
+from solar_plugins.report.drawings import Node, layer_map, lineage, runs_of
+from solar_plugins.report.run import NOT_RUN, Run, StageRun, read_run
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(run_dir: str | Path, out: str | Path | None = None) -> tuple[Path, Path]:
+    """Write `report.html` and `report.md` of the run in `run_dir`, as far as it got.
+
+    Args:
+        run_dir: the output folder of a chain that `solar run` has started.
+        out: where to write; the run folder itself by default.
+
+    Returns:
+        The two files.
+
+    Raises:
+        SolarError: it is no run folder, or a file in it cannot be read.
+    """
+    run = read_run(run_dir)
+    out = Path(run_dir if out is None else out)
+    html, markdown = out / "report.html", out / "report.md"
+    atomic.write_text(html, to_html(run))
+    atomic.write_text(markdown, to_markdown(run))
+    return html, markdown
+
+
+def to_html(run: Run) -> str:
+    """The page: inline style and SVG, readable on a phone, in the dark and on paper."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows = findings.model_rows(run)
+    trained = [stage for stage in run.stages.values() if stage.metrics]
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        version=__version__,
+        headline=headline(run),
+        benchmarks=BENCHMARKS,
+        rows=rows,
+        chance=findings.chance_levels(rows),
+        miniature=findings.is_miniature(run),
+        limits=sorted({r["limit"] for r in run.results.values() if r["limit"] is not None}),
+        loss_unit=findings.loss_unit(run),
+        up_scalings=[_up_scaling(run, found) for found in findings.up_scalings(run)],
+        trainings=[_training(stage) for stage in trained if not findings.preference_logs(stage)],
+        preferences=[_training(stage) for stage in trained if findings.preference_logs(stage)],
+        rewards=findings.rewards(run),
+        failed=[stage for stage in run.stages.values() if stage.state == FAILED],
+        lineage=Markup(lineage(_nodes(run))),
+        longest_s=max((s.record.wall_s for s in run.stages.values() if s.record), default=0.0),
+        filters=list(findings.filters(run)),
+        versions=_versions(run),
+        percent=lambda share: f"{100 * share:.2f}",
+        duration=tables.duration,
+        NOT_RUN=NOT_RUN,
+    )
+
+
+def to_markdown(run: Run) -> str:
+    """The same tables as text, with the lineage as a Mermaid graph."""
+    facts = [f"{name}: {value}" for name, value in headline(run)]
+    parts = [
+        f"# {run.chain.name}\n",
+        "\n".join(f"- {fact}" for fact in facts) + "\n",
+        *[grid.to_markdown() for grid in tables.result_grids(run)],
+        tables.paper_grid(run).to_markdown() if run.evaluated else "",
+        *[_layer_map_text(stage) for stage in run.stages.values()],
+        "### Lineage\n",
+        _mermaid(run),
+        tables.stages_grid(run).to_markdown(),
+        *[_filter_grid(stage, audit).to_markdown() for stage, audit in findings.filters(run)],
+        "### Environment\n",
+        "\n".join(f"- {name} {version}" for name, version in _versions(run).items()) + "\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def headline(run: Run) -> list[tuple[str, str]]:
+    """The run in a few facts, for the head of the page."""
+    records = [stage.record for stage in run.stages.values() if stage.record is not None]
+    done = sum(stage.state == DONE for stage in run.stages.values())
+    facts = [("stages done", f"{done} of {len(run.stages)}")]
+    scored = [row for row in findings.model_rows(run) if row.h6 is not None]
+    if scored:
+        first, last = scored[0], scored[-1]
+        facts.append((f"H6 of {first.model}", f"{100 * first.h6:.2f}"))
+        if last is not first:
+            facts.append((f"H6 of {last.model}", f"{100 * last.h6:.2f}"))
+    if records:
+        facts.append(("time of all stages", tables.duration(sum(r.wall_s for r in records))))
+        peak = max(record.peak_memory_gib for record in records)
+        if peak:
+            facts.append(("peak memory", f"{peak:.2f} GiB"))
+    return facts
+
+
+def _up_scaling(run: Run, found: findings.UpScaling) -> dict[str, Any]:
+    proof = run.stages[found.stage].proofs["depth_up_scaling"]
+    bars = [("base model", found.base)]
+    if found.up_scaled:
+        bars.append(("up-scaled, not trained", found.up_scaled))
+    bars.append(("after continued pretraining", found.trained))
+    return {
+        "stage": found.stage,
+        "base": found.base[0],
+        "proof": proof,
+        "picture": Markup(layer_map(proof["layer_map"], proof["base_num_hidden_layers"])),
+        "bars": bars,
+        "highest": max((loss for _, (_, loss) in bars if loss is not None), default=None),
+    }
+
+
+def _training(stage: StageRun) -> dict[str, Any]:
+    """The charts of one train stage: loss, and for preferences accuracy and rewards."""
+    bounds = findings.step_bounds(stage)
+    raw = {"loss": "loss", "reward accuracy": "rewards/accuracies"}
+    figures: dict[str, list[Series]] = {}
+    for color, (what, key) in enumerate(raw.items()):
+        points = findings.series(stage, key)
+        parts = _split(points, bounds)
+        figures[what] = [Series("", part, 2 * color, faint=True) for part in parts]
+        figures[what] += [Series("mean", smooth(part), 2 * color) for part in parts]
+    figures["loss"].append(Series("held-out", findings.series(stage, "eval_loss"), 1))
+    figures["rewards"] = []
+    for color, name in ((3, "margins"), (2, "chosen"), (1, "rejected")):
+        parts = _split(findings.series(stage, f"rewards/{name}"), bounds)
+        figures["rewards"] += [Series(name, smooth(part), color) for part in parts]
+    charts = []
+    for what, lines in figures.items():
+        picture = line_chart(f"{stage.name}: {what}", lines, "step", bounds)
+        if picture:
+            last = {line.label: line for line in lines if line.points and not line.faint}
+            charts.append({"what": what, "lines": last.values(), "picture": Markup(picture)})
+    return {"stage": stage.name, "charts": charts}
+
+
+def _split(
+    points: list[tuple[float, float]], bounds: list[float]
+) -> list[list[tuple[float, float]]]:
+    """The points between the bounds: the lines of one sDPO step end where the next begins."""
+    edges = [float("-inf"), *bounds, float("inf")]
+    parts = [[p for p in points if low < p[0] <= high] for low, high in pairwise(edges)]
+    return [part for part in parts if part]
+
+
+def _nodes(run: Run) -> list[Node]:
+    """The models of the run for the lineage; what a data or evaluation stage makes is no model."""
+    h6 = {row.model: row.h6 for row in findings.model_rows(run)}
+    models = [stage for stage in run.stages.values() if stage.makes_model]
+    nodes = []
+    if any(BASE_MODEL in stage.sources for stage in models):
+        nodes.append(Node(BASE_MODEL, (run.chain.base_model,), (), "base"))
+    for stage in models:
+        made = [stage.kind if stage.state == DONE else stage.state]
+        if "num_hidden_layers" in stage.facts:
+            made.append(f"{stage.facts['num_hidden_layers']} layers")
+        details = [", ".join(made)]
+        if h6.get(stage.name) is not None:
+            details.append(f"H6 {100 * h6[stage.name]:.2f}")
+        look = stage.kind if stage.state == DONE else stage.state.replace(" ", "-")
+        nodes.append(Node(stage.name, tuple(details), stage.sources, look))
+    return nodes
+
+
+def _mermaid(run: Run) -> str:
+    lines = ["```mermaid", "graph TD"]
+    for node in _nodes(run):
+        label = "<br/>".join([node.name, *node.details]).replace('"', "'")
+        lines.append(f'  {_id(node.name)}["{label}"]')
+        lines += [f"  {_id(source)} --> {_id(node.name)}" for source in node.sources]
+    return "\n".join([*lines, "```", ""])
+
+
+def _id(name: str) -> str:
+    return "m_" + name.replace("-", "_")
+
+
+def _layer_map_text(stage: StageRun) -> str:
+    if "depth_up_scaling" not in stage.proofs:
+        return ""
+    proof = stage.proofs["depth_up_scaling"]
+    runs = runs_of(proof["layer_map"])
+    parts = [f"[{first}, {first + stop - start})" for start, stop, first in runs]
+    return (
+        f"### Layer map of {stage.name}\n\n{proof['base_num_hidden_layers']} -> "
+        f"{proof['num_hidden_layers']} layers: the base's {' then '.join(parts)}, "
+        f"{proof['remove_layers']} layers less in each copy at the seam.\n"
+    )
+
+
+def _filter_grid(stage: str, audit: dict[str, Any]) -> tables.Grid:
+    rows = [
+        [dataset["source"], task, f"{sum(reasons.values()):,}"]
+        for dataset in audit["datasets"]
+        for task, reasons in dataset["removed"].items()
+    ]
+    notes = [
+        f"{audit['rows_removed']:,} of {audit['rows_in']:,} rows removed. {audit['recall_ceiling']}"
+    ]
+    return tables.Grid(
+        f"FLAN filter of {stage}", ["dataset", "task", "rows removed"], rows, notes, left=2
+    )
+
+
+def _versions(run: Run) -> dict[str, str]:
+    """Tool versions by name, from the run and from the evaluations."""
+    versions = {str(name): str(version) for name, version in run.note.get("versions", {}).items()}
+    for result in run.results.values():
+        for name, version in result["harness"].items():
+            versions.setdefault(name, str(version))
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))

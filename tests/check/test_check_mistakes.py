@@ -1,0 +1,309 @@
+"""Planted mistakes: each is found, on its line, and said in one line that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from good_files import FILES, spoil
+
+from solar_plugins.chain.check import KINDS, check_files, kind_of
+
+_SFT = FILES["sft.yml"]
+_DATASETS = _SFT[_SFT.index("\ndatasets:") + 1 : _SFT.index("sequence")]
+
+# file, what to replace, by what, line, YAML path, kind, what the message must say
+QUICK = {
+    "dataset for datasets": (
+        "sft.yml", "datasets:\n  - path: vic", "dataset:\n  - path: vic",
+        7, "dataset", "unknown-key", "Did you mean 'datasets'?",
+    ),
+    "typo at the top": (
+        "sft.yml", "learning_rate", "learning_rat",
+        18, "learning_rat", "unknown-key", "Did you mean 'learning_rate'?",
+    ),
+    "typo in a dataset": (
+        "sft.yml", "split: train", "splt: train",
+        9, "datasets[0].splt", "unknown-key", "Did you mean 'split'?",
+    ),
+    "typo in a dataset of a step": (
+        "dpo.yml", "split: train_prefs", "splits: train_prefs",
+        12, "sdpo.steps[1].datasets[0].splits", "unknown-key", "Did you mean 'split'?",
+    ),
+    "key that preference data drop": (
+        "dpo.yml", "split: train_prefs", "shards: 4",
+        12, "sdpo.steps[1].datasets[0].shards", "unknown-key", "drop it in silence",
+    ),
+    "typo in our block": (
+        "cpt.yml", "remove_layers", "remove_layer",
+        5, "depth_up_scaling.remove_layer", "unknown-key", "Did you mean 'remove_layers'?",
+    ),
+    "typo in a step": (
+        "dpo.yml", "datasets:\n        - path: allen", "dataset:\n        - path: allen",
+        9, "sdpo.steps[1].dataset", "unknown-key", "Did you mean 'datasets'?",
+    ),
+    "block two spaces out": (
+        "cpt.yml", "  remove_layers: 8", "remove_layers: 8",
+        5, "remove_layers", "unknown-key", "Take it out.",
+    ),
+    "block without its plugin": (
+        "cpt.yml", "plugins:\n  - solar_plugins.DepthUpScalingPlugin\n", "",
+        2, "depth_up_scaling", "unknown-key", "[solar_plugins.DepthUpScalingPlugin]",
+    ),
+    "deprecated attention flag": (
+        "sft.yml", "attn_implementation: flash_attention_2", "flash_attention: true",
+        21, "flash_attention", "deprecated-key", "`attn_implementation: flash_attention_2` instead",
+    ),
+    "deprecated beta": (
+        "dpo.yml", "rl_beta: 0.1", "dpo_beta: 0.1",
+        13, "dpo_beta", "deprecated-key", "Write `rl_beta` instead.",
+    ),
+    "missing data file": (
+        "sft.yml", "path: rows.jsonl", "path: row.jsonl",
+        11, "datasets[1].path", "missing-file", "Did you mean 'rows.jsonl'?",
+    ),
+    "missing deepspeed file": (
+        "sft.yml", "zero3.json", "zero2.json",
+        23, "deepspeed", "missing-file", "Did you mean 'zero3.json'?",
+    ),
+    "missing chat template": (
+        "sft.yml", "num_epochs: 1", "chat_template_jinja: solar.jinja",
+        16, "chat_template_jinja", "missing-file", "no such file: solar.jinja",
+    ),
+    "misspelt plugin of ours": (
+        "cpt.yml", "DepthUpScalingPlugin", "DepthUpscalingPlugin",
+        3, "plugins[0]", "plugin", "Did you mean 'solar_plugins.DepthUpScalingPlugin'?",
+    ),
+    "plugin of a package that is not installed": (
+        "cpt.yml", "solar_plugins.DepthUpScalingPlugin", "solarplugins.DepthUpScalingPlugin",
+        3, "plugins[0]", "plugin", "Did you mean 'solar_plugins.DepthUpScalingPlugin'?",
+    ),
+    "plugins as a text": (
+        "cpt.yml", "plugins:\n  - solar_plugins", "plugins: solar_plugins",
+        2, "plugins", "wrong-value", "A list is needed; write [solar_plugins.DepthUpScalingPlugin]",
+    ),
+    "datasets as a text": (
+        "sft.yml", _DATASETS, "datasets: rows.jsonl\n",
+        7, "datasets", "wrong-value", "'rows.jsonl' found. A list of entries is needed",
+    ),
+    "dataset without a path": (
+        "sft.yml", "path: rows.jsonl\n    type", "type",
+        11, "datasets[1]", "missing-key", "no path found",
+    ),
+    "unknown dataset type": (
+        "sft.yml", "type: alpaca\n", "type: alpacca\n",
+        10, "datasets[0].type", "wrong-value", "Did you mean 'alpaca'?",
+    ),
+    "unknown preference type": (
+        "dpo.yml", "chatml.intel", "chatml.intell",
+        8, "sdpo.steps[0].datasets[0].type", "wrong-value", "Did you mean 'chatml.intel'?",
+    ),
+    "unknown optimizer": (
+        "sft.yml", "adamw_torch_fused", "adamw_torch_fuse",
+        17, "optimizer", "wrong-value", "Did you mean 'adamw_torch_fused'?",
+    ),
+    "unknown scheduler": (
+        "sft.yml", "cosine", "cosin",
+        19, "lr_scheduler", "wrong-value", "Did you mean 'cosine'?",
+    ),
+    "number that YAML takes for a text": (
+        "sft.yml", "lr_scheduler: cosine", "lr_scheduler_kwargs: {min_lr: 1e-6}",
+        19, "lr_scheduler_kwargs.min_lr", "wrong-value", "Write 1.0e-6.",
+    ),
+    "filtered dataset that is not there": (
+        "sft.yml", "datasets: [rows.jsonl]", "datasets: [row.jsonl]",
+        6, "flan_filter.datasets[0]", "wrong-value", "Did you mean 'rows.jsonl'?",
+    ),
+    "no base model": (
+        "sft.yml", "base_model: ./outputs/small/cpt\n", "",
+        0, "base_model", "missing-key", "write `base_model: mistralai/Mistral-7B-v0.1`",
+    ),
+    "layers that are text": (
+        "cpt.yml", "remove_layers: 8", "remove_layers: eight",
+        5, "depth_up_scaling.remove_layers", "wrong-value", "'eight' is not a whole number",
+    ),
+    "sdpo without rl": (
+        "dpo.yml", "rl: dpo\n", "",
+        0, "rl", "wrong-value", "Write `rl: dpo`",
+    ),
+    "unknown merge key": (
+        "mix.yml", "dtype", "dtypes",
+        8, "dtypes", "unknown-key", "Did you mean 'dtype'?",
+    ),
+    "unknown merge method": (
+        "mix.yml", "merge_method: slerp", "merge_method: slrp",
+        1, "merge_method", "wrong-value", "Did you mean 'slerp'?",
+    ),
+    "parameter of another method": (
+        "mix.yml", "  t: 0.5", "  weight: 0.5",
+        7, "parameters.weight", "unknown-key", "slerp has no parameter 'weight'",
+    ),
+    "t beyond 1": (
+        "mix.yml", "t: 0.5", "t: 1.5",
+        7, "parameters.t", "wrong-value", "t of slerp runs from 0 to 1",
+    ),
+    "no t": (
+        "mix.yml", "parameters:\n  t: 0.5\n", "",
+        0, "parameters.t", "missing-key", "Write `parameters: {t: 0.5}` here.",
+    ),
+    "slerp of three": (
+        "mix.yml", "dpo\n", "dpo\n  - model: org/third\n",
+        3, "models", "wrong-value", "3 models found, slerp merges 2",
+    ),
+    "slerp without a base": (
+        "mix.yml", "base_model: ./outputs/small/sft\n", "",
+        0, "base_model", "missing-key", "slerp needs one",
+    ),
+    "backward layers": (
+        "dus.yml", "[8, 32]", "[32, 8]",
+        8, "slices[1].sources[0].layer_range", "layer-range", "Write [8, 32].",
+    ),
+    "no layers": (
+        "dus.yml", "[8, 32]", "[8, 8]",
+        8, "slices[1].sources[0].layer_range", "layer-range", "is empty",
+    ),
+    "layers past the end": (
+        "dus.yml", "[8, 32]", "[8, 40]",
+        8, "slices[1].sources[0].layer_range", "layer-range", "which has 32 layers",
+    ),
+    "one layer number": (
+        "dus.yml", "[8, 32]", "8",
+        8, "slices[1].sources[0].layer_range", "wrong-value", "Two whole numbers are needed",
+    ),
+    "unknown dtype": (
+        "dus.yml", "bfloat16", "bf16",
+        9, "dtype", "wrong-value", "one of bfloat16, float16",
+    ),
+    "misspelt task": (
+        "h6.yml", "hellaswag", "helaswag",
+        4, "tasks[1]", "wrong-value", "Did you mean 'hellaswag'?",
+    ),
+    "unknown key of lm-eval": (
+        "h6.yml", "batch_size", "batchsize",
+        5, "batchsize", "unknown-key", "Did you mean 'batch_size'?",
+    ),
+    "tab in YAML": (
+        "h6.yml", "  dtype", "\tdtype",
+        3, "", "unreadable", "not readable as YAML",
+    ),
+    "the same key twice": (
+        "sft.yml", "num_epochs: 1", "sequence_len: 4096",
+        16, "", "unreadable", "'sequence_len' stands here again, after line 13",
+    ),
+    "a list for a file": (
+        "h6.yml", FILES["h6.yml"], "- a\n- b\n",
+        0, "", "unreadable", "A mapping of keys to values is needed",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", QUICK)
+def test_a_mistake_is_found_without_axolotl(good_chain, mistake):
+    file, old, new, line, path, kind, says = QUICK[mistake]
+    spoil(file, old, new)
+    found = list(check_files([file], with_axolotl=False))
+    assert [(f.file, f.line, f.path, f.kind) for f in found if f.path == path] == [
+        (file, line, path, kind)
+    ], [f.text for f in found]
+    finding = next(f for f in found if f.path == path)
+    assert says in finding.message
+    assert "\n" not in finding.text
+
+
+def test_good_files_have_no_finding(good_chain):
+    names = [name for name in FILES if name.endswith(".yml")]
+    assert [f.text for f in check_files(names, with_axolotl=False)] == []
+
+
+# What `solar check` prints, one text for each kind of finding.
+TEXTS = {
+    "unknown-key": (
+        "sft.yml", "learning_rate", "learning_rat",
+        "sft.yml:18: learning_rat: unknown key, Axolotl would drop it in silence. "
+        "Did you mean 'learning_rate'?",
+    ),
+    "deprecated-key": (
+        "sft.yml", "attn_implementation: flash_attention_2", "flash_attention: true",
+        "sft.yml:21: flash_attention: deprecated in Axolotl. "
+        "Write `attn_implementation: flash_attention_2` instead.",
+    ),
+    "wrong-value": (
+        "mix.yml", "t: 0.5", "t: 2",
+        "mix.yml:7: parameters.t: 2 found, t of slerp runs from 0 to 1.",
+    ),
+    "missing-key": (
+        "sft.yml", "base_model: ./outputs/small/cpt\n", "",
+        "sft.yml: base_model: missing. Axolotl needs a model to start from; write `base_model: "
+        "mistralai/Mistral-7B-v0.1`, or a folder.",
+    ),
+    "missing-file": (
+        "sft.yml", "zero3.json", "zero2.json",
+        "sft.yml:23: deepspeed: no such file: zero2.json (DeepSpeed's configuration). "
+        "Did you mean 'zero3.json'? Paths count from the folder in which the command is run.",
+    ),
+    "plugin": (
+        "cpt.yml", "DepthUpScalingPlugin", "DepthUpscalingPlugin",
+        "cpt.yml:3: plugins[0]: solar_plugins.DepthUpscalingPlugin does not import; Axolotl would "
+        "train on without it. Did you mean 'solar_plugins.DepthUpScalingPlugin'?",
+    ),
+    "layer-range": (
+        "dus.yml", "[8, 32]", "[8, 40]",
+        "dus.yml:8: slices[1].sources[0].layer_range: [8, 40] reaches past the end of "
+        "mistralai/Mistral-7B-v0.1, which has 32 layers. Write at most 32.",
+    ),
+    "unreadable": (
+        "sft.yml", "num_epochs: 1", "sequence_len: 4096",
+        "sft.yml:16: not readable as YAML: the key 'sequence_len' stands here again, after "
+        "line 13.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_whole_line(good_chain, kind):
+    file, old, new, text = TEXTS[kind]
+    spoil(file, old, new)
+    found = [f for f in check_files([file], with_axolotl=False) if f.kind == kind]
+    assert [f.text for f in found] == [text]
+    assert set(KINDS) - set(TEXTS) == {"stage", "refused"}  # in test_check_chain, _axolotl
+
+
+def test_a_missing_file_is_named(good_chain):
+    assert [f.text for f in check_files(["nothing.yml"])] == ["nothing.yml: no such file."]
+
+
+def test_a_file_that_its_comments_explain_is_a_note(good_chain):
+    spoil("sft.yml", "path: rows.jsonl", "path: math.jsonl")
+    spoil("sft.yml", "base_model", "# Run   python join.py    makes math.jsonl\nbase_model")
+    spoil("sft.yml", "[rows.jsonl]", "[math.jsonl]")
+    (note,) = check_files(["sft.yml"], with_axolotl=False)
+    assert note.is_note
+    assert note.text == (
+        "sft.yml:12: datasets[1].path: note: math.jsonl is not there yet. "
+        "The comments of the file say what makes it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ({"stages": {}}, "chain"),
+        ({"merge_method": "linear"}, "merge"),
+        ({"tasks": ["a"], "model": "hf"}, "evaluate"),
+        ({"generator": "miniature_world"}, "data"),
+        ({"base_model": "x", "datasets": []}, "train"),
+        ({"base_model": "x", "models": []}, "merge"),
+        ({"dataset": [], "learning_rate": 1}, "train"),
+        ({"merge_methd": "linear"}, "merge"),
+        ({"nothing": 1}, None),
+    ],
+)
+def test_files_are_told_apart_by_their_keys(content, kind):
+    assert kind_of(content) == kind
+
+
+def test_a_file_of_no_tool_is_a_finding(good_chain):
+    Path("other.yml").write_text("hello: world\n", encoding="utf-8")
+    (finding,) = check_files(["other.yml"])
+    assert finding.kind == "unreadable"
+    assert finding.message.startswith("neither a chain (stages), an Axolotl recipe")

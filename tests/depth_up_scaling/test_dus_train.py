@@ -1,0 +1,234 @@
+"""`axolotl train` with the plugin: whole runs, in this process, on a tiny base."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+import yaml
+from axolotl.cli.preprocess import do_cli as axolotl_preprocess
+from axolotl.cli.train import do_cli as axolotl_train
+from safetensors.torch import load_file
+from tiny_recipe import write_base, write_text
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from solar_plugins import proof
+from solar_plugins.errors import SolarError
+
+MAP = [0, 1, 2, 1, 2, 3]
+
+
+class Runs:
+    """Recipes that differ from one another in a few keys, each in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.base = folder / "base"
+        write_base(self.base)
+        write_text(folder / "text.jsonl")
+
+    def recipe(self, name, **keys):
+        recipe = {
+            "base_model": str(self.base),
+            "plugins": ["solar_plugins.DepthUpScalingPlugin"],
+            "depth_up_scaling": {"remove_layers": 1},
+            "datasets": [
+                {
+                    "path": str(self.folder / "text.jsonl"),
+                    "ds_type": "json",
+                    "type": "completion",
+                }
+            ],
+            "dataset_prepared_path": str(self.folder / "prepared"),
+            "output_dir": str(self.folder / name),
+            "special_tokens": {"pad_token": "<pad>"},
+            "sequence_len": 64,
+            "micro_batch_size": 2,
+            "gradient_accumulation_steps": 1,
+            "max_steps": 4,
+            "save_steps": 2,
+            "learning_rate": 1e-3,
+            "optimizer": "adamw_torch",
+            "lr_scheduler": "constant",
+            "attn_implementation": "eager",
+            "bf16": False,
+            "fp16": False,
+            "tf32": False,
+            "logging_steps": 1,
+            "seed": 7,
+            **keys,
+        }
+        file = self.folder / f"{name}.yml"
+        file.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v is not None}))
+        return str(file)
+
+    def train(self, name, **keys):
+        axolotl_train(self.recipe(name, **keys))
+        return self.folder / name
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["axolotl"])  # axolotl parses it for its own options
+        yield Runs(tmp_path_factory.mktemp("dus_train"))
+
+
+@pytest.fixture(scope="module")
+def trained(runs):
+    return runs.train("trained")
+
+
+def test_the_saved_model(trained, runs):
+    config = AutoConfig.from_pretrained(trained)
+    assert config.num_hidden_layers == 6
+    assert config.depth_up_scaling == {
+        "base_num_hidden_layers": 4,
+        "remove_layers": 1,
+        "layer_map": MAP,
+    }
+    tensors = load_file(trained / "model.safetensors")
+    layers = {int(name.split(".")[2]) for name in tensors if name.startswith("model.layers.")}
+    assert layers == set(range(6))
+    up = [tensors[f"model.layers.{i}.mlp.up_proj.weight"] for i in range(6)]
+    assert not torch.equal(up[1], up[3])  # copies of one base layer, trained apart
+    model = AutoModelForCausalLM.from_pretrained(trained)
+    assert torch.isfinite(model(torch.tensor([[1, 5, 9]])).logits).all()
+    assert proof.read(trained, "depth_up_scaling") == {
+        "solar_plugins": proof.__version__,
+        "base_model": str(runs.base),
+        "base_num_hidden_layers": 4,
+        "num_hidden_layers": 6,
+        "remove_layers": 1,
+        "layer_map": MAP,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def test_the_base_stays_as_it_is(trained, runs):
+    assert AutoConfig.from_pretrained(runs.base).num_hidden_layers == 4
+
+
+def test_without_the_plugin_the_base_is_trained(trained, runs):
+    """Also: a plugin that an earlier recipe of this process named does not act on this one."""
+    plain = runs.train("plain", plugins=None, depth_up_scaling=None, max_steps=1)
+    assert AutoConfig.from_pretrained(plain).num_hidden_layers == 4
+    assert proof.read(plain, "depth_up_scaling") is None
+
+
+def test_start_is_the_base_layer_by_layer(runs):
+    """With a learning rate of zero the saved model is the base's layers in the map's order."""
+    start = load_file(runs.train("start", learning_rate=0.0, max_steps=1) / "model.safetensors")
+    base = load_file(runs.base / "model.safetensors")
+    assert torch.equal(start["lm_head.weight"], base["lm_head.weight"])
+    for i, j in enumerate(MAP):
+        ours = {k.split(".", 3)[3]: k for k in start if k.startswith(f"model.layers.{i}.")}
+        theirs = {k.split(".", 3)[3]: k for k in base if k.startswith(f"model.layers.{j}.")}
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(start[ours[k]], base[theirs[k]]) for k in ours)
+
+
+def test_resume_goes_on_and_does_not_grow_again(trained, runs):
+    resumed = runs.folder / "resumed"
+    shutil.copytree(trained / "checkpoint-2", resumed / "checkpoint-2")
+    runs.train("resumed", auto_resume_from_checkpoints=True)
+    assert json.loads((resumed / "config.json").read_text())["num_hidden_layers"] == 6
+    ours, theirs = (load_file(run / "model.safetensors") for run in (resumed, trained))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_grown_model_goes_on_without_the_plugin(trained, runs):
+    later = runs.train(
+        "later", base_model=str(trained), plugins=None, depth_up_scaling=None, max_steps=1
+    )
+    config = AutoConfig.from_pretrained(later)
+    assert config.num_hidden_layers == 6
+    assert config.depth_up_scaling["layer_map"] == MAP
+
+
+def test_preprocess(runs):
+    axolotl_preprocess(runs.recipe("preprocessed", dataset_prepared_path=str(runs.folder / "p")))
+    assert any((runs.folder / "p").iterdir())
+
+
+def test_dpo_reference_is_up_scaled_too(runs):
+    """The first DPO loss is ln 2 only if policy and reference are the same model."""
+    rows = [
+        {"prompt": f"abc{i % 10}", "chosen": " dog runs", "rejected": " cat sits"} for i in range(8)
+    ]
+    file = runs.folder / "preferences.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = runs.train(
+        "dpo",
+        rl="dpo",
+        datasets=[{"path": str(file), "ds_type": "json", "split": "train", "type": "chatml.ultra"}]
+        and [
+            {
+                "path": str(file),
+                "ds_type": "json",
+                "split": "train",
+                "type": {
+                    "field_prompt": "prompt",
+                    "field_chosen": "chosen",
+                    "field_rejected": "rejected",
+                    "prompt_format": "{prompt}",
+                    "chosen_format": "{chosen}",
+                    "rejected_format": "{rejected}",
+                },
+            }
+        ],
+        remove_unused_columns=False,
+        max_steps=2,
+    )
+    state = json.loads((out / "checkpoint-2" / "trainer_state.json").read_text())
+    assert state["log_history"][0]["loss"] == pytest.approx(0.693147, abs=1e-6)
+    assert AutoConfig.from_pretrained(out).num_hidden_layers == 6
+
+
+def line(runs, **keys):
+    with pytest.raises(SolarError) as error:
+        axolotl_train(runs.recipe("refused", **keys))
+    assert not (runs.folder / "refused").exists()
+    return str(error.value)
+
+
+def test_what_is_refused_before_anything_is_loaded(trained, runs, tmp_path):
+    assert line(runs, depth_up_scaling={"remove_layers": 2}) == (
+        "depth_up_scaling.remove_layers: 2 of 4 layers leaves 4, no deeper than the base. "
+        "Choose 1; a quarter, as in the paper, is 1 (6 layers)."
+    )
+    assert line(runs, depth_up_scaling={"remove_layer": 1}).endswith(
+        "Did you mean 'remove_layers'?"
+    )
+    assert line(runs, base_model=str(trained)) == (
+        f"base_model: {trained} is depth up-scaled already (4 -> 6 layers). Take "
+        "`depth_up_scaling` and its plugin out of this recipe, or name the base of 4 layers."
+    )
+    assert line(runs, adapter="lora").startswith(
+        "adapter: lora on top of depth_up_scaling would be saved against the base"
+    )
+    assert line(runs, reinit_weights=True).startswith("reinit_weights: ")
+    assert line(runs, output_dir=str(runs.base)).startswith("output_dir: ")
+    assert line(runs, overrides_of_model_config={"num_hidden_layers": 7}) == (
+        "overrides_of_model_config.num_hidden_layers: follows from the base's layers under "
+        "depth_up_scaling. Take it out."
+    )
+    shutil.copytree(runs.base, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    assert "where its header promises" in line(runs, base_model=str(tmp_path / "cut"))
+    weights.unlink()
+    assert "holds no model.safetensors" in line(runs, base_model=str(tmp_path / "cut"))
+
+
+def test_other_overrides_stay(runs):
+    out = runs.train(
+        "overrides",
+        overrides_of_model_config={"attention_dropout": 0.125},
+        depth_up_scaling=None,  # the plugin is named: a quarter of 4 layers
+        max_steps=1,
+    )
+    config = AutoConfig.from_pretrained(out)
+    assert config.attention_dropout == 0.125
+    assert config.num_hidden_layers == 6

@@ -1,0 +1,140 @@
+"""Small stand-ins for the public datasets: the same columns, splits and folder layout.
+
+Column names and types as on the Hugging Face Hub; contents are made up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+METAMATH_TYPES = [
+    f"{source}_{kind}"
+    for source in ("MATH", "GSM")
+    for kind in ("AnsAug", "Rephrased", "SV", "FOBAR")
+]
+
+
+def alpaca_gpt4() -> list[dict]:
+    return [
+        {
+            "instruction": f"Alpaca instruction {i}",
+            "input": f"alpaca input {i}" if i % 2 else "",
+            "output": f"alpaca {{output}} {i}",  # braces: data is no format string
+        }
+        for i in range(8)
+    ]
+
+
+def openorca() -> list[dict]:
+    """Open-Orca/OpenOrca, and so its copies: no task name."""
+    return [
+        {
+            "id": f"flan.{i}",
+            "system_prompt": f"Orca system {i}." if i % 3 else "",
+            "question": f"Orca question {i}?",
+            "response": f"orca response {i}",
+        }
+        for i in range(82)
+    ]
+
+
+def metamath() -> list[dict]:
+    return [
+        {
+            "type": METAMATH_TYPES[i % 8],
+            "query": f"{METAMATH_TYPES[i % 8]} query {i}",
+            "original_question": f"original {i}",
+            "response": f"metamath response {i} The answer is: {i}",
+        }
+        for i in range(48)
+    ]
+
+
+def orca_dpo_pairs() -> list[dict]:
+    return [
+        {
+            "system": f"Pair system {i}." if i % 3 else "",
+            "question": f"Pair question {i}?",
+            "chosen": f"pair better {i}",
+            "rejected": f"pair worse {i}",
+        }
+        for i in range(6)
+    ]
+
+
+def ultrafeedback_cleaned() -> list[dict]:
+    """Both conversations hold the prompt; `messages` repeats the chosen one."""
+    rows = []
+    for i in range(6):
+        prompt = f"Ultra prompt {i}?"
+        better = [
+            {"content": prompt, "role": "user"},
+            {"content": f"ultra better {i}", "role": "assistant"},
+        ]
+        worse = [better[0], {"content": f"ultra worse {i}", "role": "assistant"}]
+        rows.append(
+            {
+                "source": "evol_instruct",
+                "prompt": prompt,
+                "prompt_id": f"{i:064x}",
+                "chosen": better,
+                "rejected": worse,
+                "messages": better,
+                "score_chosen": 8.0,
+                "score_rejected": 5.5,
+            }
+        )
+    return rows
+
+
+def math_alignment() -> list[dict]:
+    return [
+        {"prompt": f"Math prompt {i}?", "chosen": f"math better {i}", "rejected": f"math worse {i}"}
+        for i in range(6)
+    ]
+
+
+def fineweb_edu() -> list[dict]:
+    return [
+        {
+            "text": f"Web document {i}. " * 20,
+            "id": f"<urn:uuid:{i}>",
+            "dump": "CC-MAIN-2024-10",
+            "url": "https://example.org",
+            "file_path": "s3://example",
+            "language": "en",
+            "language_score": 0.9,
+            "token_count": 80,
+            "score": 3.1,
+            "int_score": 3,
+        }
+        for i in range(12)
+    ]
+
+
+TWINS = {
+    "c-s-ale/alpaca-gpt4-data": (alpaca_gpt4, "train"),
+    "ChuGyouk/OpenOrca_Solar_filtered": (openorca, "train"),
+    "meta-math/MetaMathQA": (metamath, "train"),
+    "Intel/orca_dpo_pairs": (orca_dpo_pairs, "train"),
+    "allenai/ultrafeedback_binarized_cleaned": (ultrafeedback_cleaned, "train_prefs"),
+    "./data/math_alignment.jsonl": (math_alignment, "train"),
+    "HuggingFaceFW/fineweb-edu": (fineweb_edu, "train"),
+}
+
+
+def write_twins(folder: Path) -> dict[str, str]:
+    """Write all twins; gives each dataset's name in the recipes -> its folder here."""
+    places = {}
+    for name, (rows, split) in TWINS.items():
+        place = folder / Path(name).stem
+        (place / "data").mkdir(parents=True)
+        table = pa.Table.from_pylist(rows())
+        parquet.write_table(table, place / "data" / f"{split}-00000-of-00001.parquet")
+        places[name] = str(place)
+    card = "---\nconfigs:\n- config_name: sample-10BT\n  data_files: data/*\n---\n"
+    (folder / "fineweb-edu" / "README.md").write_text(card, encoding="utf-8")
+    return places

@@ -1,0 +1,238 @@
+"""The plan: reading `sdpo:`, finding the finished steps, refusing what cannot be honoured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from solar_plugins.errors import SolarError
+from solar_plugins.sdpo import step_plan
+
+TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
+ORCA = {"path": "Intel/orca_dpo_pairs", "type": "chatml.intel", "split": "train"}
+ULTRA = {"path": "allenai/ultrafeedback_binarized_cleaned", "split": "train_prefs"}
+RECIPE = {"base_model": "sft", "rl": "dpo", "rl_beta": 0.1, "learning_rate": 5e-7, "num_epochs": 1}
+BLOCK = {"steps": [{"datasets": [ORCA]}, {"datasets": [ULTRA], "learning_rate": "2e-7"}]}
+
+
+def test_steps_are_numbered_from_one_and_keep_their_own_settings():
+    first, second = step_plan.parse_steps(BLOCK)
+
+    assert (first.number, first.datasets, first.settings) == (1, (ORCA,), {})
+    # YAML reads 2e-7 as text; the number is meant.
+    assert (second.number, second.settings) == (2, {"learning_rate": 2e-7})
+    assert first.note(2, RECIPE)["settings"]["learning_rate"] == 5e-7
+    assert second.note(2, RECIPE)["settings"]["learning_rate"] == 2e-7
+
+
+EXAMPLE = "`- datasets: [{path: Intel/orca_dpo_pairs, type: chatml.intel, split: train}]`"
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"stepz": []},
+            "sdpo.stepz: unknown key. Did you mean 'steps'? Known here: steps.",
+        ),
+        ({"steps": []}, f"sdpo.steps: no steps. List at least one, for example {EXAMPLE}."),
+        ({}, f"sdpo.steps: no steps. List at least one, for example {EXAMPLE}."),
+        (
+            ["steps"],
+            f"sdpo: ['steps'] is no mapping. Write `steps:` with {EXAMPLE} under it.",
+        ),
+        (
+            {"steps": [{"datasets": [ORCA]}, {"learning_rate": 1e-6}]},
+            f"sdpo.steps[1].datasets: no dataset for step 2. A step looks like {EXAMPLE}.",
+        ),
+        (
+            {"steps": [{"dataset": [ORCA]}]},
+            "sdpo.steps[0].dataset: unknown key. Did you mean 'datasets'? "
+            "Known here: datasets, learning_rate, num_epochs, rl_beta.",
+        ),
+        (
+            {"steps": [{"datasets": ["orca.jsonl"]}]},
+            "sdpo.steps[0].datasets[0]: 'orca.jsonl' names no `path`. "
+            f"A step looks like {EXAMPLE}.",
+        ),
+        (
+            {"steps": [{"datasets": [ORCA], "num_epochs": 0}]},
+            "sdpo.steps[0].num_epochs: 0. A number above 0 is needed.",
+        ),
+        (
+            {"steps": [{"datasets": [ORCA], "rl_beta": "small"}]},
+            "sdpo.steps[0].rl_beta: 'small'. A number above 0 is needed.",
+        ),
+    ],
+)
+def test_a_block_that_cannot_be_read_is_told_in_one_line(block, message):
+    with pytest.raises(SolarError) as error:
+        step_plan.parse_steps(block)
+
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rl": "orpo"}, "rl: 'orpo' with an sdpo block. Write `rl: dpo` (or ipo)."),
+        ({"rl": None}, "rl: None with an sdpo block. Write `rl: dpo` (or ipo)."),
+        (
+            {"datasets": [{"path": "other.jsonl"}]},
+            "datasets: given beside sdpo.steps, so it is unclear when to train on them. "
+            "Move them into a step, under sdpo.steps[…].datasets.",
+        ),
+        (
+            {"adapter": "lora"},
+            "adapter: lora with an sdpo block. An adapter's reference would be the base model in "
+            "every step, which is right for the first only. Remove `adapter` (all weights are "
+            "trained), or merge the adapter first and start from the merged model.",
+        ),
+        (
+            {"trainer_cls": "my.Trainer"},
+            "trainer_cls: my.Trainer cannot take the steps' reference. Remove the line; "
+            "StepwiseDPOPlugin brings its own trainer.",
+        ),
+        (
+            {"resume_from_checkpoint": "out/checkpoint-3"},
+            "resume_from_checkpoint: out/checkpoint-3 with an sdpo block. Remove the line: a "
+            "restarted sDPO run finds the step and the checkpoint by itself.",
+        ),
+        (
+            {"precompute_ref_log_probs": False},
+            "precompute_ref_log_probs: false with an sdpo block; sDPO takes each step's reference "
+            "from the policy. Remove it.",
+        ),
+        (
+            {"dpo_use_liger_kernel": True},
+            "dpo_use_liger_kernel: true with an sdpo block; Liger's loss cannot take precomputed "
+            "log-probabilities. Remove it.",
+        ),
+        (
+            {"depth_up_scaling": {"remove_layers": 8}},
+            "depth_up_scaling: in the same recipe as sdpo; from step 2 on the model would be grown "
+            "again. Grow it in continued pretraining, and start sDPO from what that trains.",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_honoured_is_told_in_one_line(change, message):
+    steps = step_plan.parse_steps(BLOCK)
+    step_plan.check_recipe(RECIPE, steps, TRAINER)
+
+    with pytest.raises(SolarError) as error:
+        step_plan.check_recipe(RECIPE | change, steps, TRAINER)
+
+    assert str(error.value) == message
+
+
+def test_registering_twice_is_no_conflict():
+    steps = step_plan.parse_steps(BLOCK)
+
+    step_plan.check_recipe(
+        RECIPE | {"datasets": [ORCA, ULTRA], "trainer_cls": TRAINER}, steps, TRAINER
+    )
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A run folder in which both steps of BLOCK are done."""
+    steps = step_plan.parse_steps(BLOCK)
+    for step in steps:
+        where = step_plan.folder(tmp_path, step.number)
+        where.mkdir()
+        (where / "model.safetensors").write_bytes(b"x" * 100)
+        (where / "README.md").write_text("a card")
+        step_plan.write_marker(
+            where,
+            step.note(2, RECIPE)
+            | {"reference_digest": f"m{step.number - 1}", "model_digest": f"m{step.number}"},
+        )
+    return tmp_path
+
+
+def numbers(output_dir, block=BLOCK, recipe=RECIPE):
+    done = step_plan.finished_steps(output_dir, step_plan.parse_steps(block), recipe)
+    return [marker["step"] for marker in done]
+
+
+def test_finished_steps_are_found(finished, tmp_path_factory):
+    assert numbers(finished) == [1, 2]
+    assert numbers(tmp_path_factory.mktemp("empty")) == []
+
+
+def test_a_model_without_marker_is_half_written_and_not_finished(finished):
+    (finished / "step_2" / step_plan.MARKER).unlink()
+    assert numbers(finished) == [1]
+
+    # Without its first step the second has no meaning either.
+    (finished / "step_1" / step_plan.MARKER).unlink()
+    assert numbers(finished) == []
+
+
+def test_a_step_whose_reference_was_replaced_is_trained_again(finished):
+    marker = finished / "step_1" / step_plan.MARKER
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"model_digest": "another"}))
+
+    assert numbers(finished) == [1]
+
+
+def test_an_edited_model_card_changes_nothing(finished):
+    (finished / "step_1" / "README.md").write_text("a longer card")
+
+    assert numbers(finished) == [1, 2]
+
+
+def test_a_finished_model_that_was_cut_short_is_refused(finished):
+    (finished / "step_1" / "model.safetensors").write_bytes(b"x" * 60)
+
+    with pytest.raises(SolarError) as error:
+        numbers(finished)
+
+    assert str(error.value) == (
+        f"{finished}/step_1/model.safetensors: gone or cut short since the step ended. "
+        f"Delete {finished}/step_1 to train that step again."
+    )
+
+
+def test_another_number_of_steps_is_refused(finished):
+    three = {"steps": [*BLOCK["steps"], {"datasets": [ORCA]}]}
+
+    with pytest.raises(SolarError) as error:
+        numbers(finished, three)
+
+    assert str(error.value) == (
+        f"sdpo.steps: 3 now, but {finished}/step_1 was trained as step 1 of 2. Put the steps back "
+        f"to go on, or delete {finished}/step_* (or choose another output_dir) to start anew."
+    )
+
+
+def test_a_changed_earlier_step_is_refused(finished):
+    swapped = {"steps": [{"datasets": [ULTRA]}, BLOCK["steps"][1]]}
+    anew = f"delete {finished}/step_* (or choose another output_dir) to start anew."
+
+    with pytest.raises(SolarError) as error:
+        numbers(finished, swapped)
+    assert str(error.value) == (
+        'sdpo.steps[0].datasets: [{"path": "allenai/ultrafeedback_binarized_cleaned", "split": '
+        '"train_prefs"}] now, [{"path": "Intel/orca_dpo_pairs", "type": "chatml.intel", "split": '
+        f'"train"}}] when {finished}/step_1 was trained. Put it back to go on, or {anew}'
+    )
+
+    with pytest.raises(SolarError) as error:
+        numbers(finished, recipe=RECIPE | {"learning_rate": 1e-6})
+    assert str(error.value) == (
+        f"learning_rate: 1e-06 now, 5e-07 when {finished}/step_1 was trained. "
+        f"Put it back to go on, or {anew}"
+    )
+
+
+def test_what_does_not_decide_the_weights_may_change(finished):
+    assert numbers(finished, recipe=RECIPE | {"logging_steps": 5, "wandb_project": "new"}) == [1, 2]
+
+
+def test_a_step_without_weights_is_not_declared_finished(tmp_path):
+    with pytest.raises(SolarError, match="no weights were saved"):
+        step_plan.write_marker(tmp_path, {})
+
+    assert not (tmp_path / step_plan.MARKER).exists()
