@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -224,7 +224,7 @@ def load_chain(
                     f"{path}: stages.{stage.name}.{stage.kind}: no such file: {stage.file}."
                     f"{_nearest_file(stage.file)} The path counts from the chain file's folder."
                 )
-    return Chain(
+    chain = Chain(
         name=content["name"],
         base_model=content["base_model"],
         output_dir=Path(os.path.normpath(content["output_dir"])),
@@ -236,6 +236,8 @@ def load_chain(
         ),
         settings=settings,
     )
+    # A data stage may make the base model; then it moves along with the other outputs.
+    return chain if base_model else replace(chain, base_model=chain.rebase(chain.base_model))
 
 
 def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:

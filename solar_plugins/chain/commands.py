@@ -63,14 +63,12 @@ def run_command(
     if dry_run:
         _print_dry_run(chain, until)
         return
-    from rich.console import Console
-
     from solar_plugins.chain import launcher as launchers
-    from solar_plugins.chain.progress import Display
+    from solar_plugins.chain.progress import Display, make_console
     from solar_plugins.chain.runner import Runner
 
     name = launchers.choose(launcher, launcher_args)
-    console = Console(highlight=False)
+    console = make_console()
     display = Display(chain.order(until), console)
     display.heading = f"{chain.name}: {chain.path} -> {chain.output_dir}"
     runner = Runner(chain, display, name, launcher_args)

@@ -50,7 +50,7 @@ def inputs(chain: Chain, stage: Stage, recipe: dict[str, Any], folder: RunFolder
         before[BASE_MODEL] = _digest_of_model(chain.base_model)
     return {
         "recipe": _portable(recipe, chain),
-        "files": _digests_of_files(recipe, chain),
+        "files": _digests_of_files(recipe, chain, folder),
         "code": digest_of_code(stage, recipe),
         "from": before,
         "versions": {name: tool_version(name) for name in TOOLS[stage.kind]},
@@ -129,22 +129,25 @@ def _digest_of_model(model: str) -> str:
     )
 
 
-def _digests_of_files(recipe: Any, chain: Chain) -> dict[str, str]:
+def _digests_of_files(recipe: Any, chain: Chain, folder: RunFolder) -> dict[str, str]:
     """Digests of the local files and folders that a recipe names anywhere.
 
-    Outputs of this chain's own stages are left to `_digest_of_outputs`, the base model to
+    Of files that a stage of this chain made, the recorded ones. The base model is left to
     `_digest_of_model`.
     """
     found: dict[str, str] = {}
     for text in _strings(recipe):
         if not text or len(text) > 4096 or "\n" in text or "\0" in text:
             continue
-        if text == chain.base_model:
-            continue
         path = Path(text)
-        if _is_below(path, chain.output_dir) or not path.exists() or path == Path("."):
+        if text == chain.base_model or path in (Path("."), chain.output_dir) or not path.exists():
             continue
-        if path.is_file():
+        if path.is_relative_to(chain.output_dir):
+            below = path.relative_to(chain.output_dir)
+            record = folder.read_record(below.parts[0]) if below.parts[0] in chain.stages else None
+            if record and str(Path(*below.parts[1:])) in record.outputs:
+                found[str(below)] = record.outputs[str(Path(*below.parts[1:]))]["sha256"]
+        elif path.is_file():
             found[text] = _cached_sha256(path)
         elif path.is_dir() and "/" in text:
             files = [file for file in output_files(path) if "__pycache__" not in file.parts]
@@ -171,10 +174,6 @@ def _strings(value: Any):
     elif isinstance(value, dict):
         for item in value.values():
             yield from _strings(item)
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.absolute().is_relative_to(folder.absolute())
 
 
 def _portable(value: Any, chain: Chain) -> Any:

@@ -15,6 +15,8 @@ from solar_plugins.chain.chain_file import Stage
 
 _SECONDS_BETWEEN_LINES = 30.0
 
+_WIDTH_OF_FILES = 140
+
 _STYLES = {"running": "bold cyan", "checking": "cyan", "done": "green", "failed": "bold red"}
 
 
@@ -65,7 +67,7 @@ class Display:
     """
 
     def __init__(self, stages: list[Stage], console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or make_console()
         self.rows = {stage.name: Row(stage) for stage in stages}
         self.heading = ""
         self._live = (
@@ -132,6 +134,12 @@ class Display:
                 row.note,
             )
         return Group(*([self.heading] if self.heading else []), table)
+
+
+def make_console() -> Console:
+    """The terminal; or, where there is none, lines that are wide enough for the tables."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
 
 
 def progress_text(row: Row) -> str:

@@ -166,7 +166,8 @@ class Runner:
         """Find what would stop a later stage before the first one starts."""
         if any(BASE_MODEL in stage.from_ for stage in order):
             base = self.chain.base_model
-            if is_local(base) and not Path(base).is_dir():
+            made_here = Path(base).is_relative_to(self.chain.output_dir)
+            if is_local(base) and not made_here and not Path(base).is_dir():
                 raise SolarError(
                     f"{self.chain.path}: base_model: {base} is not there. "
                     f"Name a folder with a model, or a hub id (owner/name)."
@@ -176,9 +177,9 @@ class Runner:
             if self.folder.read_record(stage.name) is None:
                 decide(self.chain, stage, self.folder)
             if stage.kind == "train":
-                made_here = str(self.chain.output_dir)
+                ours = str(self.chain.output_dir)
                 outside = {
-                    key: [entry for entry in recipe.get(key) or [] if not _below(entry, made_here)]
+                    key: [entry for entry in recipe.get(key) or [] if not _below(entry, ours)]
                     for key in ("datasets", "test_datasets")
                     if isinstance(recipe.get(key), list)
                 }
@@ -249,7 +250,7 @@ class Runner:
         self.display.set(name, "done", _facts_text(record))
 
     def _prepare(self, stage: Stage, decision: Decision) -> str:
-        """Write the resolved file and clear what an earlier attempt left half; a note for people."""
+        """Write the resolved file, clear what an earlier attempt left half; a note for people."""
         name, place = stage.name, self.folder.stage(stage.name)
         resolved = dict(decision.recipe)
         note = ""

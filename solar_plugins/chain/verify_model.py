@@ -64,8 +64,8 @@ def _check_tokenizer(folder: Path, rows: int) -> int:
     largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if largest[1] >= rows:
         raise SolarError(
-            f"{folder}: the tokenizer's token {largest[0]!r} has id {largest[1]}, but the embedding "
-            f"has {rows} rows. Resize the embedding or give the model its own tokenizer."
+            f"{folder}: the tokenizer's token {largest[0]!r} has id {largest[1]}, but the "
+            f"embedding has {rows} rows. Resize it, or give the model its own tokenizer."
         )
     return len(tokenizer)
 

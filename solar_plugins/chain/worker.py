@@ -163,6 +163,7 @@ def one_line(error: BaseException) -> str:
         return text
     if isinstance(error, SystemExit):
         return f"the work ended itself before it was done (exit status {error.code})."
+    text = text.split(" For further information visit https://errors.pydantic.dev")[0]
     text = text if len(text) <= 600 else f"{text[:600]} …"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -56,7 +56,7 @@ class DepthUpScalingPlugin(BasePlugin):
         self._loading.close()
         self._base_config = self._facts = self._report = None
         if not _is_named(cfg):
-            return  # another recipe of the same process
+            return
         block = parse(cfg.get(BLOCK))
         _refuse_uncovered_recipe(cfg)
 
@@ -87,7 +87,7 @@ class DepthUpScalingPlugin(BasePlugin):
         }
 
     def pre_model_load(self, cfg: DictDefault) -> None:
-        if self._facts is None:
+        if not _is_named(cfg):
             return
         self._loading.close()
         self._report = self._loading.enter_context(
@@ -101,7 +101,7 @@ class DepthUpScalingPlugin(BasePlugin):
             SolarError: Axolotl took a road that does not pass there.
         """
         self._loading.close()
-        if self._facts is None:
+        if not _is_named(cfg):
             return
         if self._report.model_class is None:
             raise SolarError(
@@ -127,7 +127,7 @@ class DepthUpScalingPlugin(BasePlugin):
             SolarError: what was saved is not the up-scaled model.
         """
         # Axolotl has destroyed the process group by now; the launcher's variable is still there
-        if self._facts is None or os.environ.get("RANK", "0") != "0":
+        if not _is_named(cfg) or os.environ.get("RANK", "0") != "0":
             return
         saved = AutoConfig.from_pretrained(
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
@@ -143,7 +143,7 @@ class DepthUpScalingPlugin(BasePlugin):
 
 
 def _is_named(cfg: dict) -> bool:
-    """Axolotl keeps the plugins of earlier recipes of a process; only act where named."""
+    """Whether this recipe names the plugin: Axolotl also calls those of a process's earlier ones."""
     return any(
         str(name).startswith("solar_plugins.") and str(name).endswith(".DepthUpScalingPlugin")
         for name in cfg.get("plugins") or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -14,7 +15,8 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for report.html and report.md. Default: the run folder.",
 )
-def report_command(run: Path, out: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON; write no file.")
+def report_command(run: Path, out: Path | None, as_json: bool) -> None:
     """Write report.html and report.md of RUN, the output folder of a chain.
 
     Scores beside the paper's rows, losses and rewards, the lineage of the models, the layer map,
@@ -22,7 +24,14 @@ def report_command(run: Path, out: Path | None) -> None:
 
     \b
     solar report outputs/tiny
+    solar report outputs/tiny --json | jq '.models[] | {model, h6}'
     """
+    if as_json:
+        from solar_plugins.report.findings import summary
+        from solar_plugins.report.run import read_run
+
+        click.echo(json.dumps(summary(read_run(run)), indent=2))
+        return
     from rich.console import Console
 
     from solar_plugins.report.tables import results_table

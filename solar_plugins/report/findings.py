@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,6 +100,17 @@ def model_rows(run: Run) -> list[ModelRow]:
             )
         )
     return rows
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The findings as plain JSON values; scores are shares, what was not measured is null."""
+    return {
+        "chain": run.chain.name,
+        "stages": {name: stage.state for name, stage in run.stages.items()},
+        "models": [dataclasses.asdict(row) for row in model_rows(run)],
+        "up_scaling": [dataclasses.asdict(found) for found in up_scalings(run)],
+        "rewards": [dataclasses.asdict(found) for found in rewards(run)],
+    }
 
 
 def is_miniature(run: Run) -> bool:

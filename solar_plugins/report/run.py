@@ -10,7 +10,7 @@ from typing import Any
 from solar_plugins import proof
 from solar_plugins.chain import metrics
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, load_chain
-from solar_plugins.chain.run_folder import DONE, Record, RunFolder
+from solar_plugins.chain.run_folder import Record, RunFolder
 from solar_plugins.errors import SolarError
 
 NOT_RUN = "not run"
@@ -71,10 +71,6 @@ class Run:
     stages: dict[str, StageRun]
     results: dict[str, dict[str, Any]]
     evaluated: tuple[str, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        return all(stage.state == DONE for stage in self.stages.values())
 
 
 def read_run(folder: str | Path) -> Run:

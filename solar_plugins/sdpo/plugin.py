@@ -87,7 +87,7 @@ class StepwiseDPOPlugin(BasePlugin):
         metas, todo = [], []
         for step in self.steps[start:]:
             self._enter(cfg, step, every_dataset, recipe_values)
-            metas.append(load_preference_datasets(cfg=cfg))
+            metas.append(_load_preferences(cfg, step))
             todo.append(
                 PlannedStep(
                     note=step.note(len(self.steps), self.recipe),
@@ -189,6 +189,25 @@ class StepwiseDPOPlugin(BasePlugin):
             proof.write(cfg.output_dir, "sdpo", json.loads(json.dumps({"steps": steps})))
 
     _first: StepTrainer | None = None
+
+
+def _load_preferences(cfg: DictDefault, step: step_plan.Step) -> TrainDatasetMeta:
+    """Axolotl's own loading of one step's data, with its faults told by their YAML path."""
+    where = f"sdpo.steps[{step.number - 1}].datasets"
+    try:
+        meta = load_preference_datasets(cfg=cfg)
+    except KeyError as error:
+        types = ", ".join(f"{d['path']} as {d.get('type')}" for d in step.datasets)
+        raise SolarError(
+            f"{where}: no column {error} in the data ({types}). Choose the `type` that fits the "
+            "columns, or rename them."
+        ) from error
+    if len(meta.train_dataset) == 0:
+        raise SolarError(
+            f"{where}: no row is left of {', '.join(d['path'] for d in step.datasets)}. Rows "
+            f"longer than sequence_len ({cfg.sequence_len}) are dropped; raise it, or check them."
+        )
+    return meta
 
 
 def _load_no_reference_model() -> None:

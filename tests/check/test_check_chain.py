@@ -30,7 +30,7 @@ CHAIN = {
     ),
     "cycle": (
         "chain.yml", "{train: cpt.yml}", "{train: cpt.yml, from: dpo}",
-        "chain.yml:4: stages: dpo -> cpt -> sft -> dpo is a circle, none of them can be first. "
+        "chain.yml:4: stages: cpt -> sft -> dpo -> cpt is a circle, none of them can be first. "
         "Take one of these from: or after: out.",
     ),
     "one model for two": (

@@ -30,7 +30,8 @@ CONFIGS = {
     ),
     "weights per model": (
         "merge_method: linear\nmodels:\n"
-        "  - {model: a/b, parameters: {weight: 0.4}}\n  - {model: a/c, parameters: {weight: 0.6}}\n",
+        "  - {model: a/b, parameters: {weight: 0.4}}\n"
+        "  - {model: a/c, parameters: {weight: 0.6}}\n",
         True,
     ),
     "weights for all": (

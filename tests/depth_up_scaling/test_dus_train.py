@@ -57,6 +57,7 @@ class Runs:
             "tf32": False,
             "logging_steps": 1,
             "seed": 7,
+            "dataset_num_proc": 0,  # in this process
             **keys,
         }
         file = self.folder / f"{name}.yml"

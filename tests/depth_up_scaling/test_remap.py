@@ -5,9 +5,9 @@ import json
 
 import pytest
 import torch
-from tiny_families import FAMILIES, LAYERS
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_families import FAMILIES, LAYERS
 from transformers import AutoConfig, AutoModelForCausalLM, RecurrentGemmaConfig, T5Config
 
 from solar_plugins.depth_up_scaling.layer_map import layer_map

@@ -185,6 +185,7 @@ def test_a_run_that_has_only_begun(tmp_path):
     cells = [cell for row in page.sections["results"][2:] for cell in row[1:8]]
     assert len(cells) == 7 * len(MODELS)
     assert all(re.fullmatch(r"not run( \d\d\.\d\d)?", cell) for cell in cells)  # the paper's
+    assert "No model is scored yet" in page.texts["results"]
     states = {row[0].split()[0]: row[1] for row in page.sections["lineage"][1:]}
     assert states["world"] == "done"
     assert states["base"] == "running"
@@ -235,6 +236,13 @@ def test_the_command(run_folder, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.md"]
     assert not (run_folder / "report.html").exists()
     assert "Scores in percent" in run.output
+    run = CliRunner().invoke(report_command, [str(run_folder), "--json"])
+    found = json.loads(run.output)
+    assert [row["model"] for row in found["models"]] == MODELS
+    assert found["models"][-1]["h6"] == result("instruct")["h6"]
+    assert found["models"][-1]["paper"]["h6"] == 74.0
+    assert found["stages"]["cpt"] == "done"
+    assert found["up_scaling"][0]["up_scaled"] == ["dus", 2.87]
     with pytest.raises(SolarError) as error:
         write_report(tmp_path)
     assert str(error.value) == (

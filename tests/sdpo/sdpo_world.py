@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-WORDS = "red blue green big small cat dog bird runs sleeps eats the a what does answer".split()
+WORDS = ["red", "blue", "green", "big", "small", "cat", "dog", "bird", "runs", "eats", "the", "a"]
 SPECIAL = ["<unk>", "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>"]
 
 

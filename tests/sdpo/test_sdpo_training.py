@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
-import axolotl.cli.config
-import axolotl.core.builders.rl
-import axolotl.train
 import pytest
+import yaml
 from sdpo_world import Run, dataset, make_model, make_preferences, probed, recipe, sha256
 
 from solar_plugins import proof
@@ -21,6 +24,8 @@ STEPS = 3
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
+    for heavy in ("axolotl.cli.config", "axolotl.core.builders.rl", "axolotl.train"):
+        import_module(heavy)  # once here; each run is a fork of this process
     folder = tmp_path_factory.mktemp("sdpo")
     make_model(folder / "sft")
     make_preferences(folder / "orca.jsonl", 25, seed=1, intel=True)
@@ -72,7 +77,7 @@ def test_every_step_starts_at_ln_2_and_hands_its_model_to_the_next(undisturbed):
     assert [step["rows"] for step in steps] == [20, 16, 16]  # a fifth is held out for evaluation
     assert [step["steps"] for step in steps] == [5, 4, 4]
     assert steps[0]["datasets"][0]["path"].endswith("orca.jsonl")
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in itertools.pairwise(steps):
         assert after["reference_digest"] == before["model_digest"] != before["reference_digest"]
     assert sha256(undisturbed) == sha256(undisturbed / "step_3") != sha256(undisturbed / "step_2")
 
@@ -166,14 +171,23 @@ def cut_back(undisturbed: Path, output: Path) -> None:
         (output / "step_2" / name).unlink()
 
 
-def test_a_truncated_checkpoint_is_not_used_and_the_one_before_is(world, undisturbed):
+def test_axolotl_train_skips_a_truncated_checkpoint_and_goes_on_from_the_one_before(
+    world, undisturbed
+):
     output = world / "truncated"
     cut_back(undisturbed, output)
     victim = output / "step_2" / "checkpoint-4" / "optimizer.pt"
     victim.write_bytes(victim.read_bytes()[:-100])
+    file = world / "truncated.yml"
+    file.write_text(yaml.safe_dump(sdpo_recipe(world, "truncated")))
 
-    Run(sdpo_recipe(world, "truncated")).end()
+    # The command as users type it: its launcher, its own processes, nothing imported before.
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    command = [Path(sys.executable).with_name("axolotl"), "train", file]
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
+    assert ended.returncode == 0, ended.stderr[-4000:]
     steps_run = [e["step"] for e in probed(output) if e["event"] == "pre" and "loss" in e["logs"]]
     assert steps_run == [8, 9, 10, 11, 12, 13]  # step 1 had 5 updates; on from step 2's second
     assert hashes(output) == hashes(undisturbed)
@@ -229,13 +243,26 @@ def test_a_replaced_step_model_is_refused(world, undisturbed):
     )
 
 
-def test_a_missing_block_is_told(world):
+def test_bad_data_and_a_missing_block_are_told_by_their_yaml_path(world):
     values = recipe(world, output_dir=str(world / "no_block"), plugins=PLUGINS)
-
     assert (
         Run(values)
         .error()
-        .startswith(
-            "solar_plugins.errors.SolarError: sdpo: missing, though StepwiseDPOPlugin is in `plugins`."
-        )
+        .startswith("solar_plugins.errors.SolarError: sdpo: missing, though StepwiseDPOPlugin is")
     )
+
+    values = sdpo_recipe(world, "no_column")
+    values["sdpo"]["steps"][2]["datasets"][0]["type"] = "chatml.intel"  # wants system, question
+    assert Run(values).error() == (
+        "solar_plugins.errors.SolarError: sdpo.steps[2].datasets: no column 'question' in the "
+        f"data ({world}/math.jsonl as chatml.intel). Choose the `type` that fits the columns, or "
+        "rename them."
+    )
+
+    values = sdpo_recipe(world, "no_rows", sequence_len=4)
+    assert Run(values).error() == (
+        f"solar_plugins.errors.SolarError: sdpo.steps[0].datasets: no row is left of "
+        f"{world}/orca.jsonl. Rows longer than sequence_len (4) are dropped; raise it, or check "
+        "them."
+    )
+    assert not (world / "no_column" / "step_1").exists()

@@ -6,7 +6,6 @@ Importing Axolotl takes a while; everything that can be told without it is in `r
 from __future__ import annotations
 
 import copy
-import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from solar_plugins.chain.check.read_tools import plugin_keys
 from solar_plugins.chain.check.recipe import OUR_PLUGINS
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
+from solar_plugins.chain.quiet import quiet
 from solar_plugins.errors import nearest
 
 # The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
@@ -47,6 +47,11 @@ def check(source: Source, base_model_is_given: bool = False) -> None:
 
     Places that already have a finding are left alone: its line says more than Axolotl's.
     """
+    with quiet():
+        _check(source, base_model_is_given)
+
+
+def _check(source: Source, base_model_is_given: bool) -> None:
     from axolotl.integrations.base import PluginManager, load_plugin
     from axolotl.utils.config import validate_config
     from axolotl.utils.dict import DictDefault
@@ -58,7 +63,7 @@ def check(source: Source, base_model_is_given: bool = False) -> None:
     _sdpo_datasets(recipe)
     plugins = recipe.get("plugins") if isinstance(recipe.get("plugins"), list) else []
     manager = PluginManager.get_instance()
-    with _quiet(), _plugins_of_this_recipe_only(manager):
+    with _plugins_of_this_recipe_only(manager):
         loaded = {}
         for index, name in enumerate(plugins):
             if any(f.path == f"plugins[{index}]" for f in source.findings):
@@ -87,17 +92,6 @@ def check(source: Source, base_model_is_given: bool = False) -> None:
             message = " ".join(str(error).split())
             if not any(f.kind == "deprecated-key" and f.path in message for f in source.findings):
                 source.add((), "refused", f"refused by Axolotl: {message}")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Axolotl logs what it changes in a recipe; findings are to stand alone."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(previous)
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain import who_makes
+from solar_plugins.chain import who_makes, yaml_file
 from solar_plugins.chain.check.source import Path_, Source
-from solar_plugins.errors import nearest
+from solar_plugins.errors import SolarError, nearest
 
 _DATA_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".arrow", ".txt", ".gz", ".zst")
 _REMOTE = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://", "az://", "oci://")
@@ -46,6 +46,27 @@ def _is_local(path: str) -> bool:
     return who_makes.is_local(path) or path.lower().endswith(_DATA_ENDINGS)
 
 
+def _stamp(folder: Path) -> tuple[tuple[str, int], ...]:
+    """The YAML files of a folder and when they were written."""
+    return tuple((f.name, f.stat().st_mtime_ns) for f in sorted(folder.glob("*.y*ml")))
+
+
+@lru_cache(maxsize=64)
+def _outputs_of_folder(folder: Path, stamp: tuple[tuple[str, int], ...]) -> frozenset[Path]:
+    """What the chains and recipes of a folder make; read once for as long as they stay the same."""
+    made: set[Path] = set()
+    for name, _ in stamp:
+        try:
+            content = yaml_file.read_mapping(folder / name)
+        except SolarError:
+            continue  # only the files that were named are checked
+        if "stages" in content:
+            made.update(made_by(content).by)
+        elif "base_model" in content and isinstance(content.get("output_dir"), str):
+            made.add(Path(os.path.normpath(content["output_dir"])))
+    return frozenset(made)
+
+
 @dataclass
 class Files:
     """What a file of one stage may name.
@@ -60,16 +81,19 @@ class Files:
     chain: Made = field(default_factory=Made)
     before: frozenset[str] | None = None
 
-    @cached_property
-    def _neighbours(self) -> list[Path]:
-        """Chains and recipes in the same folder, the one above, and `recipes` beside it.
+    def _is_made_nearby(self, path: Path) -> bool:
+        """Whether a chain or recipe in the same folder, the one above, or `recipes` makes `path`.
 
         A recipe of a chain names the models of the stages before it, whether or not they are
-        there yet; a folder of merge configs finds its chain in `recipes`.
+        there yet; a folder of merge configs finds its chain in `recipes` beside it.
         """
         folder = self.of.absolute().parent
         folders = dict.fromkeys((folder, folder.parent, folder.parent / "recipes"))
-        return [file for place in folders for file in sorted(place.glob("*.y*ml"))]
+        return any(
+            here in _outputs_of_folder(place, _stamp(place))
+            for place in folders
+            for here in (path, *path.parents)
+        )
 
     def expect(self, source: Source, place: Path_, path: Any, what: str) -> None:
         """Add a finding if the file `path`, which is `what`, is neither there nor will be."""
@@ -86,7 +110,7 @@ class Files:
                 )
             return
         here, root = Path(os.path.normpath(path)), self.chain.output_dir
-        if who_makes.command_for(here, self._neighbours) is not None:
+        if self._is_made_nearby(here):
             return
         if root is not None and here != root and here.is_relative_to(root):
             stages = list(self.chain.by.values())

@@ -113,7 +113,7 @@ def _entry(
     listed = data_files if isinstance(data_files, list) else [data_files] if data_files else [path]
     here = [Path(rebase(str(name))) for name in listed]
     if all(file.is_file() for file in here):
-        size = _count(here, tokenizer, is_preference)
+        size = _count(here, ", ".join(map(str, listed)), tokenizer, is_preference)
     elif path in PUBLIC:
         known = PUBLIC[path]
         rows, kept = known.rows, ""
@@ -147,7 +147,7 @@ def _part(rows: int, split: str) -> int:
     return max(0, bound(inside[2], rows) - bound(inside[1], 0))
 
 
-def _count(files: list[Path], tokenizer: Path | None, is_preference: bool) -> DataSize:
+def _count(files: list[Path], names: str, tokenizer: Path | None, is_preference: bool) -> DataSize:
     rows, letters, sample = 0, 0, []
     for file in files:
         if file.suffix == ".parquet":
@@ -167,9 +167,8 @@ def _count(files: list[Path], tokenizer: Path | None, is_preference: bool) -> Da
                             found.append(_parse(line))
         sample += [_text(row, is_preference) for row in found if row is not None]
     if not sample:
-        return DataSize(rows, None, (f"{files[0]}: no rows that could be read",))
+        return DataSize(rows, None, (f"{names}: no rows that could be read",))
     letters = sum(map(len, sample))
-    names = ", ".join(map(str, files))
     if tokenizer is not None and tokenizer.is_file():
         from tokenizers import Tokenizer
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain.plan.model_size import ModelSize
+from solar_plugins.chain.quiet import quiet
 
 GIB = 1024**3
 
@@ -87,8 +88,9 @@ def estimate(size: ModelSize, setup: Setup, gpus: int) -> Memory:
     arXiv 2205.05198, equation 1 without attention scores, which flash attention never stores),
     else that working set for every layer; and the logits with their gradient in float32.
     """
-    from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
-    from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+    with quiet():
+        from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
+        from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
 
     if setup.zero_stage == 3:
         cpu, states, _ = estimate_zero3_model_states_mem_needs(

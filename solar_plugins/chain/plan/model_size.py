@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from solar_plugins.chain import model_config
+from solar_plugins.chain.quiet import quiet
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError
 
@@ -42,8 +43,9 @@ def of(config: dict[str, Any]) -> ModelSize:
 
 @cache
 def _of(text: str) -> ModelSize:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    with quiet():
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
 
     values = json.loads(text)
     kind = values.pop("model_type", None)

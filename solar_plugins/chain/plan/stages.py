@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import chain_file, model_config, yaml_file
 from solar_plugins.chain.plan import data_size, memory, model_size
+from solar_plugins.chain.quiet import quiet
 from solar_plugins.chain.resolve import merge_models
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.depth_up_scaling import layer_map
@@ -132,7 +134,7 @@ def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _generated(chain: chain_file.Chain) -> Iterator[data_size.Rebase]:
     """Data stages made in a temporary folder, and where a path of the chain is to be found."""
     with tempfile.TemporaryDirectory(prefix="solar-plan-") as temporary:
@@ -143,7 +145,8 @@ def _generated(chain: chain_file.Chain) -> Iterator[data_size.Rebase]:
                 from solar_plugins.data import generate
 
                 moved[folder] = Path(temporary) / stage.name
-                generate(yaml_file.read_mapping(stage.file), moved[folder])
+                with quiet(), contextlib.redirect_stderr(io.StringIO()):  # progress bars
+                    generate(yaml_file.read_mapping(stage.file), moved[folder])
 
         def rebase(path: str) -> str:
             for folder, now in moved.items():
@@ -272,10 +275,12 @@ class _Planner:
             limit = length * (2 if is_preference else 1)
             mean = min(data.tokens_per_row, limit)
             whole_texts = any(entry.get("type") == "completion" for entry in entries)
-            if packed or whole_texts:
-                filled = length * (_PACKING if packed else 1)
-                sequences = math.ceil(rows * data.tokens_per_row / filled)
-                mean = filled
+            if packed:
+                mean = length * _PACKING
+                sequences = math.ceil(rows * data.tokens_per_row / mean)
+            elif whole_texts:  # a text that is too long is cut into several sequences
+                sequences = max(rows, math.ceil(rows * data.tokens_per_row / length))
+                mean = rows * data.tokens_per_row / sequences
             else:
                 sequences = rows
             if packed:

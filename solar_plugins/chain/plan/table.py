@@ -17,10 +17,10 @@ def show(plan: Plan, console: Console) -> None:
         table.add_column(name, justify="right")
     for stage in plan.stages:
         table.add_row(*_row(stage))
-    hours = "not known" if plan.hours is None else f"{plan.hours:,.1f}"
+    hours = "not known" if plan.hours is None else _decimal(plan.hours)
     console.print(table)
     console.print(
-        f"Together: {plan.disk_gib:,.0f} GiB of disk with the checkpoints, {hours} hours of "
+        f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, {hours} hours of "
         f"training on {plan.gpus} x {plan.gpu_memory_gib:g} GiB.",
         highlight=False,
     )

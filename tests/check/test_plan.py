@@ -1,0 +1,209 @@
+"""`solar plan` against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from good_files import spoil
+
+from solar_plugins.chain import model_config
+from solar_plugins.chain.plan import data_size, memory, model_size
+from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.cli import cli
+from solar_plugins.errors import SolarError
+
+MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
+# Mistral 7B by hand: q and o are 4096x4096, k and v 4096x1024, the MLP 3 times 4096x14336, two
+# norms of 4096 in each layer; embedding and head 32000x4096 each, one last norm.
+PER_LAYER = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096
+OUTSIDE = 2 * 32000 * 4096 + 4096
+NODE = Machine(gpus=8, gpu_bytes=80 * GIB)
+
+
+@pytest.fixture
+def stages(good_chain):
+    return {stage.stage: stage for stage in plan_chain("chain.yml", NODE).stages}
+
+
+def test_parameters_are_exact():
+    base = model_size.of(MISTRAL)
+    assert base.parameters == 32 * PER_LAYER + OUTSIDE == 7_241_732_096
+    assert base.largest_layer == 32000 * 4096
+    assert (base.layers, base.hidden_size, base.vocab_size) == (32, 4096, 32000)
+    grown = model_size.with_layers(MISTRAL, [*range(24), *range(8, 32)])
+    assert model_size.of(grown).parameters == 48 * PER_LAYER + OUTSIDE == 10_731_524_096
+
+
+def test_tied_embeddings_count_once():
+    tied = model_size.of({**MISTRAL, "tie_word_embeddings": True})
+    assert tied.parameters == 7_241_732_096 - 32000 * 4096
+
+
+def test_layers_follow_the_chain(stages):
+    depth = {name: stage.layers for name, stage in stages.items()}
+    assert depth == {"dus": 48, "cpt": 48, "sft": 48, "dpo": 48, "mix": 48, "h6": None}
+    assert stages["dus"].parameters == stages["mix"].parameters == 10_731_524_096
+
+
+def test_steps_and_tokens(stages):
+    # 100 steps of 1 x 16 x 8 sequences of 4096 tokens.
+    cpt = stages["cpt"]
+    assert (cpt.global_batch, cpt.steps, cpt.tokens) == (128, 100, 100 * 128 * 4096)
+    # 52,002 rows of alpaca and 50 here, 32 a step.
+    sft = stages["sft"]
+    assert (sft.rows, sft.global_batch) == (52_052, 32)
+    assert sft.steps == math.ceil(52_052 / 32) == 1627
+    # Each step of sDPO fills its own batches.
+    dpo = stages["dpo"]
+    assert dpo.rows == 12_859 + 60_829
+    assert dpo.steps == math.ceil(12_859 / 32) + math.ceil(60_829 / 32)
+    assert dpo.tokens == 12_859 * 900 + 60_829 * 1000
+
+
+def test_hours_are_flops_over_speed(stages):
+    speed = 8 * 989e12 * 0.40 * 3600
+    parameters = 10_731_524_096
+    assert stages["cpt"].hours == pytest.approx(8 * parameters * 100 * 128 * 4096 / speed)
+    # DPO: 8 to train on and 2 for the reference, once; not packed, so at half the speed.
+    assert stages["dpo"].hours == pytest.approx(2 * 10 * parameters * stages["dpo"].tokens / speed)
+
+
+def test_model_states_are_deepspeeds(stages):
+    parameters, largest = 10_731_524_096, 32000 * 4096
+    assert stages["cpt"].zero_stage == 3
+    assert stages["cpt"].states_gib * GIB == 4 * largest + 18 * parameters // 8
+    size = model_size.of(model_size.with_layers(MISTRAL, [*range(24), *range(8, 32)]))
+    recipe = {"micro_batch_size": 1, "sequence_len": 2048, "bf16": True}
+    zero2 = {**recipe, "deepspeed": {"zero_optimization": {"stage": 2}}}
+    two = memory.estimate(size, memory.read_setup(zero2), 8)
+    assert two.states == 2 * parameters + 18 * parameters // 8
+    assert memory.estimate(size, memory.read_setup(recipe), 8).states == 18 * parameters
+
+
+def test_a_pair_is_two_sequences():
+    recipe = {"micro_batch_size": 2, "sequence_len": 1024, "bf16": True}
+    one, two = memory.read_setup(recipe), memory.read_setup({**recipe, "rl": "dpo"})
+    assert (one.micro_batch_size, two.micro_batch_size) == (2, 4)
+    size = model_size.of(MISTRAL)
+    activations = [memory.estimate(size, setup, 8).activations for setup in (one, two)]
+    assert activations[1] == 2 * activations[0]
+
+
+def test_checkpointing_keeps_one_state_per_layer():
+    size = model_size.of(MISTRAL)
+    setup = memory.read_setup({"bf16": True, "sequence_len": 1000, "gradient_checkpointing": True})
+    channels, logits = 1000 * 4096, 1000 * 32000 * 8
+    expected = 32 * channels * 2 + channels * 34 + logits
+    assert memory.estimate(size, setup, 1).activations == expected
+    without = memory.estimate(size, replace(setup, checkpointing=False), 1)
+    assert without.activations == 32 * channels * 34 + logits
+
+
+def test_disk_counts_checkpoints_with_their_optimizer(stages):
+    weights = 10_731_524_096 * 2 / GIB
+    assert stages["dus"].disk_gib == pytest.approx(weights)
+    # bf16 weights and 12 bytes of Adam and float32 weights, twice (save_total_limit: 2).
+    assert stages["cpt"].disk_gib == pytest.approx(weights)
+    assert stages["cpt"].checkpoints_gib == pytest.approx(2 * weights * 14 / 2)
+    # sDPO: the model of each of two steps and the last one at the root.
+    assert stages["dpo"].disk_gib == pytest.approx(3 * weights)
+
+
+def test_what_does_not_fit_says_what_would(good_chain):
+    plan = plan_chain("chain.yml", Machine(gpus=2, gpu_bytes=40 * GIB))
+    cpt = next(stage for stage in plan.stages if stage.stage == "cpt")
+    assert not plan.fits
+    # 18 bytes x 10.7e9 / 2 + 4 x 131e6, and 3.2 GiB of activations.
+    assert cpt.warnings == [
+        "93 GiB per GPU needed, 40 there. "
+        "It fits with zero_optimization.offload_optimizer: {device: cpu}."
+    ]
+    assert plan_chain("chain.yml", NODE).fits
+
+
+@pytest.mark.parametrize(
+    ("split", "rows"),
+    [
+        ("train", 1000),
+        ("train[:100]", 100),
+        ("train[100:]", 900),
+        ("train[10%:25%]", 150),
+        ("train[-20:]", 20),
+        ("train[:5000]", 1000),
+    ],
+)
+def test_part_of_a_split(split, rows):
+    assert data_size._part(1000, split) == rows
+
+
+def test_local_rows_are_counted(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    row = json.dumps({"text": "a" * 400, "id": "no text"})
+    file.write_text(f"{row}\n\n{row}\n{row}\n", encoding="utf-8")
+    entry = {"path": str(file), "type": "completion"}
+    size = data_size.of([entry], str, None, is_preference=False)
+    assert (size.rows, size.tokens_per_row) == (3, pytest.approx(100, abs=1))
+    half = data_size.of([{**entry, "shards": 2}], str, None, is_preference=False)
+    assert half.rows == 2
+    unknown = data_size.of([entry, {"path": "a/b"}], str, None, is_preference=False)
+    assert (unknown.rows, unknown.tokens) == (None, None)
+    assert unknown.notes[-1] == "a/b: neither here nor known, its rows are not counted"
+
+
+def test_filtered_rows_are_left_out():
+    entry = {"path": "meta-math/MetaMathQA", "shards": 3}
+    whole = data_size.of([entry], str, None, is_preference=False)
+    filtered = data_size.of([entry], str, None, False, ["meta-math/MetaMathQA"])
+    assert (whole.rows, filtered.rows) == (math.ceil(395_000 / 3), math.ceil(155_000 / 3))
+
+
+def test_a_base_that_is_not_here_is_one_line(good_chain):
+    with pytest.raises(SolarError) as error:
+        plan_chain("chain.yml", NODE, base_model="some/other-model")
+    assert str(error.value) == (
+        "base_model: some/other-model is neither a folder with a config.json nor in the Hub's "
+        "cache, so its sizes are not known here. Download it once (hf download some/other-model "
+        "config.json), or name a local folder."
+    )
+
+
+def test_another_base_from_a_folder(good_chain):
+    """A base of 6 layers with another shape: m = 2 has to be written, 6 layers become 8."""
+    spoil("cpt.yml", "remove_layers: 8", "remove_layers: 2")
+    spoil("chain.yml", "  dus: {merge: dus.yml}\n", "")
+    config = {
+        "model_type": "llama",
+        "num_hidden_layers": 6,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "vocab_size": 256,
+        "tie_word_embeddings": False,
+    }
+    Path("base").mkdir()
+    Path("base/config.json").write_text(json.dumps(config), encoding="utf-8")
+    plan = plan_chain("chain.yml", NODE, base_model="./base")
+    per_layer = 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64
+    sft = next(stage for stage in plan.stages if stage.stage == "sft")
+    assert (sft.layers, sft.parameters) == (8, 8 * per_layer + 2 * 256 * 64 + 64)
+
+
+def test_the_command(good_chain):
+    arguments = ["plan", "chain.yml", "--gpus", "8", "--gpu-memory-gib", "80"]
+    shown = CliRunner().invoke(cli, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "10,731,524,096" in shown.stdout
+    assert "An estimate" in shown.stdout
+    machine = CliRunner().invoke(cli, [*arguments, "--json"])
+    plan = json.loads(machine.stdout)
+    assert [stage["parameters"] for stage in plan["stages"]] == [10_731_524_096] * 5 + [None]
+    assert plan["fits"] is True
+    small = CliRunner().invoke(cli, [*arguments[:-1], "20"])
+    assert small.exit_code == 1
+    assert CliRunner().invoke(cli, ["plan", "chain.yml"]).exit_code == 2
