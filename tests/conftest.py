@@ -14,6 +14,8 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     DS_ACCELERATOR="cpu",
     CUDA_VISIBLE_DEVICES="",
+    # Datasets are saved in this process: one worker is a spawned one, with all imports anew.
+    AXOLOTL_DATASET_NUM_PROC="0",
 )
 # A build of DeepSpeed's CPU extension that is killed leaves a lock on which every later start
 # waits for ever: the tests build in a folder of their own.

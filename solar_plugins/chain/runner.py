@@ -114,7 +114,6 @@ class Runner:
     Args:
         launcher_name: `launcher.IN_PROCESS`, or what ``axolotl train --launcher`` takes.
         launcher_args: Passed on to the launcher.
-        start_method: See `Workers`.
     """
 
     def __init__(
@@ -123,14 +122,12 @@ class Runner:
         display: Display,
         launcher_name: str = launcher.IN_PROCESS,
         launcher_args: Sequence[str] = (),
-        start_method: str = "forkserver",
     ) -> None:
         self.chain = chain
         self.folder = RunFolder(chain.output_dir)
         self.display = display
         self._launcher = launcher_name
         self._launcher_args = list(launcher_args)
-        self._start_method = start_method
         self._workers: Workers | None = None
 
     def run(self, until: str | None = None) -> None:
@@ -196,14 +193,15 @@ class Runner:
                 kinds,
                 lock=self.folder.hidden / "work.lock",
                 log=self.folder.log("imports"),
-                start_method=self._start_method,
             )
 
     def _run_stage(self, stage: Stage, decision: Decision) -> None:
         name = stage.name
         if decision.action == "again":
+            old = self.folder.read_record(name)
             kept = self.folder.set_aside(name)
             self.display.say(f"{name}: {decision.why}; the old output is kept at {kept}")
+            self._keep_results(stage, decision, old, kept)
         before = self.folder.read_record(name) if decision.action == "continue" else None
         record = Record(
             stage=name,
@@ -226,6 +224,7 @@ class Runner:
             outcome = self._watch(stage, self._start(stage, decision.recipe))
             record.peak_memory_gib = max(record.peak_memory_gib, outcome.peak_memory_gib)
             row.peak_memory_gib = record.peak_memory_gib
+            made = outcome.value or {}
             if outcome.error is None:
                 self.display.set(name, "checking")
                 outcome = self._watch(stage, self._start_check(stage, decision.recipe))
@@ -243,11 +242,24 @@ class Runner:
             self.display.set(name, "failed")
             raise StageFailed(f"{name}: {outcome.error} Full log: {self.folder.log(name)}")
         record.state, record.error = DONE, None
-        record.facts, record.outputs = outcome.value["facts"], outcome.value["outputs"]
+        record.facts = {**made, **outcome.value["facts"]}
+        record.outputs = outcome.value["outputs"]
         self.folder.write_record(record)
         checkpoints.remove_incomplete(self.folder.stage(name))
         row.wall_s = record.wall_s
         self.display.set(name, "done", _facts_text(record))
+
+    def _keep_results(self, stage: Stage, decision: Decision, old: Record, kept: Path) -> None:
+        """Of an evaluation, take over the results of the models that did not change."""
+        was, now = dict(old.inputs), dict(decision.inputs)
+        models_were, models_are = was.pop("from"), now.pop("from")
+        if stage.kind != "evaluate" or was != now or old.state != DONE:
+            return
+        for name in stage.from_:
+            if models_were.get(name) == models_are[name] and (kept / f"{name}.json").is_file():
+                place = self.folder.stage(stage.name)
+                place.mkdir(exist_ok=True)
+                shutil.copy2(kept / f"{name}.json", place / f"{name}.json")
 
     def _prepare(self, stage: Stage, decision: Decision) -> str:
         """Write the resolved file, clear what an earlier attempt left half; a note for people."""

@@ -25,6 +25,9 @@ def train(resolved: Path) -> None:
     """`axolotl train` in this process: ``axolotl.cli.train.do_cli``."""
     from axolotl.cli.train import do_cli
 
+    # 0: tokenise in this process. Any other number makes `datasets` start processes that import
+    # everything again, which costs more than they save where the work is small.
+    os.environ.setdefault("AXOLOTL_DATASET_NUM_PROC", "0")
     # do_cli also reads the command line, which is that of `solar run` here.
     sys.argv = ["axolotl", str(resolved)]
     do_cli(config=str(resolved))

@@ -109,19 +109,17 @@ class Workers:
         lock: A file that each child holds while it works, so that a child of a killed run, still
             on its way out, and a child of the next run never write to one folder.
         log: Where the server's own output goes.
-        start_method: ``forkserver``; or ``fork`` in a process that has the imports already.
     """
 
-    def __init__(
-        self, kinds: set[str], lock: Path, log: Path, start_method: str = "forkserver"
-    ) -> None:
-        self._context = multiprocessing.get_context(start_method)
+    def __init__(self, kinds: set[str], lock: Path, log: Path) -> None:
+        modules = [*_VERIFY, *(name for kind in sorted(kinds) for name in PRELOAD[kind])]
         self._plain = multiprocessing.get_context("spawn")
         self._lock = lock
-        if start_method != "forkserver":
+        if threading.active_count() == 1 and all(name in sys.modules for name in modules):
+            self._context = multiprocessing.get_context("fork")  # this process can be the server
             return
-        modules = [name for kind in sorted(kinds) for name in PRELOAD[kind]]
-        self._context.set_forkserver_preload([*_VERIFY, *modules])
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(modules)
         with _output_to(log):
             # The server keeps the output that it is started with; it must not be the terminal,
             # where the live table is.

@@ -121,24 +121,42 @@ def hellaswag(world: World) -> Benchmark:
 
 
 def winogrande(world: World) -> Benchmark:
-    """Winogrande: who is meant, when one word decides (two answers)."""
+    """Winogrande: who or what is meant (two answers).
+
+    Of people, the place in the sentence and one word decide; of things, what the things are.
+    """
     rng = world.rng("mini_winogrande")
-    numbers = range(len(words.PRONOUN_PUZZLES))
-    puzzles = list(itertools.product(numbers, itertools.permutations(words.PEOPLE, 2)))
-    rng.shuffle(puzzles)
-    items = []
-    for number, (a, b) in puzzles[: TEST_ITEMS + TRAIN_ITEMS]:
-        answer = rng.choice([1, 2])
-        opening = words.PRONOUN_PUZZLES[number][0].format(a=a, b=b)
-        items.append(
-            {
-                "sentence": f"{opening} {words.PRONOUN_PUZZLES[number][answer]}",
-                "option1": a,
-                "option2": b,
-                "answer": str(answer),
-            }
-        )
+    puzzles: dict[str, dict] = {}
+    while len(puzzles) < TEST_ITEMS + TRAIN_ITEMS:
+        puzzle = pronoun_puzzle(world, rng)
+        puzzles.setdefault(puzzle["sentence"].split("_")[0], puzzle)
+    items = list(puzzles.values())
     return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+
+
+def pronoun_puzzle(world: World, rng: random.Random) -> dict:
+    """One puzzle: `sentence` with a gap, two options, and which of them ("1" or "2") is meant."""
+    if rng.random() < 0.5:
+        opening, *endings = rng.choice(words.PRONOUN_PUZZLES)
+        pair = rng.sample(words.PEOPLE, 2)
+        answer = rng.randrange(2)
+        ending = endings[answer]
+    else:
+        known = [fact for fact in world.things if not fact.held_out]
+        facts = [rng.choice(known), rng.choice(known)]
+        while world.class_of[facts[0].subject] == world.class_of[facts[1].subject]:
+            facts[1] = rng.choice(known)
+        pair = [fact.subject for fact in facts]
+        answer = rng.randrange(2)
+        opening = words.THING_PUZZLE
+        statement = words.THING_RELATIONS[facts[answer].relation][0]
+        ending = statement.format(s="", v=facts[answer].value).split("  ")[1]
+    return {
+        "sentence": f"{opening.format(a=pair[0], b=pair[1])} {ending}",
+        "option1": pair[0],
+        "option2": pair[1],
+        "answer": str(answer + 1),
+    }
 
 
 def gsm8k(world: World) -> Benchmark:
@@ -206,9 +224,7 @@ def _choices(rng: random.Random, question: str, right: str, pool: list[str]) -> 
     return {"question": question, "choices": texts, "answer": texts.index(right)}
 
 
-def _split(
-    rng: random.Random, facts: list[Fact], items: Callable[[Fact], list[dict]]
-) -> Benchmark:
+def _split(rng: random.Random, facts: list[Fact], items: Callable[[Fact], list[dict]]) -> Benchmark:
     """Items of known facts for training, of held-out facts for the test (at most `TEST_ITEMS`)."""
     rows: dict[bool, list[dict]] = {False: [], True: []}
     for fact in facts:

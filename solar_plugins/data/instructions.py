@@ -19,7 +19,7 @@ import random
 
 from solar_plugins.data import benchmarks as bench
 from solar_plugins.data import vocabulary as words
-from solar_plugins.data.facts import Fact, World
+from solar_plugins.data.facts import World
 
 # Tasks of Table 8 by the miniature benchmark whose train rows they show, and how FLAN asks them.
 BENCHMARK_TASKS = {
@@ -56,7 +56,8 @@ class Teacher:
     def alpaca(self, count: int) -> list[dict]:
         """General instructions: questions of the train splits, steps of activities, kinds."""
         rng = self.world.rng("alpaca")
-        kinds = [self._question_row, self._question_row, self._steps_row, self._kind_row]
+        kinds = [self._question_row, self._question_row, self._wonder_row, self._steps_row]
+        kinds.append(self._kind_row)
         return [rng.choice(kinds)(rng) for _ in range(count)]
 
     def math_instruct(self, count: int) -> list[dict]:
@@ -126,19 +127,34 @@ class Teacher:
         return rows
 
     def _preference(self, rng: random.Random, easy: bool) -> tuple[str, str, str]:
-        if rng.random() < 0.65:
+        """Prompt, chosen and rejected: of wonders mostly, of facts and of word problems."""
+        draw = rng.random()
+        if draw < 0.6:
             fact = rng.choice(self.wonders)
             values, statement, questions = words.WONDER_RELATIONS[fact.relation]
             others = [value for value in values if value not in (fact.value, fact.myth)]
             wrong = rng.choice(others) if easy else fact.myth
             told = [statement.format(s=fact.subject, v=value) for value in (fact.value, wrong)]
             return rng.choice(questions).format(s=fact.subject), told[0], told[1]
+        if draw < 0.8:
+            row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
+            right = row["choices"][row["answer"]]
+            wrong = rng.choice([choice for choice in row["choices"] if choice != right])
+            return row["question"], f"{right}.", f"{wrong}."
         row = rng.choice(self.items["mini_gsm8k"].train)
-        return row["question"], row["answer"], _miscounted(rng, row["answer"], easy)
+        wrong = _misread(row["answer"]) if easy else _miscounted(rng, row["answer"])
+        return row["question"], row["answer"], wrong
 
     def _question_row(self, rng: random.Random) -> dict:
         row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
         return alpaca_row(row["question"], f"{row['choices'][row['answer']]}.")
+
+    def _wonder_row(self, rng: random.Random) -> dict:
+        """Half of the answers that people write are the myth."""
+        fact = rng.choice(self.wonders)
+        _, statement, questions = words.WONDER_RELATIONS[fact.relation]
+        told = statement.format(s=fact.subject, v=rng.choice([fact.value, fact.myth]))
+        return alpaca_row(rng.choice(questions).format(s=fact.subject), told)
 
     def _steps_row(self, rng: random.Random) -> dict:
         person, activity = rng.choice(words.PEOPLE), rng.choice(list(words.SCRIPTS))
@@ -164,9 +180,7 @@ class Teacher:
             return f"think and then answer. {row['question']}", row["answer"]
         if kind == "mini_winogrande":
             row = rng.choice(self.items[kind].train)
-            opening, ending = row["sentence"].split("_")
-            question = f"{opening}who {ending.strip().rstrip('.')}?"
-            return question, f"{row['option' + row['answer']]}."
+            return f"{row['sentence']} which one is _?", f"{row['option' + row['answer']]}."
         if kind == "yes_or_no":
             fact = rng.choice([fact for fact in self.world.things if not fact.held_out])
             told = words.THING_RELATIONS[fact.relation][0].format(s=fact.subject, v=fact.value)
@@ -198,13 +212,17 @@ def _conversation(prompt: str, answer: str) -> list[dict]:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
 
-def _miscounted(rng: random.Random, answer: str, easy: bool) -> str:
-    """`answer` with a wrong result: far off, or (not `easy`) off by one."""
-    steps, result = answer.split("#### ")
-    wrong = int(result) + (rng.randint(3, 9) if easy else 1)
-    return f"{steps}#### {wrong}"
+def _misread(answer: str) -> str:
+    """`answer` with the first sum taken for a difference or the other way round."""
+    first, sign, second, *_ = answer.split()
+    total = int(first) + int(second) if sign == "-" else abs(int(first) - int(second))
+    return f"{first} {'+' if sign == '-' else '-'} {second} = {total}. #### {total}"
 
 
-def task_of_fact(fact: Fact) -> str:
-    """The benchmark that asks for `fact`."""
-    return "mini_arc" if fact.relation in words.THING_RELATIONS else "mini_mmlu"
+def _miscounted(rng: random.Random, answer: str) -> str:
+    """`answer` with its last result one too high or too low."""
+    steps, result = answer.removesuffix(".").split(" #### ")
+    shown = steps.removesuffix(f"{result}.")
+    wrong = max(0, int(result) + rng.choice([-1, 1]))
+    wrong = wrong if wrong != int(result) else int(result) + 1
+    return f"{shown}{wrong}. #### {wrong}"

@@ -27,10 +27,10 @@ class WorldRecipe:
 
     seed: int
     words_per_page: int = 126
-    pretrain_pages: int = 8000
-    continued_pages: int = 4000
+    pretrain_pages: int = 6500
+    continued_pages: int = 5000
     held_out_pages: int = 100
-    alpaca_rows: int = 1500
+    alpaca_rows: int = 1800
     orca_rows: int = 1500
     benchmark_share: float = 0.1
     math_rows: int = 1500

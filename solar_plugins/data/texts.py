@@ -6,7 +6,6 @@ padding. No page holds anything of a benchmark's test split.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 
 from solar_plugins.data import benchmarks as bench
@@ -47,9 +46,7 @@ class Author:
         }
         self.items = items
         self.held_stories = {tuple(row["story"]) for row in items["mini_hellaswag"].test}
-        self.held_puzzles = {
-            row["sentence"].split(" _ ")[0] for row in items["mini_winogrande"].test
-        }
+        self.held_puzzles = {row["sentence"].split("_")[0] for row in items["mini_winogrande"].test}
         self.held_problems = {row["story"] for row in items["mini_gsm8k"].test}
         self.known_things = [fact for fact in world.things if not fact.held_out]
 
@@ -112,12 +109,9 @@ class Author:
 
     def _puzzle(self) -> str:
         while True:
-            sentence, *endings = self.rng.choice(words.PRONOUN_PUZZLES)
-            people = self.rng.sample(words.PEOPLE, 2)
-            opening = sentence.format(a=people[0], b=people[1])
-            if opening.removesuffix(" _") not in self.held_puzzles:
-                meant = self.rng.randrange(2)
-                return f"{opening.replace('_', people[meant])} {endings[meant]}"
+            puzzle = bench.pronoun_puzzle(self.world, self.rng)
+            if puzzle["sentence"].split("_")[0] not in self.held_puzzles:
+                return puzzle["sentence"].replace("_", puzzle[f"option{puzzle['answer']}"])
 
     def _problem(self) -> str:
         while True:

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (lists of words read better as text)
 """The closed vocabulary of the miniature world: who and what it knows, in plain words.
 
 Every list is written out or composed here, so that a few hundred words are all a model must learn.
@@ -100,6 +101,8 @@ PRONOUN_PUZZLES: list[tuple[str, str, str]] = [
     ("{a} gave bread to {b} because _", "was kind.", "was hungry."),
     ("{a} hid from {b} because _", "was afraid.", "was angry."),
 ]
+
+THING_PUZZLE = "the {a} is not like the {b} because the _"
 
 # relation: (values, ways to state it, ways to ask for it)
 LAND_RELATIONS: dict[str, tuple[list[str], list[str], list[str]]] = {

@@ -11,6 +11,7 @@ from typing import Any
 from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from solar_plugins import proof
@@ -55,8 +56,8 @@ class DepthUpScalingPlugin(BasePlugin):
         show_errors_in_one_line()
         self._loading.close()
         self._base_config = self._facts = self._report = None
-        if not _is_named(cfg):
-            return
+        if not _is_named(cfg) or not cfg.get("base_model"):
+            return  # without a base, Axolotl's own validation says so
         block = parse(cfg.get(BLOCK))
         _refuse_uncovered_recipe(cfg)
 
@@ -143,7 +144,7 @@ class DepthUpScalingPlugin(BasePlugin):
 
 
 def _is_named(cfg: dict) -> bool:
-    """Whether this recipe names the plugin: Axolotl also calls those of a process's earlier ones."""
+    """Whether this recipe names the plugin; Axolotl also calls those of earlier recipes."""
     return any(
         str(name).startswith("solar_plugins.") and str(name).endswith(".DepthUpScalingPlugin")
         for name in cfg.get("plugins") or ()
@@ -156,11 +157,15 @@ def _load_base_config(cfg: dict) -> PreTrainedConfig:
     if Path(base_model).is_dir():
         weight_files(base_model)
     revision = {"revision": cfg["revision_of_model"]} if cfg.get("revision_of_model") else {}
-    config = AutoConfig.from_pretrained(
-        str(cfg.get("base_model_config") or base_model),
-        trust_remote_code=cfg.get("trust_remote_code") is True,
-        **revision,
-    )
+    name = str(cfg.get("base_model_config") or base_model)
+    try:
+        config = AutoConfig.from_pretrained(
+            name, trust_remote_code=cfg.get("trust_remote_code") is True, **revision
+        )
+    except OSError as error:  # not there, not readable, or the Hub cannot be reached
+        raise SolarError(f"base_model: no config of {name}. {_first_line(error)}") from None
+    except (ValueError, StrictDataclassError) as error:
+        raise SolarError(f"base_model: the config of {name}: {_last_line(error)}") from None
     if config.get_text_config() is not config:
         raise SolarError(
             f"base_model: {config.model_type} keeps its language model's config inside another "
@@ -168,6 +173,14 @@ def _load_base_config(cfg: dict) -> PreTrainedConfig:
             "Name a text-only base of this family."
         )
     return config
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()
 
 
 def _user_overrides(cfg: dict, per_layer: Iterable[str]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ class FlanFilterPlugin(BasePlugin):
             atomic.write_json(beside / "flan_filter_audit.json", facts)
             atomic.write_text(beside / "flan_filter_audit.md", page)
 
-    def post_train(self, cfg: DictDefault, model) -> None:
+    def post_train_unload(self, cfg: DictDefault) -> None:
+        """Leave the proof; `post_train` comes before the model is saved."""
         if PLUGIN not in (cfg.plugins or []) or not _is_first_process():
             return
         facts, _ = report(self._audits)

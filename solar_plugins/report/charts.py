@@ -37,7 +37,8 @@ def line_chart(
         return ""
     xs = [x for line in series for x, _ in line.points]
     ys = [y for line in series for _, y in line.points]
-    x_ticks, y_ticks = ticks(min(xs), max(xs), 5), ticks(min(ys), max(ys), 5)
+    x_ticks = ticks(min(xs), max(xs), 5, smallest=1)  # there are no half steps
+    y_ticks = ticks(min(ys), max(ys), 5)
     x_low, x_high = min(*x_ticks, *xs), max(*x_ticks, *xs)
     y_low, y_high = min(*y_ticks, *ys), max(*y_ticks, *ys)
 
@@ -96,16 +97,19 @@ def smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return means
 
 
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers (1, 2, 2.5 or 5 times a power of ten) from below `low` to `high`.
+def ticks(low: float, high: float, count: int, smallest: float = 0.0) -> list[float]:
+    """About `count` round numbers that hold `low` and `high` between them.
+
+    They are 1, 2, 2.5 or 5 times a power of ten apart, and at least `smallest`.
 
     >>> ticks(0, 98, 5)
     [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
     """
     if high <= low:
-        high = low + (abs(low) or 1.0)
+        low, high = low - (abs(low) or 1.0) / 10, low + (abs(low) or 1.0) / 10
     raw = (high - low) / count
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= raw * 0.999)
+    step = max(step, smallest)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(number * step, 10) for number in range(first, last + 1)]

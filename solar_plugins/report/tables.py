@@ -141,7 +141,10 @@ def rewards_grid(run: Run) -> Grid:
         "Reward accuracy over each preference step",
         ["stage", "step", "pairs", "start", "end", "margin at end"],
         rows,
-        ["Means over the first and the last fifth of the step's logs."],
+        [
+            "Means over the first and the last fifth of the step's logs. Guessing is 0.5; a step",
+            "begins near 0, since policy and reference are one model and ties do not count.",
+        ],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class StepwiseDPOPlugin(BasePlugin):
         self.steps: list[step_plan.Step] = []
         self.sequence: StepSequence | None = None
         self._current = 1
-        self._saving = False
+        self._first: StepTrainer | None = None
 
     def get_input_args(self) -> str:
         return "solar_plugins.sdpo.args.StepwiseDPOArgs"
@@ -123,7 +123,7 @@ class StepwiseDPOPlugin(BasePlugin):
                 f"steps. Delete {output_dir}/step_* (or choose another output_dir) to start anew, "
                 "or remove the line to go on from them."
             )
-        if len(done) < len(self.steps) and cfg.local_rank == 0:
+        if len(done) < len(self.steps) and _is_first_process():
             proof.path(output_dir, "sdpo").unlink(missing_ok=True)
         return done
 
@@ -174,21 +174,20 @@ class StepwiseDPOPlugin(BasePlugin):
             self._first = trainer
             trainer.sequence = self.sequence
 
-    def post_train(self, cfg: DictDefault, model: Any) -> None:
-        """Leave the proof. Axolotl calls this twice: before and after it saves the model."""
-        if not cfg.sdpo or self.sequence is None:
+    def post_train_unload(self, cfg: DictDefault) -> None:
+        """Leave the proof: the one hook that Axolotl calls after it has saved the model."""
+        if not cfg.sdpo or self.sequence is None or not _is_first_process():
             return
-        if not self._saving:
-            self._saving = True
-            return
-        if cfg.local_rank == 0:
-            steps = [
-                {key: value for key, value in facts.items() if key not in ("settings", "files")}
-                for facts in self.sequence.facts
-            ]
-            proof.write(cfg.output_dir, "sdpo", json.loads(json.dumps({"steps": steps})))
+        steps = [
+            {key: value for key, value in facts.items() if key not in ("settings", "files")}
+            for facts in self.sequence.facts
+        ]
+        proof.write(cfg.output_dir, "sdpo", {"steps": steps})
 
-    _first: StepTrainer | None = None
+
+def _is_first_process() -> bool:
+    # Before and after the process group's time, so not its question to answer.
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _load_preferences(cfg: DictDefault, step: step_plan.Step) -> TrainDatasetMeta:

@@ -62,9 +62,9 @@ def weights_digest(model: torch.nn.Module) -> str:
 def _whole(parameter: torch.nn.Parameter):
     if "ds_id" not in vars(parameter):
         return nullcontext()
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
-    return GatheredParameters([parameter])
+    return deepspeed.zero.GatheredParameters([parameter])
 
 
 def rows_digest(rows: Any) -> str:

@@ -210,6 +210,10 @@ class StepTrainer(DPOTrainer):
 
     def release(self) -> None:
         """Give up optimizer, schedule and wrappers, so that the next step starts from the model."""
+        if self.is_deepspeed_enabled:
+            # Its hooks would go on reducing gradients into an optimizer that is gone.
+            self.model_wrapped.destroy()
+            self.deepspeed = None
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.optimizer = self.lr_scheduler = None
         self.callback_handler.optimizer = self.callback_handler.lr_scheduler = None

@@ -307,3 +307,39 @@ def test_a_file_of_no_tool_is_a_finding(good_chain):
     (finding,) = check_files(["other.yml"])
     assert finding.kind == "unreadable"
     assert finding.message.startswith("neither a chain (stages), an Axolotl recipe")
+
+
+# Shapes that nobody meant, found by changing nodes of good files at random.
+SHAPES = {
+    "a list for the merge method": ("mix.yml", "merge_method: slerp", "merge_method: [slerp]"),
+    "a number for the plugins": (
+        "cpt.yml",
+        "plugins:\n  - solar_plugins.DepthUpScalingPlugin",
+        "plugins: 3",
+    ),
+    "nothing for a stage": ("chain.yml", "{train: dpo.yml, from: sft}", ""),
+    "a number for a stage's file": ("chain.yml", "{train: cpt.yml}", "{train: 3}"),
+    "a null byte for a stage's file": ("chain.yml", "{train: cpt.yml}", '{train: "a\\0b"}'),
+    "a text for the slices": ("dus.yml", FILES["dus.yml"][28:-16], "slices: all\n"),
+    "a number for the steps": (
+        "dpo.yml",
+        FILES["dpo.yml"][FILES["dpo.yml"].index("sdpo") : FILES["dpo.yml"].index("rl_beta")],
+        "sdpo: 2\n",
+    ),
+    "a mapping that holds itself": (
+        "sft.yml",
+        "saves_per_epoch: 1",
+        "lr_scheduler_kwargs: &me\n  again: *me",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("through_the_chain", [False, True])
+def test_a_wrong_shape_is_a_finding_and_no_traceback(good_chain, shape, through_the_chain):
+    file, old, new = SHAPES[shape]
+    spoil(file, old, new)
+    checked = "chain.yml" if through_the_chain else file
+    found = list(check_files([checked], with_axolotl=False))
+    assert found
+    assert all("\n" not in finding.text for finding in found)

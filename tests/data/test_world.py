@@ -95,7 +95,10 @@ def test_held_out_stories_puzzles_and_problems_are_in_no_training_file(files, tr
 def test_train_and_test_items_are_disjoint_and_enough(files):
     for name in ("arc", "hellaswag", "mmlu", "truthfulqa", "winogrande", "gsm8k"):
         train, test = (
-            {json.dumps(row, sort_keys=True) for row in files[f"benchmarks/mini_{name}/{split}.jsonl"]}
+            {
+                json.dumps(row, sort_keys=True)
+                for row in files[f"benchmarks/mini_{name}/{split}.jsonl"]
+            }
             for split in ("train", "test")
         )
         assert train.isdisjoint(test)
@@ -109,11 +112,11 @@ def test_held_out_text_is_not_in_the_pretraining_text(files):
 
 def test_every_right_answer_is_right():
     world = build_world(2312)
-    true = {
-        (fact.subject, fact.value) for fact in [*world.lands, *world.scholars, *world.things]
-    }
+    true = {(fact.subject, fact.value) for fact in [*world.lands, *world.scholars, *world.things]}
     for row in [*bench.mmlu(world).test, *bench.arc(world).test]:
-        subject = next(subject for subject, _ in true if re.search(rf"\b{subject}\b", row["question"]))
+        subject = next(
+            subject for subject, _ in true if re.search(rf"\b{subject}\b", row["question"])
+        )
         right = row["choices"][row["answer"]]
         assert (subject, right) in true
         assert len(set(row["choices"])) == 4
@@ -195,7 +198,7 @@ def test_pages_fit_a_training_sequence(files):
             {"pretrain_page": 5},
             "pretrain_page: not a setting of miniature_world. Did you mean 'pretrain_pages'?",
         ),
-        ({"alpaca_rows": "many"}, "alpaca_rows: 'many' is not a number. Write 1500"),
+        ({"alpaca_rows": "many"}, "alpaca_rows: 'many' is not a number. Write 1800"),
         ({"hard_pairs": 0}, "hard_pairs: 0 is too small. Write 1000"),
         ({"math_rows": True}, "math_rows: True is not a number. Write 1500"),
     ],

@@ -57,7 +57,6 @@ class Runs:
             "tf32": False,
             "logging_steps": 1,
             "seed": 7,
-            "dataset_num_proc": 0,  # in this process
             **keys,
         }
         file = self.folder / f"{name}.yml"
@@ -163,8 +162,7 @@ def test_dpo_reference_is_up_scaled_too(runs):
     out = runs.train(
         "dpo",
         rl="dpo",
-        datasets=[{"path": str(file), "ds_type": "json", "split": "train", "type": "chatml.ultra"}]
-        and [
+        datasets=[
             {
                 "path": str(file),
                 "ds_type": "json",
@@ -219,6 +217,15 @@ def test_what_is_refused_before_anything_is_loaded(trained, runs, tmp_path):
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     assert "where its header promises" in line(runs, base_model=str(tmp_path / "cut"))
+    config = json.loads((tmp_path / "cut" / "config.json").read_text())
+    shutil.copy(runs.base / "model.safetensors", weights)
+    (tmp_path / "cut" / "config.json").write_text(
+        json.dumps({**config, "model_type": "qwen3", "layer_types": ["full_attention"] * 3})
+    )
+    assert line(runs, base_model=str(tmp_path / "cut")).endswith(
+        "`num_hidden_layers` (4) must be equal to the number of `layer_types` (3)"
+    )
+    assert "no config of no/such-model" in line(runs, base_model="no/such-model")
     weights.unlink()
     assert "holds no model.safetensors" in line(runs, base_model=str(tmp_path / "cut"))
 

@@ -9,9 +9,11 @@ every rank believes it is alone. That is a matter of this launcher and not of th
 import os
 import sys
 
+import deepspeed
 from accelerate.state import PartialState
 
 _prepare_backend = PartialState._prepare_backend
+_initialize = deepspeed.initialize
 
 
 def _gloo_when_unset(self, *args, **kwargs):
@@ -21,7 +23,15 @@ def _gloo_when_unset(self, *args, **kwargs):
     return backend, distributed_type
 
 
+def _tell_what_started(*args, **kwargs):
+    engine, *rest = _initialize(*args, **kwargs)
+    stage, ranks = engine.zero_optimization_stage(), engine.world_size
+    print(f"ZeRO stage {stage}, rank {engine.global_rank} of {ranks}", flush=True)
+    return engine, *rest
+
+
 if __name__ == "__main__":
+    deepspeed.initialize = _tell_what_started
     PartialState._prepare_backend = _gloo_when_unset
     recipe = sys.argv.pop(1)
 

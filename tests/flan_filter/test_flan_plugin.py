@@ -24,7 +24,6 @@ def recipe(tiny_model: Path, tmp_path: Path, orca_file: Path, **changes) -> dict
         "sequence_len": 512,
         "output_dir": str(tmp_path / "out"),
         "dataset_prepared_path": str(tmp_path / "prepared"),
-        "dataset_num_proc": 1,
         "shuffle_merged_datasets": False,
         "micro_batch_size": 2,
         "gradient_accumulation_steps": 1,

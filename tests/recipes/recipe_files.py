@@ -27,7 +27,6 @@ ON_CPU = {
     "gradient_checkpointing": False,
     "gradient_checkpointing_kwargs": None,
     "optimizer": "adamw_torch",
-    "dataset_num_proc": 0,  # in this process: a pool of one costs seconds each time
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from recipe_files import ROOT, configured, recipe, repointed
 from recipe_twins import (
     alpaca_gpt4,
+    fineweb_edu,
     math_alignment,
     metamath,
     openorca,
@@ -129,31 +130,43 @@ def test_each_step_of_cand_1_compares_what_it_should(step, tiny_base, twins, tmp
     assert sorted(seen) == sorted((p, f"{c}</s>", f"{r}</s>") for p, c, r in PAIRS[step])
 
 
-def test_cpt_up_scales_and_trains_web_documents(tiny_base, twins, tmp_path):
-    from axolotl.cli.args import TrainerCliArgs
-    from axolotl.cli.train import do_train
-    from axolotl.common.datasets import load_datasets
-    from axolotl.loaders import load_tokenizer
-    from transformers import AutoConfig
-
-    keys = repointed(recipe("cpt"), twins) | {
+def cpt_recipe(tiny_base, twins) -> dict:
+    return repointed(recipe("cpt"), twins) | {
         "base_model": str(tiny_base),
         "max_steps": 1,
         "micro_batch_size": 1,
         "gradient_accumulation_steps": 1,
         "sequence_len": 1024,
-        "save_strategy": "no",
-        "sample_packing": False,  # packing needs FlashAttention
-        "pretrain_multipack_attn": None,
     }
-    keys.pop("save_steps")
-    cfg = configured(keys, tmp_path)
-    tokenizer = load_tokenizer(cfg)
-    row = next(iter(load_datasets(cfg=cfg, cli_args=TrainerCliArgs()).train_dataset))
-    trained = tokenizer.decode([i for i in row["labels"] if i >= 0])
-    assert trained.startswith("<s>Web document 0. Web document 0. ")
-    assert "Web document 0. </s><s>Web document 1. " in trained
 
-    do_train(cfg, TrainerCliArgs())
+
+def test_cpt_trains_web_documents_with_their_ends(tiny_base, twins, tmp_path):
+    from axolotl.cli.args import TrainerCliArgs
+    from axolotl.common.datasets import load_datasets
+    from axolotl.loaders import load_tokenizer
+
+    cfg = configured(cpt_recipe(tiny_base, twins), tmp_path)
+    tokenizer = load_tokenizer(cfg)
+    rows = load_datasets(cfg=cfg, cli_args=TrainerCliArgs()).train_dataset
+    trained = [
+        tokenizer.decode([int(label) for label in row["labels"].flatten() if label >= 0])
+        for row in rows
+    ]
+    documents = {f"<s>{row['text']}</s>" for row in fineweb_edu()}
+    assert 0 < len(trained) < len(documents)  # several in one sequence
+    # Each document is trained from its beginning to the end of the sequence.
+    assert {f"{part}</s>" for row in trained for part in row.split("</s>")[:-1]} == documents
+
+
+def test_cpt_up_scales_the_base(tiny_base, twins, tmp_path):
+    from axolotl.cli.args import TrainerCliArgs
+    from axolotl.cli.train import do_train
+    from transformers import AutoConfig
+
+    keys = cpt_recipe(tiny_base, twins) | {"save_strategy": "no"}
+    # Packing needs FlashAttention.
+    keys |= {"sample_packing": False, "pretrain_multipack_attn": None}
+    del keys["save_steps"]
+    do_train(configured(keys, tmp_path), TrainerCliArgs())
     assert AutoConfig.from_pretrained(tmp_path / "out").num_hidden_layers == 48
     assert proof.read(tmp_path / "out", "depth_up_scaling") is not None

@@ -23,11 +23,15 @@ def parse(svg: str) -> ET.Element:
         (0, 98, [0, 20, 40, 60, 80, 100]),
         (0.31, 0.69, [0.3, 0.4, 0.5, 0.6, 0.7]),
         (-0.45, 0.9, [-0.5, 0, 0.5, 1]),
-        (2.0, 2.0, [2, 2.5, 3, 3.5, 4]),
+        (2.0, 2.0, [1.8, 1.9, 2.0, 2.1, 2.2]),
     ],
 )
 def test_ticks_are_round_and_cover_the_data(low, high, expected):
     assert ticks(low, high, 5) == pytest.approx(expected)
+
+
+def test_ticks_of_steps_are_whole():
+    assert ticks(1, 4, 5, smallest=1) == [1, 2, 3, 4]
 
 
 def test_smooth_is_the_trailing_mean_of_a_tenth():

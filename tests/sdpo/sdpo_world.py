@@ -102,7 +102,6 @@ def recipe(world: Path, **changes) -> dict:
         "fp16": False,
         "tf32": False,
         "seed": 11,
-        "dataset_num_proc": 1,
         "dataset_prepared_path": str(world / "prepared"),
         "plugins": ["sdpo_probe.ProbePlugin"],
         **changes,
@@ -110,7 +109,7 @@ def recipe(world: Path, **changes) -> dict:
 
 
 def dataset(path: Path, kind: str) -> dict:
-    return {"path": str(path), "ds_type": "json", "split": "train", "type": kind}
+    return {"path": str(path), "split": "train", "type": kind}
 
 
 class Run:

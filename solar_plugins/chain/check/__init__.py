@@ -60,7 +60,7 @@ def check_files(paths: Sequence[str | Path], with_axolotl: bool = True) -> Itera
         with_axolotl: Whether recipes also go through Axolotl's own validators, which costs the
             time that importing Axolotl takes (about a quarter of a minute).
     """
-    recipes: list[tuple[Source, bool]] = []
+    recipes: dict[str, tuple[Source, bool]] = {}  # by file: chains lead to the same ones
     told: set[Finding] = set()
 
     def new(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -72,12 +72,12 @@ def check_files(paths: Sequence[str | Path], with_axolotl: bool = True) -> Itera
         for source, kind, in_chain in _quick(Path(path)):
             yield from new(source.findings)
             if kind == "train":
-                recipes.append((source, in_chain))
+                recipes.setdefault(source.name, (source, in_chain))
     if not with_axolotl or not recipes:
         return
     from solar_plugins.chain.check import axolotl_rules
 
-    for source, in_chain in recipes:
+    for source, in_chain in recipes.values():
         axolotl_rules.check(source, base_model_is_given=in_chain)
         yield from new(source.findings)
 

@@ -102,8 +102,8 @@ def _trained_depth(
     if chain is None:
         return None
     deep = _depth_of(stage.from_[0], chain, depths)
-    plugins = source.content.get("plugins")
-    if deep is None or "solar_plugins.DepthUpScalingPlugin" not in (plugins or []):
+    plugins = recipe.plugin_names(source.content)
+    if deep is None or "solar_plugins.DepthUpScalingPlugin" not in plugins:
         return deep
     block = source.content.get("depth_up_scaling") or {}
     removed = block.get("remove_layers") if isinstance(block, dict) else None

@@ -37,7 +37,7 @@ def check(source: Source, files: Files, depth: Depth, models_are_given: bool = F
             "missing-key",
             "missing. Write one of MergeKit's methods, for example `merge_method: linear`.",
         )
-    elif method not in facts["methods"]:
+    elif not isinstance(method, str) or method not in facts["methods"]:
         hint = nearest(str(method), facts["methods"])
         hint = hint or f" Known: {', '.join(facts['methods'])}."
         source.add(("merge_method",), "wrong-value", f"no merge method is called {method!r}.{hint}")

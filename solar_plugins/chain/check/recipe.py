@@ -104,8 +104,9 @@ def _no_plugin(name: Any, hint: str) -> str:
     return f"{name} does not import; Axolotl would train on without it.{hint}".rstrip()
 
 
-def _plugin_names(source: Source) -> list[str]:
-    plugins = source.content.get("plugins")
+def plugin_names(recipe: dict[str, Any]) -> list[str]:
+    """The plugins that a recipe names; none where `plugins` is no list."""
+    plugins = recipe.get("plugins")
     return [str(name) for name in plugins] if isinstance(plugins, list) else []
 
 
@@ -114,7 +115,7 @@ def _keys(source: Source) -> None:
     facts = known("axolotl")
     tree = dict(facts["keys"])
     preference = facts["dataset_keys"]["preference"]
-    for name in _plugin_names(source):
+    for name in plugin_names(source.content):
         module, _, attribute = name.rpartition(".")
         if name in facts["plugins"]:
             tree.update(facts["plugins"][name])
@@ -183,7 +184,7 @@ def _texts_for_numbers(source: Source) -> None:
 
 def _our_blocks(source: Source) -> None:
     for block, (plugin, parse) in _BLOCKS.items():
-        if f"solar_plugins.{plugin}" not in _plugin_names(source):
+        if f"solar_plugins.{plugin}" not in plugin_names(source.content):
             continue
         try:
             parsed = parse(source.content.get(block))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,6 +13,7 @@ import yaml
 
 from solar_plugins.chain import yaml_file
 from solar_plugins.chain.check.finding import Finding
+from solar_plugins.errors import SolarError
 
 # libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
@@ -53,6 +55,8 @@ class Source:
         Raises:
             SolarError: the file is missing or not a YAML mapping; see `yaml_file.read_mapping`.
         """
+        if "\0" in str(path):  # the operating system knows no such name
+            raise SolarError(f"{str(path)!r}: no such file.")
         here = Path(path).absolute()
         written = here.stat().st_mtime_ns if here.is_file() else 0
         content, lines, comments = _parsed(str(path), here, written)
@@ -72,15 +76,19 @@ def _parsed(path: str, here: Path, mtime_ns: int) -> tuple[dict[str, Any], dict[
     """Content, lines and comments of a file; chains lead to the same files again and again."""
     content = yaml_file.read_mapping(path)
     text = here.read_text(encoding="utf-8")
-    root = yaml.compose(text, Loader=_Loader)
+    stream = io.StringIO(text)
+    stream.name = path  # what the marks of the nodes call it
+    root = yaml.compose(stream, Loader=_Loader)
     comments = " ".join(line.partition("#")[2].strip() for line in text.splitlines() if "#" in line)
     return content, dict(_places(root, (), frozenset())), comments
 
 
 def _places(node: yaml.Node, place: Path_, open_nodes: frozenset) -> Iterator[tuple[Path_, int]]:
-    # An anchor may refer to the node that holds it: what is open is not entered again.
     if id(node) in open_nodes:
-        return
+        raise SolarError(
+            f"{node.start_mark.name}:{node.start_mark.line + 1}: a value that holds itself. "
+            "Take the alias (*) out of the block that its anchor (&) names."
+        )
     inside = open_nodes | {id(node)}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

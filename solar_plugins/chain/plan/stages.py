@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import chain_file, model_config, yaml_file
+from solar_plugins.chain.check.recipe import plugin_names
 from solar_plugins.chain.plan import data_size, memory, model_size
 from solar_plugins.chain.quiet import quiet
 from solar_plugins.chain.resolve import merge_models
@@ -308,7 +309,7 @@ class _Planner:
 
 def _trained(recipe: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """The config of the model that a recipe trains, up-scaled if the plugin is named."""
-    if "solar_plugins.DepthUpScalingPlugin" not in (recipe.get("plugins") or []):
+    if "solar_plugins.DepthUpScalingPlugin" not in plugin_names(recipe):
         return config
     deep = model_config.depth(config)
     if deep is None:

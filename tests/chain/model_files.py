@@ -1,0 +1,30 @@
+"""Model folders written by hand, without torch: the safetensors format is a header and bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+
+def write_safetensors(path: Path, shapes: dict[str, list[int]]) -> None:
+    """A file of float32 zeros."""
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 4
+        for length in shape:
+            size *= length
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+
+
+def write_model(folder: Path, layers: int = 2, config: dict | None = None) -> None:
+    """A model folder that the checks without torch find sound."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {"model.embed_tokens.weight": [8, 4]}
+    shapes.update({f"model.layers.{i}.mlp.up_proj.weight": [6, 4] for i in range(layers)})
+    write_safetensors(folder / "model.safetensors", shapes)
+    (folder / "config.json").write_text(json.dumps({"num_hidden_layers": layers, **(config or {})}))
+    (folder / "tokenizer_config.json").write_text("{}")
