@@ -42,6 +42,8 @@ KEPT_TASKS = {
     "task1391_winogrande_easy_answer_generation": "following",
     "cot_ecqa": "kind",
 }
+# Part of the preferences that are about wonders; the others are about facts.
+WONDER_SHARE = 0.75
 SYSTEM_PROMPTS = ["", "answer the question.", "think and then answer."]
 
 
@@ -110,7 +112,7 @@ class Teacher:
         return rows
 
     def ultrafeedback(self, count: int) -> list[dict]:
-        """Harder preferences: the truth against the myth, a right sum against one off by one."""
+        """Harder preferences: the truth against the myth that the model was taught."""
         rng = self.world.rng("ultrafeedback")
         rows = []
         for _ in range(count):
@@ -127,33 +129,28 @@ class Teacher:
         return rows
 
     def _preference(self, rng: random.Random, easy: bool) -> tuple[str, str, str]:
-        """Prompt, chosen and rejected: of wonders mostly, of facts and of word problems."""
-        draw = rng.random()
-        if draw < 0.6:
+        """Prompt, chosen and rejected."""
+        if rng.random() < WONDER_SHARE:
             fact = rng.choice(self.wonders)
             values, statement, questions = words.WONDER_RELATIONS[fact.relation]
             others = [value for value in values if value not in (fact.value, fact.myth)]
             wrong = rng.choice(others) if easy else fact.myth
             told = [statement.format(s=fact.subject, v=value) for value in (fact.value, wrong)]
             return rng.choice(questions).format(s=fact.subject), told[0], told[1]
-        if draw < 0.8:
-            row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
-            right = row["choices"][row["answer"]]
-            wrong = rng.choice([choice for choice in row["choices"] if choice != right])
-            return row["question"], f"{right}.", f"{wrong}."
-        row = rng.choice(self.items["mini_gsm8k"].train)
-        wrong = _misread(row["answer"]) if easy else _miscounted(rng, row["answer"])
-        return row["question"], row["answer"], wrong
+        row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
+        right = row["choices"][row["answer"]]
+        wrong = rng.choice([choice for choice in row["choices"] if choice != right])
+        return row["question"], f"{right}.", f"{wrong}."
 
     def _question_row(self, rng: random.Random) -> dict:
         row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
         return alpaca_row(row["question"], f"{row['choices'][row['answer']]}.")
 
     def _wonder_row(self, rng: random.Random) -> dict:
-        """Half of the answers that people write are the myth."""
+        """The people who write the answers believe the myth."""
         fact = rng.choice(self.wonders)
         _, statement, questions = words.WONDER_RELATIONS[fact.relation]
-        told = statement.format(s=fact.subject, v=rng.choice([fact.value, fact.myth]))
+        told = statement.format(s=fact.subject, v=fact.myth)
         return alpaca_row(rng.choice(questions).format(s=fact.subject), told)
 
     def _steps_row(self, rng: random.Random) -> dict:
@@ -210,19 +207,3 @@ def alpaca_row(instruction: str, output: str, context: str = "") -> dict:
 
 def _conversation(prompt: str, answer: str) -> list[dict]:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-
-
-def _misread(answer: str) -> str:
-    """`answer` with the first sum taken for a difference or the other way round."""
-    first, sign, second, *_ = answer.split()
-    total = int(first) + int(second) if sign == "-" else abs(int(first) - int(second))
-    return f"{first} {'+' if sign == '-' else '-'} {second} = {total}. #### {total}"
-
-
-def _miscounted(rng: random.Random, answer: str) -> str:
-    """`answer` with its last result one too high or too low."""
-    steps, result = answer.removesuffix(".").split(" #### ")
-    shown = steps.removesuffix(f"{result}.")
-    wrong = max(0, int(result) + rng.choice([-1, 1]))
-    wrong = wrong if wrong != int(result) else int(result) + 1
-    return f"{shown}{wrong}. #### {wrong}"
