@@ -6,7 +6,9 @@ What comes out is an ordinary Axolotl, MergeKit or lm-eval file. It is kept in
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import yaml_file
@@ -42,6 +44,18 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
     return recipe
 
 
+def with_plain_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A MergeKit config in which every relative folder begins with ``./``.
+
+    MergeKit 0.1.5 asks the Hub about any model whose path looks like ``owner/name``, for the model
+    card: without network the merge fails after it is done, with network a stranger is linked.
+    """
+    models = merge_models(config)
+    folders = {name: f"./{name}" for name in models if not name.startswith((".", "/", "~"))}
+    folders = {name: path for name, path in folders.items() if Path(name).is_dir()}
+    return _renamed(config, folders)
+
+
 def merge_models(config: dict[str, Any]) -> list[str]:
     """The distinct models that a MergeKit config names, in the order in which they appear."""
     return list(dict.fromkeys(name for _, _, name in _model_places(config)))
@@ -62,9 +76,14 @@ def _with_models(config: dict, models: list[str], stage: Stage) -> dict:
             f"stages.{stage.name}.from has {len(models)} ({', '.join(stage.from_)}). "
             f"The k-th model of the file is the k-th of from; write as many."
         )
-    replacement = dict(zip(written, models, strict=True))
+    return _renamed(config, dict(zip(written, models, strict=True)))
+
+
+def _renamed(config: dict, replacement: dict[str, str]) -> dict:
+    """A copy of a MergeKit config with other names for the models in `replacement`."""
+    config = copy.deepcopy(config)
     for mapping, key, name in list(_model_places(config)):
-        mapping[key] = replacement[name]
+        mapping[key] = replacement.get(name, name)
     source = config.get("tokenizer_source")
     if source in replacement:
         config["tokenizer_source"] = replacement[source]

@@ -24,7 +24,7 @@ from solar_plugins.chain import checkpoints, fingerprint, launcher, run_folder, 
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.metrics import METRICS_VARIABLE
 from solar_plugins.chain.progress import Display
-from solar_plugins.chain.resolve import resolve
+from solar_plugins.chain.resolve import resolve, with_plain_folders
 from solar_plugins.chain.run_folder import DONE, FAILED, RUNNING, Record, RunFolder
 from solar_plugins.chain.who_makes import is_local, missing_input
 from solar_plugins.chain.worker import Outcome, Work, Workers
@@ -280,6 +280,8 @@ class Runner:
                 if checkpoint:
                     resolved["resume_from_checkpoint"] = str(checkpoint)
                     note = f"goes on from {checkpoint.name}"
+        if stage.kind == "merge":
+            resolved = with_plain_folders(resolved)
         text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
         atomic.write_text(self.folder.resolved(name), text)
         return note or ("goes on" if decision.action == "continue" else "")

@@ -67,7 +67,8 @@ def test_killed_training_goes_on_to_the_same_weights(solar):
 
 
 def test_two_runs_on_one_folder(solar):
-    first = solar.start("run", "chain.yml", "--until", "cpt")
+    # Long enough that it is still at work when the second one has looked.
+    first = solar.start("run", "chain.yml", "--until", "cpt", "--set", "cpt.max_steps=2000")
     wait_for_step(solar.folder / "run/.solar/metrics/cpt.jsonl", 1, first.process)
     status, output = solar("run", "chain.yml", "--until", "cpt")
     assert status == 1
