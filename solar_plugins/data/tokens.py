@@ -45,7 +45,10 @@ def save_tokenizer(words: list[str], folder: Path) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, words.index(BOS))]
     )
-    tokenizer.decoder = decoders.WordPiece(prefix="\0", cleanup=True)
+    # WordPiece's clean-up knows all marks of the world but the colon.
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix="\0", cleanup=True), decoders.Replace(" :", ":")]
+    )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
