@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from solar_plugins.chain.chain_file import Chain
 
 _EXIT_INTERRUPTED = 130
 
@@ -26,6 +29,9 @@ _EXIT_INTERRUPTED = 130
 @click.option("--until", metavar="STAGE", help="Only this stage and what it needs.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; write nothing.")
 @click.option(
+    "--no-check", is_flag=True, help="Start although `solar check --quick` finds something wrong."
+)
+@click.option(
     "--launcher",
     type=click.Choice(["none", "accelerate", "torchrun", "python"]),
     help="How a training is started. Default: accelerate where there are GPUs, else none: each "
@@ -38,6 +44,7 @@ def run_command(
     settings: tuple[str, ...],
     until: str | None,
     dry_run: bool,
+    no_check: bool,
     launcher: str | None,
     launcher_args: tuple[str, ...],
 ) -> None:
@@ -60,6 +67,8 @@ def run_command(
     chain = load_chain(chain_file, base_model=base_model, overrides=_parse(settings))
     # Axolotl reports its use by default; nobody asked for that here.
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    if not no_check:
+        _refuse_findings(chain, base_model is not None)
     if dry_run:
         _print_dry_run(chain, until)
         return
@@ -82,6 +91,28 @@ def run_command(
     _print_results(chain, console)
 
 
+def _refuse_findings(chain: Chain, other_base_model: bool) -> None:
+    """End, before anything starts, on what the quick part of `solar check` finds.
+
+    The tools themselves drop a key that they do not know, from a file or from --set, and go on.
+    """
+    from solar_plugins.chain.check import check_files, check_settings
+
+    found = [*check_files([chain.path], with_axolotl=False), *check_settings(chain)]
+    wrong = [finding for finding in found if not finding.is_note]
+    if other_base_model:
+        wrong = [f for f in wrong if (f.file, f.path) != (str(chain.path), "base_model")]
+    for finding in wrong:
+        click.echo(finding.text, err=True)
+    if wrong:
+        click.echo(
+            f"{len(wrong)} finding{'s' * (len(wrong) != 1)}, nothing was started "
+            f"(--no-check starts all the same)",
+            err=True,
+        )
+        sys.exit(1)
+
+
 def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
     from solar_plugins.chain import yaml_file
 
@@ -94,14 +125,14 @@ def _parse(settings: tuple[str, ...]) -> dict[str, Any]:
     return values
 
 
-def _print_dry_run(chain: Any, until: str | None) -> None:
+def _print_dry_run(chain: Chain, until: str | None) -> None:
     from solar_plugins.chain.runner import dry_run
 
     for stage, decision in dry_run(chain, until):
         click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")
 
 
-def _print_results(chain: Any, console: Any) -> None:
+def _print_results(chain: Chain, console: Any) -> None:
     """The results table, if anything was evaluated."""
     if not any(chain.output_dir.glob("*/*.json")):
         return

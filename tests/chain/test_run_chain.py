@@ -95,9 +95,27 @@ def test_a_plugin_that_cannot_be_imported_stops_the_stage(solar):
     recipe.write_text(recipe.read_text() + "plugins: [no_such_package.Plugin]\n")
     status, output = solar("run", "chain.yml", "--until", "cpt")
     assert status == 1
+    assert "no_such_package" in output.splitlines()[0]
+    assert output.splitlines()[-1].startswith("1 finding, nothing was started")
+    assert not (solar.folder / "run").exists()
+
+    status, output = solar("run", "chain.yml", "--until", "cpt", "--no-check")
+    assert status == 1
     assert output.splitlines()[-1] == (
         "Error: cpt: plugins: no_such_package.Plugin cannot be imported (No module named "
         "'no_such_package'); Axolotl would train without it. Install what it needs, or take it "
         "out of the list. Full log: run/.solar/logs/cpt.log"
     )
     assert not list((solar.folder / "run").glob("cpt/*.safetensors"))
+
+
+def test_a_misspelt_key_stops_the_chain_before_it_starts(solar):
+    """Axolotl alone drops it and trains with its default."""
+    recipe = solar.folder / "sft.yml"
+    recipe.write_text(recipe.read_text() + "warmup_stepz: 5\n")
+    status, output = solar("run", "chain.yml", "--set", "cpt.learnin_rate=1e-3")
+    assert status == 1
+    assert "Did you mean 'warmup_steps'?" in output
+    assert "--set cpt: learnin_rate: unknown key" in output
+    assert "2 findings, nothing was started" in output
+    assert not (solar.folder / "run").exists()

@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from solar_plugins.chain import model_config
+from solar_plugins.chain.chain_file import Chain
 from solar_plugins.chain.check import chain_rules, merge, other_rules, recipe
 from solar_plugins.chain.check.files import Files
 from solar_plugins.chain.check.finding import KINDS, Finding
 from solar_plugins.chain.check.source import Source
+from solar_plugins.chain.resolve import resolve
 from solar_plugins.errors import SolarError, nearest
 
-__all__ = ["KINDS", "Finding", "check_files", "kind_of"]
+__all__ = ["KINDS", "Finding", "check_files", "check_settings", "kind_of"]
 
 _MARKS = {
     "chain": ("stages",),
@@ -80,6 +82,19 @@ def check_files(paths: Sequence[str | Path], with_axolotl: bool = True) -> Itera
     for source, in_chain in recipes.values():
         axolotl_rules.check(source, base_model_is_given=in_chain)
         yield from new(source.findings)
+
+
+def check_settings(chain: Chain) -> Iterator[Finding]:
+    """What is wrong in the keys of trainings that ``--set STAGE.KEY=VALUE`` gives."""
+    for name, settings in chain.settings.items():
+        stage = chain.stages[name]
+        if stage.kind != "train":
+            continue
+        source = Source(f"--set {name}", resolve(chain, stage), {})
+        recipe.check(source, Files(stage.file), base_model_is_given=True)
+        for finding in sorted(set(source.findings)):
+            if any(f"{finding.path}.".startswith(f"{key}.") for key in settings):
+                yield finding
 
 
 def _quick(path: Path) -> Iterator[tuple[Source, str, bool]]:
