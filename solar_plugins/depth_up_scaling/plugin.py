@@ -21,6 +21,7 @@ from solar_plugins.depth_up_scaling.checkpoint_files import count_elements, weig
 from solar_plugins.depth_up_scaling.layer_map import default_remove_layers, layer_map
 from solar_plugins.depth_up_scaling.remap import grow_config, up_scaled_loading
 from solar_plugins.errors import SolarError, show_errors_in_one_line
+from solar_plugins.plugin_names import is_named
 
 # Axolotl shows messages below WARNING only for loggers of its own name.
 LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
@@ -56,7 +57,7 @@ class DepthUpScalingPlugin(BasePlugin):
         show_errors_in_one_line()
         self._loading.close()
         self._base_config = self._facts = self._report = None
-        if not _is_named(cfg) or not cfg.get("base_model"):
+        if not is_named(cfg, "DepthUpScalingPlugin") or not cfg.get("base_model"):
             return  # without a base, Axolotl's own validation says so
         block = parse(cfg.get(BLOCK))
         _refuse_uncovered_recipe(cfg)
@@ -88,7 +89,7 @@ class DepthUpScalingPlugin(BasePlugin):
         }
 
     def pre_model_load(self, cfg: DictDefault) -> None:
-        if not _is_named(cfg):
+        if not is_named(cfg, "DepthUpScalingPlugin"):
             return
         self._loading.close()
         self._report = self._loading.enter_context(
@@ -102,7 +103,7 @@ class DepthUpScalingPlugin(BasePlugin):
             SolarError: Axolotl took a road that does not pass there.
         """
         self._loading.close()
-        if not _is_named(cfg):
+        if not is_named(cfg, "DepthUpScalingPlugin"):
             return
         if self._report.model_class is None:
             raise SolarError(
@@ -128,7 +129,7 @@ class DepthUpScalingPlugin(BasePlugin):
             SolarError: what was saved is not the up-scaled model.
         """
         # Axolotl has destroyed the process group by now; the launcher's variable is still there
-        if not _is_named(cfg) or os.environ.get("RANK", "0") != "0":
+        if not is_named(cfg, "DepthUpScalingPlugin") or os.environ.get("RANK", "0") != "0":
             return
         saved = AutoConfig.from_pretrained(
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
@@ -141,14 +142,6 @@ class DepthUpScalingPlugin(BasePlugin):
             )
         parameters = count_elements(weight_files(cfg.output_dir, "output_dir"))
         proof.write(cfg.output_dir, BLOCK, {**self._facts, "parameters": parameters})
-
-
-def _is_named(cfg: dict) -> bool:
-    """Whether this recipe names the plugin; Axolotl also calls those of earlier recipes."""
-    return any(
-        str(name).startswith("solar_plugins.") and str(name).endswith(".DepthUpScalingPlugin")
-        for name in cfg.get("plugins") or ()
-    )
 
 
 def _load_base_config(cfg: dict) -> PreTrainedConfig:

@@ -18,10 +18,11 @@ from solar_plugins.flan_filter.args import FlanFilterBlock, parse
 from solar_plugins.flan_filter.audit import Audit, report
 from solar_plugins.flan_filter.filtered_copy import content_digest, copy_path, filtered_copy
 from solar_plugins.flan_filter.row_filter import refuse_empty
+from solar_plugins.plugin_names import is_named
 
 LOG = get_logger("axolotl.solar_plugins.flan_filter")
 
-PLUGIN = "solar_plugins.FlanFilterPlugin"
+PLUGIN = "FlanFilterPlugin"
 
 
 class FlanFilterPlugin(BasePlugin):
@@ -40,8 +41,7 @@ class FlanFilterPlugin(BasePlugin):
 
     def register(self, cfg: dict) -> None:
         show_errors_in_one_line()
-        # Axolotl registers every plugin that this process has met, not only this recipe's.
-        if PLUGIN not in (cfg.get("plugins") or []):
+        if not is_named(cfg, PLUGIN):
             return
         block = parse(cfg.get("flan_filter"))
         paths = [entry["path"] for entry in cfg.get("datasets") or [] if entry.get("path")]
@@ -53,7 +53,7 @@ class FlanFilterPlugin(BasePlugin):
                 )
 
     def load_datasets(self, cfg: DictDefault, preprocess: bool = False) -> None:
-        if PLUGIN not in (cfg.plugins or []):
+        if not is_named(cfg, PLUGIN):
             return
         block = parse(cfg.flan_filter)
         folder = Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH) / "flan_filter"
@@ -84,7 +84,7 @@ class FlanFilterPlugin(BasePlugin):
 
     def post_train_unload(self, cfg: DictDefault) -> None:
         """Leave the proof; `post_train` comes before the model is saved."""
-        if PLUGIN not in (cfg.plugins or []) or not _is_first_process():
+        if not is_named(cfg, PLUGIN) or not _is_first_process():
             return
         facts, _ = report(self._audits)
         totals = {key: facts[key] for key in ("rows_in", "rows_removed", "rows_out")}

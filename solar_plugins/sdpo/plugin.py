@@ -18,6 +18,7 @@ from axolotl.utils.trainer import setup_trainer
 
 from solar_plugins import proof
 from solar_plugins.errors import SolarError, show_errors_in_one_line
+from solar_plugins.plugin_names import is_named
 from solar_plugins.sdpo import step_plan
 from solar_plugins.sdpo.prepared_data import drop_half_written
 from solar_plugins.sdpo.sequence import PlannedStep, StepSequence
@@ -50,7 +51,10 @@ class StepwiseDPOPlugin(BasePlugin):
 
     def register(self, cfg: DictDefault) -> None:
         show_errors_in_one_line()
+        self.steps, self.sequence, self._first = [], None, None
         recipe = cfg.to_dict() if isinstance(cfg, DictDefault) else dict(cfg)
+        if not is_named(recipe, "StepwiseDPOPlugin"):
+            return
         if "sdpo" not in recipe:
             raise SolarError(
                 "sdpo: missing, though StepwiseDPOPlugin is in `plugins`. Write `sdpo: {steps: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Solar:
 
 def _solar(arguments: tuple[str, ...], folder: Path, output: Path, limit: int | None) -> None:
     os.chdir(folder)
+    # As at a terminal, also where the tests themselves run in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

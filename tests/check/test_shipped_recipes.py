@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from solar_plugins.chain.check import check_files
 from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.data.recipe import WorldRecipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +51,8 @@ def test_the_tiny_chain_is_planned_with_its_data_counted():
     stages = {s.stage: s for s in plan.stages}
     assert (stages["base"].layers, stages["dus"].layers, stages["cpt"].layers) == (8, 12, 12)
     assert stages["dus"].parameters == stages["cpt"].parameters
-    assert stages["base"].rows == 8000
-    assert stages["base"].steps == 1000
+    pages = WorldRecipe(seed=0).pretrain_pages
+    assert stages["base"].rows == pages
+    assert stages["base"].steps == math.ceil(pages / stages["base"].global_batch)
     assert plan.fits
     assert not any("/tmp" in note for s in plan.stages for note in s.notes)

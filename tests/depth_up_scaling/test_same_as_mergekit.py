@@ -5,7 +5,7 @@ import torch
 import yaml
 from mergekit.config import MergeConfiguration
 from mergekit.merge import MergeOptions, run_merge
-from test_remap import MAP, up_scaled
+from test_architectures import MAP, up_scaled
 from transformers import AutoModelForCausalLM
 
 from solar_plugins.depth_up_scaling.commands import mergekit_config, read_config

@@ -132,4 +132,6 @@ def test_same_model_as_in_one_process(models):
     name = "model.layers.5.mlp.up_proj.weight"
     trained = (two[name] - base["model.layers.3.mlp.up_proj.weight"]).abs().max().item()
     assert trained > 1e-3  # 4 AdamW steps of 1e-3 each
-    assert furthest < 2e-6
+    # AdamW divides by the root of the squared gradient: where a gradient is nearly nothing, the
+    # rounding of its sum over ranks shows as a share of the step. Seen: 4e-7 to 4e-6.
+    assert furthest < 1e-5
