@@ -157,18 +157,22 @@ def test_faults_of_the_input_are_one_line_before_anything_starts(chain):
     assert solar("no.yml") == (1, "Error: no.yml: no such file.")
     Path("sft.yml").write_text("a: [1\nb: 2")
     status, output = solar("chain.yml")
+    assert status == 1
+    assert output.startswith("chain.yml:6: stages.sft.train: sft.yml:2: not readable as YAML")
+    assert output.splitlines()[-1].startswith("1 finding, nothing was started")
+    status, output = solar("chain.yml", "--no-check")
     assert (status, output.split(":")[:3]) == (1, ["Error", " sft.yml", "2"])
     Path("sft.yml").write_text("datasets: [{path: ./gone.jsonl}]\n")
     line = (
         "Error: sft.yml: datasets[0].path: ./gone.jsonl is not there. "
         "Name a path or a hub id that exists."
     )
-    assert solar("chain.yml") == (1, line)
+    assert solar("chain.yml", "--no-check") == (1, line)
     line = (
         "Error: chain.yml: base_model: ./gone is not there. "
         "Name a folder with a model, or a hub id (owner/name)."
     )
-    assert solar("chain.yml", "--base-model", "./gone") == (1, line)
+    assert solar("chain.yml", "--no-check", "--base-model", "./gone") == (1, line)
     assert solar("chain.yml", "--set", "seed")[0] == 2
     assert not Path("run/.solar/stages").exists()
 
