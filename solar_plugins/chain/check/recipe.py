@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import solar_plugins
-from solar_plugins.chain.check import keys
+from solar_plugins.chain.check import columns, keys
 from solar_plugins.chain.check.files import Files
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
@@ -247,6 +247,7 @@ def _datasets(source: Source, place: Path_, entries: Any, files: Files) -> None:
             for name in listed:
                 files.expect_data(source, (*here, "data_files"), name)
         _dataset_type(source, (*here, "type"), entry.get("type"), rl)
+        columns.check(source, here, entry)
 
 
 def _dataset_type(source: Source, place: Path_, name: Any, rl: str) -> None:
