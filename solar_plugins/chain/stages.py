@@ -40,7 +40,11 @@ def launch(command: list[str], log: Path) -> None:
         SolarError: it ended with another exit status than 0; the line is the log's last exception.
     """
     before = log.stat().st_size
-    status = subprocess.run(command, check=False).returncode
+    # Axolotl starts `accelerate` and `torchrun` by name: those of this environment, also where it
+    # is not activated.
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": search}
+    status = subprocess.run(command, check=False, env=environment).returncode
     if status != 0:
         raise SolarError(last_exception(log, before) or f"{command[0]}: exit status {status}.")
 
