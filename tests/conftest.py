@@ -4,6 +4,7 @@ The environment is set before anything heavy is imported; processes that tests s
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,3 +23,7 @@ os.environ.update(
 os.environ.setdefault(
     "TORCH_EXTENSIONS_DIR", str(Path(tempfile.gettempdir()) / "solar_plugins_torch_extensions")
 )
+
+# Where flash-linear-attention can be imported, transformers takes its kernels (qwen3_next) and its
+# classes (mamba) for its own, and these run on GPUs only. Without it there is a path in PyTorch.
+sys.modules["fla"] = None

@@ -1,9 +1,4 @@
-"""The loaded model is the base's layers, in the order of the layer map, and nothing is shared.
-
-The file's name puts it before the trainings of this folder: Axolotl imports flash-linear-attention
-when it trains, which for the rest of the process takes the place of some of transformers' own
-classes (mamba) and kernels (qwen3_next, which then want a GPU).
-"""
+"""The loaded model is the base's layers, in the order of the layer map, and nothing is shared."""
 
 import hashlib
 import json
