@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -136,6 +137,11 @@ class Run:
 
             import torch
             from axolotl.cli.train import do_cli
+            from tqdm import tqdm
+
+            # tqdm's own lock is shared with forks: one that is killed while it draws would hold
+            # it for ever.
+            tqdm.set_lock(threading.RLock())
 
             torch.set_num_threads(1)
             gc.freeze()  # Axolotl collects garbage after every step; the imports are not any
