@@ -1,6 +1,5 @@
 """Depth up-scaling on two processes (gloo, CPU) under ZeRO-2, ZeRO-3 and FSDP2."""
 
-import json
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ import yaml
 from axolotl.cli.train import do_cli as axolotl_train
 from forked_ranks import RankedRun
 from safetensors.torch import load_file
+from sharding import TOLD, sharded
 
 sys.path.append(str(Path(__file__).parent.parent / "depth_up_scaling"))
 
@@ -21,34 +21,6 @@ from solar_plugins import proof
 
 MAP = [0, 1, 2, 1, 2, 3]
 STEPS = 4
-AUTO = {
-    "gradient_accumulation_steps": "auto",
-    "gradient_clipping": "auto",
-    "train_batch_size": "auto",
-    "train_micro_batch_size_per_gpu": "auto",
-}
-DEEPSPEED = {
-    "zero2": {"stage": 2},
-    "zero3": {
-        "stage": 3,
-        # every parameter is really split, however small it is here
-        "stage3_param_persistence_threshold": 0,
-        "stage3_gather_16bit_weights_on_model_save": True,
-    },
-}
-FSDP2 = {
-    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-    "transformer_layer_cls_to_wrap": "LlamaDecoderLayer",
-    "state_dict_type": "FULL_STATE_DICT",
-    "reshard_after_forward": True,
-    "offload_params": False,
-}
-FSDP = {
-    "fsdp2": {**FSDP2, "cpu_ram_efficient_loading": False},
-    # only the first rank reads the base; the others get its tensors when they are sharded
-    "fsdp2, read once": {**FSDP2, "cpu_ram_efficient_loading": True},
-}
-TOLD = {"zero2": "ZeRO stage 2", "zero3": "ZeRO stage 3"}
 
 
 def values_of(folder, name, **keys):
@@ -85,8 +57,6 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dus_ranks")
     write_base(folder / "base")
     write_text(folder / "text.jsonl")
-    for name, zero in DEEPSPEED.items():
-        (folder / f"{name}.json").write_text(json.dumps({"zero_optimization": zero} | AUTO))
     return folder
 
 
@@ -111,22 +81,19 @@ def one(world):
     return train
 
 
-@pytest.fixture(scope="module", params=[*DEEPSPEED, "zero3, identity", *FSDP])
+@pytest.fixture(scope="module", params=[*TOLD, "zero3, identity"])
 def two(request, world):
     """Two ranks of one row each: output folder, and how the added layers started."""
-    name, *rest = request.param.split(", ", 1)
-    init = "identity" if rest == ["identity"] else "copy"
-    if name in DEEPSPEED:
-        sharding = {"deepspeed": str(world / f"{name}.json")}
-    else:
-        sharding = {"fsdp_version": 2, "fsdp_config": FSDP[request.param]}
+    kind = request.param.removesuffix(", identity")
+    init = "copy" if kind == request.param else "identity"
+    sharding = sharded(kind, world)
     block = {"remove_layers": 1, "init": init}
     out = request.param.replace(", ", "_").replace(" ", "_")
     log = RankedRun(
         values_of(world, out, micro_batch_size=1, depth_up_scaling=block, **sharding)
     ).end()
     for rank in (0, 1):
-        assert f"{TOLD.get(name, 'FSDP2')}, rank {rank} of 2" in log
+        assert f"{TOLD[kind]}, rank {rank} of 2" in log
     return world / out, init
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from importlib import import_module
@@ -11,40 +10,13 @@ from pathlib import Path
 
 import pytest
 from forked_ranks import RankedRun
+from sharding import TOLD, sharded
 
 sys.path.append(str(Path(__file__).parent.parent / "sdpo"))
 
 from sdpo_world import Run, dataset, make_model, make_preferences, recipe
 
 from solar_plugins import proof
-
-AUTO = {
-    "gradient_accumulation_steps": "auto",
-    "gradient_clipping": "auto",
-    "train_batch_size": "auto",
-    "train_micro_batch_size_per_gpu": "auto",
-}
-DEEPSPEED = {
-    "zero2": {"stage": 2},
-    "zero3": {
-        "stage": 3,
-        # every parameter is really split, however small it is here
-        "stage3_param_persistence_threshold": 0,
-        "stage3_gather_16bit_weights_on_model_save": True,
-    },
-}
-FSDP2 = {
-    "fsdp_version": 2,
-    "fsdp_config": {
-        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "transformer_layer_cls_to_wrap": "LlamaDecoderLayer",
-        "state_dict_type": "FULL_STATE_DICT",
-        "reshard_after_forward": True,
-        "offload_params": False,
-        "cpu_ram_efficient_loading": False,
-    },
-}
-TOLD = {"zero2": "ZeRO stage 2", "zero3": "ZeRO stage 3", "fsdp2": "FSDP2"}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +25,6 @@ def world(tmp_path_factory) -> Path:
         import_module(heavy)  # once here; every rank is a fork of this process
     folder = tmp_path_factory.mktemp("sdpo_ranks")
     make_model(folder / "sft")
-    for name, zero in DEEPSPEED.items():
-        file = folder / f"{name}.json"
-        file.write_text(json.dumps({"zero_optimization": zero} | AUTO))
     for number in (1, 2):
         make_preferences(folder / f"{number}.jsonl", 12, seed=number)
     return folder
@@ -86,10 +55,7 @@ def one(world) -> Path:
 @pytest.fixture(scope="module", params=["zero2", "zero3", "fsdp2"])
 def two(request, world) -> tuple[Path, str, str]:
     """Two processes, killed in the second step and started again: output, logs of both attempts."""
-    sharding = FSDP2
-    if request.param in DEEPSPEED:
-        sharding = {"deepspeed": str(world / f"{request.param}.json")}
-    values = values_of(world, request.param, micro_batch_size=1, **sharding)
+    values = values_of(world, request.param, micro_batch_size=1, **sharded(request.param, world))
     output = world / request.param
     killed = RankedRun(values, "killed")
     killed.kill_when(output / "step_2" / "checkpoint-2" / "sdpo_checkpoint.json")
