@@ -13,10 +13,13 @@ import yaml
 from click.testing import CliRunner
 from planted_mistakes import MISTAKES, OLD, TYPE, TYPO
 
+from solar_plugins import __all__ as EXPORTED
 from solar_plugins.chain.check import kind_of
 from solar_plugins.chain.schema import build, shipped
 from solar_plugins.cli import cli
+from solar_plugins.sdpo.settings import STEP_SETTINGS
 
+PLUGINS = [name for name in EXPORTED if name.endswith("Plugin")]
 ROOT = Path(__file__).parents[2]
 SCHEMA_OF = {"train": "recipe"}  # the others are called as their kind
 RECIPES = sorted(
@@ -68,7 +71,7 @@ NOT_IN_AXOLOTLS_SCHEMA = {
     "optimizer", "scheduler", "dataset type", "preference type", "chat template", "data file",
     "deepspeed file", "model folder", "plugin of ours", "plugin's package", "pathh",
     "field_message", "field_outputs", "decimal comma", "number that is a text",
-    "the same key twice", "key of a step", "attention", "adapter", "target module",
+    "the same key twice", "attention", "adapter", "target module",
     "evaluation strategy", "class of the model", "PyTorch's optimizer",
     "special token's key",
 }  # fmt: skip
@@ -98,6 +101,16 @@ def test_a_strangers_plugin_may_bring_keys():
     text = planted_files.FILES["sft.yml"]
     assert _faults("recipe", text + "strange_key: 3\n") != []
     assert _faults("recipe", text + "strange_key: 3\nplugins: [strange.Plugin]\n") == []
+
+
+def test_an_editor_offers_our_plugins_and_the_keys_of_a_step():
+    schema = json.loads(shipped.read("recipe"))
+    (plugins, _) = schema["properties"]["plugins"]["anyOf"]
+    assert {f"solar_plugins.{name}" for name in PLUGINS} < set(plugins["items"]["anyOf"][0]["enum"])
+    steps = schema["$defs"]["StepwiseDPOConfig"]["properties"]["steps"]["items"]
+    assert set(steps["properties"]) == {"datasets", "reference", "policy", *STEP_SETTINGS}
+    own = {key for key, value in steps["properties"].items() if "/$defs/" not in value["$ref"]}
+    assert own <= set(schema["properties"])
 
 
 def test_the_command(monkeypatch):

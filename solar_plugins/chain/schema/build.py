@@ -14,6 +14,7 @@ from enum import Enum
 from importlib import import_module
 from typing import Any
 
+from solar_plugins import __all__ as _OURS
 from solar_plugins import atomic
 from solar_plugins.chain import chain_file
 from solar_plugins.chain.schema.shipped import NAMES, folder
@@ -24,6 +25,7 @@ _OUR_ARGS = (
     "solar_plugins.depth_up_scaling.args.DepthUpScalingArgs",
     "solar_plugins.flan_filter.args.FlanFilterArgs",
     "solar_plugins.sdpo.args.StepwiseDPOArgs",
+    "solar_plugins.chain.training.args.StageArgs",
 )
 
 _EXTENDS: dict[str, Any] = {
@@ -32,6 +34,8 @@ _EXTENDS: dict[str, Any] = {
         "description": "The shipped recipe, or the file, of which only the changes stand here.",
     }
 }
+
+_UNKNOWN = "Neither Axolotl nor a plugin of this recipe knows this key: it would be dropped."
 
 _KNOWN_PLUGINS = r"^(axolotl|solar_plugins)\."
 
@@ -55,7 +59,10 @@ def recipe_schema() -> dict[str, Any]:
         _add(schema, _of_model(_named(arguments)))
     for key, instead in facts["deprecated"].items():
         note = f"Deprecated in Axolotl. Write `{instead}` instead." if instead else "Deprecated."
-        schema["properties"].setdefault(key, {}).update(deprecated=True, description=note)
+        schema["properties"].setdefault(key, {}).update(
+            deprecated=True, description=note, deprecationMessage=note
+        )
+    schema["$defs"]["StepwiseDPOConfig"]["properties"]["steps"]["items"] = _step_of_sdpo()
     required = schema.pop("required")
     schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
     schema["properties"] |= _EXTENDS
@@ -63,7 +70,13 @@ def recipe_schema() -> dict[str, Any]:
     names.update(key for keys in facts["plugins"].values() for key in keys)
     plugins = {"type": "array", "items": {"type": "string", "pattern": _KNOWN_PLUGINS}}
     schema["if"] = {"properties": {"plugins": {"anyOf": [plugins, {"type": "null"}]}}}
-    schema["then"] = {"propertyNames": {"enum": sorted(names)}}
+    schema["then"] = {"propertyNames": {"enum": sorted(names), "errorMessage": _UNKNOWN}}
+    offered = [f"solar_plugins.{name}" for name in _OURS if name.endswith("Plugin")] + sorted(
+        facts["plugins"]
+    )
+    schema["properties"]["plugins"] = _or_null(
+        _list_of({"anyOf": [{"enum": offered}, {"type": "string"}]})
+    )
     return _titled(
         schema, "Axolotl recipe", "What `axolotl train` reads, with our plugins' blocks."
     )
@@ -209,6 +222,21 @@ def _named(dotted: str) -> type:
     return getattr(import_module(module), name)
 
 
+def _step_of_sdpo() -> dict[str, Any]:
+    """What one entry of ``sdpo.steps`` takes: the recipe's own keys, as `step_plan` reads them."""
+    from solar_plugins.sdpo.settings import STEP_SETTINGS
+
+    own = {key: {"$ref": f"#/properties/{key}"} for key in ("datasets", *STEP_SETTINGS)}
+    block = "#/$defs/StepwiseDPOConfig/properties"
+    own |= {key: {"$ref": f"{block}/{key}"} for key in ("reference", "policy")}
+    return {
+        "type": "object",
+        "properties": own,
+        "required": ["datasets"],
+        "additionalProperties": False,
+    }
+
+
 def _add(schema: dict[str, Any], other: dict[str, Any]) -> None:
     for part in ("properties", "$defs"):
         schema.setdefault(part, {}).update(other.get(part, {}))
@@ -216,6 +244,10 @@ def _add(schema: dict[str, Any], other: dict[str, Any]) -> None:
 
 def _list_of(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def _titled(schema: dict[str, Any], title: str, description: str) -> dict[str, Any]:
