@@ -55,6 +55,13 @@ class Rooms(click.Group):
             return super().invoke(context)
         except SolarError as error:
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.startswith("solar_plugins"):
+                raise
+            raise click.ClickException(
+                f"{error.name} is not installed here. Write pip install 'solar-plugins[train]'; "
+                "`solar check --quick`, new, show, diff, pack and unpack do without."
+            ) from error
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error

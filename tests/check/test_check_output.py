@@ -41,6 +41,15 @@ def test_a_fix_changes_these_characters_and_no_others(good_chain):
     assert fixes.fix_file("sft.yml", _found("sft.yml")) == ""
 
 
+def test_a_key_that_only_the_extended_file_has_is_no_reason_to_leave_a_typo(good_chain):
+    short = "extends: ./sft.yml\nlearning_rat: 1.0e-5\nflash_attention: true\n"
+    Path("short.yml").write_text(short, encoding="utf-8")
+    fixes.fix_file("short.yml", _found("short.yml"))
+    assert Path("short.yml").read_text(encoding="utf-8") == (
+        "extends: ./sft.yml\nlearning_rate: 1.0e-5\nattn_implementation: flash_attention_2\n"
+    )
+
+
 def test_line_ends_of_windows_and_a_byte_order_mark_stay(good_chain):
     good = Path("sft.yml").read_bytes()
     spoiled = good.replace(b"learning_rate", b"learning_rat").replace(b"\n", b"\r\n")

@@ -68,7 +68,8 @@ def add_unknown_keys(
         plain = dotted(tuple(part for part in here if isinstance(part, str)))
         hint, meant = hints.get(plain), None
         if hint is None:
-            free = [name for name in tree if name not in value]
+            # What `extends:` fills in may be written over; what stands in this file is taken.
+            free = [name for name in tree if (*place, name) not in source.marks]
             meant = OTHER_NAMES.get(str(key))
             meant = meant if meant in free else the_one_meant(str(key), free)
             likely = f"Did you mean {meant!r}?" if meant else nearest(str(key), tree).strip()

@@ -88,7 +88,7 @@ def _deprecated(source: Source) -> None:
         # A renamed key keeps its value, which must be one that the new key takes; a flag that is
         # false says nothing, and two keys that now are one cannot both be kept.
         is_rename = instead in _RENAMED or (new_value and value is True)
-        sure = is_rename and new_key not in source.content
+        sure = is_rename and (new_key,) not in source.marks
         source.add(
             (key,),
             "deprecated-key",
@@ -107,7 +107,7 @@ def _deprecated(source: Source) -> None:
                 ("fsdp_config", key),
                 "deprecated-key",
                 f"deprecated in Axolotl. Write `{plain}` instead.",
-                new_key=plain if plain not in fsdp else None,
+                new_key=plain if ("fsdp_config", plain) not in source.marks else None,
             )
 
 

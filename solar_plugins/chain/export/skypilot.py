@@ -46,7 +46,7 @@ def _task(plan: Plan, job: Job, gpu: str, store: str) -> dict[str, Any]:
         "num_nodes": job.nodes,
         "workdir": str(plan.root),
         "file_mounts": {_OUTPUTS: {"source": store, "mode": "MOUNT_CACHED"}},
-        "setup": "\n".join(machines.setup or ("pip install solar-plugins",)) + "\n",
+        "setup": "\n".join(machines.setup or ("pip install 'solar-plugins[train]'",)) + "\n",
         "run": _run(plan, job),
     }
     return task
