@@ -8,7 +8,7 @@ carries 4 MB of script.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 360, 220
@@ -25,21 +25,54 @@ class Series:
     faint: bool = False
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption; empty where there was nothing to draw.
+
+    Attributes:
+        lines: those of the picture.
+    """
+
+    caption: str
+    picture: str
+    lines: list[Series] = field(default_factory=list)
+
+    def key(self) -> list[Series]:
+        """One line of each label, the last, without those that are drawn behind."""
+        return list(
+            {line.label: line for line in self.lines if not line.faint and line.points}.values()
+        )
+
+
 def line_chart(
-    title: str, series: list[Series], x_label: str, bounds: list[float] | None = None
+    title: str,
+    series: list[Series],
+    x_label: str,
+    bounds: list[float] | None = None,
+    names: dict[float, str] | None = None,
 ) -> str:
     """An SVG of `series` over one axis, with marks at `bounds` (where a next step begins).
 
-    Returns an empty string where there is nothing to draw.
+    Args:
+        names: for values of x that are a choice and not a time: the ticks are theirs, each with its
+            name below it, and the lines have a dot at each.
+
+    Returns:
+        An empty string where there is nothing to draw.
     """
     series = [line for line in series if line.points]
     if not series:
         return ""
     xs = [x for line in series for x, _ in line.points]
     ys = [y for line in series for _, y in line.points]
-    x_ticks = ticks(min(xs), max(xs), 5, smallest=1)  # there are no half steps
+    # there are no half steps
+    x_ticks = sorted(names) if names else ticks(min(xs), max(xs), 5, smallest=1)
     y_ticks = ticks(min(ys), max(ys), 5)
     x_low, x_high = min(*x_ticks, *xs), max(*x_ticks, *xs)
+    bottom = HEIGHT - BOTTOM
+    if names:  # a line more below the axis, and room for it at both ends
+        bottom -= 14
+        x_low, x_high = x_low - (x_high - x_low) / 8, x_high + (x_high - x_low) / 8
     y_low, y_high = min(*y_ticks, *ys), max(*y_ticks, *ys)
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -47,7 +80,7 @@ def line_chart(
         up = (y - y_low) / (y_high - y_low or 1)
         return (
             round(LEFT + across * (WIDTH - LEFT - RIGHT), 1),
-            round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1),
+            round(bottom - up * (bottom - TOP), 1),
         )
 
     parts = [
@@ -65,6 +98,11 @@ def line_chart(
         parts.append(
             f'<text class="tick" x="{x}" y="{y + 15}" text-anchor="middle">{tick:g}</text>'
         )
+        if names and names[tick]:
+            parts.append(
+                f'<text class="tick" x="{x}" y="{y + 28}" text-anchor="middle">'
+                f"{escape(names[tick])}</text>"
+            )
     parts.append(
         f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
         f"{escape(x_label)}</text>"
@@ -77,8 +115,9 @@ def line_chart(
         path = " ".join("{},{}".format(*at(x, y)) for x, y in line.points)
         faint = " faint" if line.faint else ""
         parts.append(f'<polyline class="line series-{line.color}{faint}" points="{path}"/>')
-        if not line.faint:
-            (x, y), (_, value) = at(*line.points[-1]), line.points[-1]
+        dotted = line.points if names else line.points[-1:]
+        for x_value, value in () if line.faint else dotted:
+            x, y = at(x_value, value)
             parts.append(
                 f'<circle class="dot series-{line.color}" cx="{x}" cy="{y}" r="2.6">'
                 f"<title>{escape(line.label)}: {value:.4g}</title></circle>"
@@ -117,21 +156,31 @@ def ticks(low: float, high: float, count: int, smallest: float = 0.0) -> list[fl
 
 @dataclass(frozen=True)
 class Dot:
-    """One value with its standard error, where it has one."""
+    """One value with its standard error, where it has one.
+
+    Attributes:
+        before: the values that it came from, by name.
+    """
 
     label: str
     value: float
     stderr: float | None = None
+    before: tuple[tuple[str, float], ...] = ()
 
 
-def dot_chart(title: str, dots: list[Dot]) -> str:
+def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
     """An SVG with one line per value: its name, a dot with a bar of one standard error, the number.
 
-    The axis spans the values, not zero: the picture is for differences.
+    What a value came from is hollow, with a thin line to it. The axis spans the values, not zero:
+    the picture is for differences.
+
+    Args:
+        digits: of the number, after the point.
     """
     row, label_width, number_width = 22, 104, 48
     height = TOP + row * len(dots) + BOTTOM
     ends = [dot.value + sign * (dot.stderr or 0) for dot in dots for sign in (-1, 1)]
+    ends += [value for dot in dots for _, value in dot.before]
     marks = ticks(min(ends), max(ends), 4)
     low, high = min(*marks, *ends), max(*marks, *ends)
     left, right = label_width, WIDTH - number_width
@@ -154,6 +203,14 @@ def dot_chart(title: str, dots: list[Dot]) -> str:
         y = TOP + row * (number + 0.5)
         parts.append(f'<text x="{left - 8}" y="{y + 4:g}" text-anchor="end">{escape(dot.label)}')
         parts.append("</text>")
+        for name, value in dot.before:
+            parts.append(
+                f'<line class="came" x1="{at(value)}" y1="{y:g}" x2="{at(dot.value)}" y2="{y:g}"/>'
+            )
+            parts.append(
+                f'<circle class="hollow" cx="{at(value)}" cy="{y:g}" r="3.5">'
+                f"<title>{escape(name)}: {value:.{digits}f}</title></circle>"
+            )
         if dot.stderr is not None:
             ends = at(dot.value - dot.stderr), at(dot.value + dot.stderr)
             parts.append(
@@ -161,6 +218,6 @@ def dot_chart(title: str, dots: list[Dot]) -> str:
             )
         parts.append(f'<circle class="dot series-0" cx="{at(dot.value)}" cy="{y:g}" r="4"/>')
         parts.append(
-            f'<text x="{WIDTH - 2}" y="{y + 4:g}" text-anchor="end">{dot.value:.2f}</text>'
+            f'<text x="{WIDTH - 2}" y="{y + 4:g}" text-anchor="end">{dot.value:.{digits}f}</text>'
         )
     return "".join([*parts, "</svg>"])

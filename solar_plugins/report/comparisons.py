@@ -2,45 +2,133 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
-from solar_plugins.report import findings
-from solar_plugins.report.charts import Dot, Series, dot_chart, line_chart
+from solar_plugins.report import families, findings
+from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart, smooth
+from solar_plugins.report.families import Family
+from solar_plugins.report.findings import ModelRow
 from solar_plugins.report.run import Run
+from solar_plugins.report.tables import Grid
+
+BEFORE, AFTER = "as training found it", "as it left it"
 
 
-def pictures(run: Run) -> list[tuple[str, str]]:
-    """`(caption, SVG)` of every comparison that the run has at least two models for."""
+@dataclass(frozen=True)
+class Comparison:
+    """Models that belong together.
+
+    Attributes:
+        grid: their table, where there is more to say than the pictures show.
+    """
+
+    title: str
+    figures: list[Figure]
+    grid: Grid | None = None
+
+
+def comparisons(run: Run) -> list[Comparison]:
+    """All models, the merges beside their parents, and each family of trainings."""
+    rows = findings.model_rows(run)
     found = [
-        ("H6 with one standard error", h6(run)),
-        ("Held-out loss against the layers of the up-scaled model", depths(run)),
+        Comparison(
+            "All models",
+            [
+                Figure("H6 with one standard error", _h6_dots([(row, ()) for row in rows])),
+                Figure("H6 of each merge, its parents hollow", _h6_dots(_merges(run, rows))),
+            ],
+        )
     ]
-    return [(caption, picture) for caption, picture in found if picture]
+    unit = findings.loss_unit(run)
+    for family in families.families(run):
+        figures = [_h6(family), _losses(family, unit), *_curves(family)]
+        found.append(Comparison(family.title, figures, families.grid(family, unit)))
+    drawn = [
+        Comparison(one.title, [figure for figure in one.figures if figure.picture], one.grid)
+        for one in found
+    ]
+    return [one for one in drawn if one.figures]
 
 
-def h6(run: Run) -> str:
-    """H6 of each model, in the chain's order."""
+def _h6_dots(pairs: list[tuple[ModelRow, tuple[ModelRow, ...]]]) -> str:
+    """H6 of each model, and hollow those of the models that it came from."""
     dots = []
-    for row in findings.model_rows(run):
-        errors = [score.stderr for score in row.scores.values()]
+    for row, sources in pairs:
         if row.h6 is not None:
-            whole = None if None in errors else math.hypot(*errors) / len(errors)
-            dots.append(Dot(row.model, 100 * row.h6, None if whole is None else 100 * whole))
-    return dot_chart("H6 by model", dots) if len(dots) > 1 else ""
+            error = row.h6_stderr
+            before = tuple((one.model, 100 * one.h6) for one in sources if one.h6 is not None)
+            dots.append(
+                Dot(row.model, 100 * row.h6, None if error is None else 100 * error, before)
+            )
+    several = len(dots) > 1 or any(dot.before for dot in dots)
+    return dot_chart("H6 by model", dots) if several else ""
 
 
-def depths(run: Run) -> str:
-    """Loss of one base up-scaled to several depths, before and after continued pretraining."""
-    before, after = [], []
-    for found in findings.up_scalings(run):
-        layers = run.stages[found.stage].facts.get("num_hidden_layers")
-        if layers is None:
-            continue
-        if found.up_scaled is not None and found.up_scaled[1] is not None:
-            before.append((float(layers), found.up_scaled[1]))
-        if found.trained[1] is not None:
-            after.append((float(layers), found.trained[1]))
-    if len({layers for layers, _ in after}) < 2:
-        return ""
-    lines = [Series("not trained", sorted(before), 1), Series("trained", sorted(after), 2)]
-    return line_chart("Held-out loss by depth", lines, "layers")
+def _merges(run: Run, rows: list[ModelRow]) -> list[tuple[ModelRow, tuple[ModelRow, ...]]]:
+    """The merges of several models that are evaluated with all their parents."""
+    by_name = {row.model: row for row in rows}
+    found = []
+    for stage in run.stages.values():
+        names = {stage.name, *stage.sources}
+        if stage.kind == "merge" and len(stage.sources) > 1 and names <= by_name.keys():
+            found.append((by_name[stage.name], tuple(by_name[name] for name in stage.sources)))
+    return found
+
+
+def _h6(family: Family) -> Figure:
+    pairs = [(variant.after, variant.before) for variant in family.variants if variant.after]
+    return Figure("H6 with one standard error, before the training hollow", _h6_dots(pairs))
+
+
+def _losses(family: Family, unit: str | None) -> Figure:
+    """Held-out loss before and after; against what varies, where that is one number."""
+    measured = [
+        variant for variant in family.variants if variant.after and variant.after.loss is not None
+    ]
+    what = f"Held-out loss, {unit or ''}"
+    if len(measured) < 2:
+        return Figure(what, "")
+    key = family.keys[0]
+    values = [variant.changed[key] for variant in measured]
+    if len(family.keys) == 1 and all(type(value) in (int, float) for value in values):
+        started = [
+            (float(variant.changed[key]), variant.before[-1].loss)
+            for variant in measured
+            if variant.before and variant.before[-1].loss is not None
+        ]
+        ended = [(float(variant.changed[key]), variant.after.loss) for variant in measured]
+        lines = [Series(BEFORE, sorted(started), 1), Series(AFTER, sorted(ended), 2)]
+        names = {float(variant.changed[key]): variant.seam for variant in measured}
+        label = f"{key}, below it the distance at the seam" if any(names.values()) else key
+        return Figure(what, line_chart(what, lines, label, names=names), lines)
+    dots = [
+        Dot(
+            variant.after.model,
+            variant.after.loss,
+            None,
+            tuple((row.model, row.loss) for row in variant.before if row.loss is not None),
+        )
+        for variant in measured
+    ]
+    return Figure(f"{what}, before the training hollow", dot_chart(what, dots, digits=4))
+
+
+def _curves(family: Family) -> list[Figure]:
+    """What the trainings logged, over each other."""
+    preferences = any(findings.preference_logs(variant.stage) for variant in family.variants)
+    figures = []
+    for what in ("reward accuracy", "KL to the start") if preferences else ("loss",):
+        lines = []
+        for color, variant in enumerate(family.variants):
+            stage = variant.stage
+            if what == "KL to the start":
+                steps = findings.kl_to_start(stage).values()
+                points = [point for part in steps for point in part]
+            else:
+                key = "rewards/accuracies" if preferences else "loss"
+                points = findings.series(stage, key)
+            if points:
+                lines.append(Series(stage.name, smooth(points), color))
+        picture = line_chart(what, lines, "step") if len(lines) > 1 else ""
+        figures.append(Figure(f"Training: {what}", picture, lines))
+    return figures

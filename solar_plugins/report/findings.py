@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,14 @@ class ModelRow:
     h6: float | None
     loss: float | None
     paper: Row | None
+
+    @property
+    def h6_stderr(self) -> float | None:
+        """Of the mean of the six, whose errors are independent."""
+        errors = [score.stderr for score in self.scores.values()]
+        if self.h6 is None or None in errors:
+            return None
+        return math.hypot(*errors) / len(errors)
 
 
 @dataclass(frozen=True)
@@ -147,14 +156,13 @@ def up_scalings(run: Run) -> list[UpScaling]:
         if "depth_up_scaling" not in stage.proofs:
             continue
         (base,) = stage.sources
-        depth = stage.facts.get("num_hidden_layers")
         untrained = next(
             (
                 other.name
                 for other in run.stages.values()
                 if other.kind == "merge"
                 and set(other.sources) == {base}
-                and other.facts.get("num_hidden_layers") == depth
+                and _is_start_of(other.recipe, stage.proofs["depth_up_scaling"])
             ),
             None,
         )
@@ -167,6 +175,17 @@ def up_scalings(run: Run) -> list[UpScaling]:
             )
         )
     return found
+
+
+def _is_start_of(merge: dict[str, Any], up_scaling: dict[str, Any]) -> bool:
+    """Whether a MergeKit config stacks the layers that an up-scaling began with.
+
+    Layers that start silent are ones whose output projections the config scales to zero.
+    """
+    sources = [slice_["sources"][0] for slice_ in merge.get("slices") or []]
+    layers = [layer for source in sources for layer in range(*source["layer_range"])]
+    scaled = any("parameters" in source for source in sources)
+    return layers == up_scaling["layer_map"] and scaled == (up_scaling.get("init") == "identity")
 
 
 def rewards(run: Run) -> list[Rewards]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 from solar_plugins.evaluation import paper
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_KEY
@@ -88,10 +87,8 @@ def _lines(row: Row, ours: ModelRow | None, compare: bool) -> list[list[str]]:
     if ours is None:
         return [*lines, ["", NOT_RUN, *[""] * (len(printed) + 1)]]
     scores = [ours.scores[benchmark.key] for benchmark in BENCHMARKS]
-    errors = [score.stderr for score in scores]
-    whole = None if None in errors else math.hypot(*errors) / len(errors)
     cells = [_score(score.value, score.stderr) for score in scores]
-    lines.append(["", ours.model, *cells, _score(ours.h6, whole)])
+    lines.append(["", ours.model, *cells, _score(ours.h6, ours.h6_stderr)])
     if compare:
         pairs = zip([*[score.value for score in scores], ours.h6], [*printed, row.h6], strict=True)
         apart = ["" if value is None else f"{100 * value - told:+.2f}" for value, told in pairs]

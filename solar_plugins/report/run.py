@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins import proof
+from solar_plugins.chain import yaml_file
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, load_chain
 from solar_plugins.chain.run.run_folder import Record, RunFolder
 from solar_plugins.chain.training import metrics
@@ -26,6 +27,7 @@ class StageRun:
         kind: train, merge, evaluate or data.
         sources: the stages (or `base_model`) whose models went in.
         record: what the runner noted of it; None where it was never started.
+        recipe: the plain file that it ran; empty where it was never started.
         metrics: what its trainer logged, in order.
         proofs: what the plugins left in its folder, by file name.
     """
@@ -34,6 +36,7 @@ class StageRun:
     kind: str
     sources: tuple[str, ...]
     record: Record | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -98,6 +101,7 @@ def read_run(folder: str | Path) -> Run:
             kind=stage.kind,
             sources=sources,
             record=files.read_record(stage.name),
+            recipe=_recipe(files.resolved(stage.name)),
             metrics=metrics.read(files.metrics(stage.name)),
             proofs=_proofs(files.stage(stage.name)),
         )
@@ -116,6 +120,10 @@ def read_run(folder: str | Path) -> Run:
         results=results,
         evaluated=tuple(sorted(evaluated, key=order.index)),
     )
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    return yaml_file.read_mapping(path) if path.is_file() else {}
 
 
 def _proofs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -15,8 +15,9 @@ from solar_plugins.chain.run.run_folder import DONE, FAILED
 from solar_plugins.depth_up_scaling.layer_map import added_layers
 from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg, runs_of
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
-from solar_plugins.report import comparisons, findings, tables
-from solar_plugins.report.charts import Series, line_chart, smooth
+from solar_plugins.report import findings, tables
+from solar_plugins.report.charts import Figure, Series, line_chart, smooth
+from solar_plugins.report.comparisons import comparisons
 from solar_plugins.report.drawings import Node, lineage
 from solar_plugins.report.paper_tables import paper_tables
 from solar_plugins.report.run import NOT_RUN, Run, StageRun, read_run
@@ -67,10 +68,20 @@ def to_html(run: Run) -> str:
         limits=sorted({r["limit"] for r in run.results.values() if r["limit"] is not None}),
         loss_unit=findings.loss_unit(run),
         paper_tables=paper_tables(run),
-        comparisons=[(caption, Markup(svg)) for caption, svg in comparisons.pictures(run)],
+        comparisons=comparisons(run),
         up_scalings=[_up_scaling(run, found) for found in findings.up_scalings(run)],
-        trainings=[_training(stage) for stage in trained if not findings.preference_logs(stage)],
-        preferences=[_training(stage) for stage in trained if findings.preference_logs(stage)],
+        trainings=[
+            figure
+            for stage in trained
+            if not findings.preference_logs(stage)
+            for figure in _training(stage)
+        ],
+        preferences=[
+            figure
+            for stage in trained
+            if findings.preference_logs(stage)
+            for figure in _training(stage)
+        ],
         rewards=findings.rewards(run),
         failed=[stage for stage in run.stages.values() if stage.state == FAILED],
         lineage=Markup(lineage(_nodes(run))),
@@ -91,6 +102,7 @@ def to_markdown(run: Run) -> str:
         "\n".join(f"- {fact}" for fact in facts) + "\n",
         *[grid.to_markdown() for grid in tables.result_grids(run)],
         *[grid.to_markdown() for grid in paper_tables(run)],
+        *[one.grid.to_markdown() for one in comparisons(run) if one.grid],
         *[_layer_map_text(stage) for stage in run.stages.values()],
         "### Lineage\n",
         _mermaid(run),
@@ -137,7 +149,7 @@ def _up_scaling(run: Run, found: findings.UpScaling) -> dict[str, Any]:
     }
 
 
-def _training(stage: StageRun) -> dict[str, Any]:
+def _training(stage: StageRun) -> list[Figure]:
     """The charts of one train stage: loss, and for preferences accuracy and rewards."""
     bounds = findings.step_bounds(stage)
     raw = {"loss": "loss", "reward accuracy": "rewards/accuracies"}
@@ -158,13 +170,11 @@ def _training(stage: StageRun) -> dict[str, Any]:
             Series("", points, 0, faint=True),
             Series("nats per answer", smooth(points), 0),
         ]
-    charts = []
+    drawn = []
     for what, lines in figures.items():
-        picture = line_chart(f"{stage.name}: {what}", lines, "step", bounds)
-        if picture:
-            last = {line.label: line for line in lines if line.points and not line.faint}
-            charts.append({"what": what, "lines": last.values(), "picture": Markup(picture)})
-    return {"stage": stage.name, "charts": charts}
+        caption = f"{stage.name}: {what}"
+        drawn.append(Figure(caption, line_chart(caption, lines, "step", bounds), lines))
+    return [figure for figure in drawn if figure.picture]
 
 
 def _split(

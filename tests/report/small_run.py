@@ -99,6 +99,8 @@ def write_run(folder: Path, states: dict[str, str] | None = None, errors=None) -
 
 
 def write_proofs(folder: Path) -> None:
+    (folder / ".solar" / "resolved").mkdir()
+    (folder / ".solar" / "resolved" / "dus.yml").write_text(stack([0, 6], [2, 8]), encoding="utf-8")
     write(
         folder / "cpt" / "solar" / "depth_up_scaling.json",
         {
@@ -133,6 +135,14 @@ def write_proofs(folder: Path) -> None:
     steps = [{"step": 1, "of": 2, "rows": 400}, {"step": 2, "of": 2, "rows": 300}]
     for name in ("cand_1", "cand_2"):
         write(folder / name / "solar" / "sdpo.json", {"steps": steps})
+
+
+def stack(*ranges: list[int], scale: str = "") -> str:
+    """A MergeKit config that stacks layers of the base; `scale` is the last slice's."""
+    lines = [f"  - sources: [{{model: base, layer_range: {pair}}}]" for pair in ranges]
+    if scale:
+        lines[-1] = lines[-1].replace("}]", f", parameters: {{scale: {scale}}}}}]")
+    return "\n".join(["merge_method: passthrough", "slices:", *lines, ""])
 
 
 def loss_logs(name: str) -> list[dict]:
