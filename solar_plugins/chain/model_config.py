@@ -88,3 +88,13 @@ def depth(config: dict[str, Any]) -> int | None:
         if isinstance(text.get(key), int):
             return text[key]
     return None
+
+
+def depth_of(model: str) -> int | None:
+    """How many layers `model` has; None if it is not on this machine or does not say.
+
+    Raises:
+        SolarError: its config.json cannot be read.
+    """
+    config = find(model)
+    return depth(config) if config else None

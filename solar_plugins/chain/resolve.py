@@ -40,8 +40,10 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
         recipe["plugins"] = _with_stage_plugin(recipe, stage)
     elif stage.kind == "merge":
         recipe = _with_models(recipe, models, stage)
-        follow_depth(recipe, models)
-    if chain.seed is not None and stage.kind in ("train", "data"):
+        if len(models) == 1:
+            follow_depth(recipe, model_config.depth_of(models[0]))
+    draws = stage.kind == "train" or (stage.kind == "data" and "seed" in recipe)
+    if chain.seed is not None and draws:
         recipe["seed"] = chain.seed
     return recipe
 
@@ -81,11 +83,14 @@ def _with_models(config: dict, models: list[str], stage: Stage) -> dict:
     return _renamed(config, dict(zip(written, models, strict=True)))
 
 
-def follow_depth(config: dict[str, Any], models: list[str]) -> None:
+def follow_depth(config: dict[str, Any], depth: int | None) -> None:
     """Change the ranges of a depth up-scaling that was written for a base of another depth.
 
     Two slices of one model, [0, n-m] and [m, n], are the paper's stack of n layers; for a base of
     another depth the same share of its layers is left out at the seam.
+
+    Args:
+        depth: The layers of the one model that goes in; None where they are not known.
     """
     match config:
         case {
@@ -94,12 +99,9 @@ def follow_depth(config: dict[str, Any], models: list[str]) -> None:
                 {"sources": [{"layer_range": [0, int(kept)]} as lower]},
                 {"sources": [{"layer_range": [int(removed), int(written)]} as upper]},
             ],
-        } if len(models) == 1 and kept == written - removed:
-            base = model_config.find(models[0])
-            deep = model_config.depth(base) if base else None
-            if deep is not None and deep != written:
-                ranges = layer_map.layer_ranges(deep, max(1, removed * deep // written))
-                lower["layer_range"], upper["layer_range"] = map(list, ranges)
+        } if kept == written - removed and depth not in (None, written):
+            ranges = layer_map.layer_ranges(depth, max(1, removed * depth // written))
+            lower["layer_range"], upper["layer_range"] = map(list, ranges)
 
 
 def _renamed(config: dict, replacement: dict[str, str]) -> dict:

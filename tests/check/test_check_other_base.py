@@ -79,3 +79,13 @@ def test_a_base_that_is_not_here_is_said(files):
     (place,) = [p for p in told("chain.yml", "Owner/Model-7B") if p[1] == "base_model"]
     assert place[0] == "chain.yml"
     assert not told("chain.yml", "./gone")["chain.yml", "base_model"].is_note
+
+
+def test_a_stack_of_what_is_trained_first_follows_the_depth_as_well(files):
+    chain = CHAIN.replace("{merge: up.yml}", "{merge: up.yml, from: first}")
+    Path("chain.yml").write_text(chain + "  first: {train: first.yml}\n")
+    kept = [line for line in CPT.splitlines() if "epth" not in line and "sequence" not in line]
+    Path("first.yml").write_text("\n".join(kept).replace("small/cpt", "small/first"))
+    assert not [p for p in told("chain.yml", files(20, 4096)) if p[0] == "up.yml"]
+    found = told("chain.yml", files(2, 4096))
+    assert found["chain.yml", "stages.up.from"].message.startswith("base_model: 2 layers.")

@@ -128,7 +128,7 @@ def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, 
             source.content = {**source.content, "base_model": base_model}
         recipe.check(source, files)
     elif kind == "merge":
-        merge.check(source, files, _depth)
+        merge.check(source, files, model_config.depth_of)
     elif kind == "evaluate":
         other_rules.check_evaluation(source, files)
     elif kind == "data":
@@ -141,11 +141,6 @@ def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, 
             "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator).",
         )
     yield source, kind or "", False
-
-
-def _depth(model: str) -> int | None:
-    config = model_config.find(model)
-    return model_config.depth(config) if config else None
 
 
 def _unreadable(path: Path, text: str) -> Source:

@@ -49,9 +49,12 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
             _expect_made(below, made, [(("base_model",), below.content.get("base_model"))])
             depths[stage.name] = _trained_depth(below, stage, chain, depths)
         elif stage.kind == "merge":
-            if chain is not None and chain_file.BASE_MODEL in stage.from_:
+            if chain is not None and len(stage.from_) == 1:
                 below.content = copy.deepcopy(below.content)  # as it will be run
-                follow_depth(below.content, [chain.model_path(name) for name in stage.from_])
+                try:
+                    follow_depth(below.content, _depth_of(stage.from_[0], chain, depths))
+                except SolarError as error:
+                    source.add(("stages", stage.name, "from"), "layer-range", str(error))
             _merge(source, below, files, stage, chain, depths)
         elif stage.kind == "evaluate":
             other_rules.check_evaluation(below, files, model_is_given=True)
@@ -137,13 +140,10 @@ def _all_before(chain: chain_file.Chain, stage: chain_file.Stage) -> frozenset[s
     return frozenset(s.name for s in chain.order(until=stage.name)) - {stage.name}
 
 
-def _model_depth(model: str) -> int | None:
-    config = model_config.find(model)
-    return model_config.depth(config) if config else None
-
-
 def _depth_of(name: str, chain: chain_file.Chain, depths: dict[str, int | None]) -> int | None:
-    return _model_depth(chain.base_model) if name == chain_file.BASE_MODEL else depths.get(name)
+    if name == chain_file.BASE_MODEL:
+        return model_config.depth_of(chain.base_model)
+    return depths.get(name)
 
 
 def _trained_depth(

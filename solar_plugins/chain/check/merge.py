@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from solar_plugins.chain import model_config
 from solar_plugins.chain.check import keys, merge_models, merge_parameters
 from solar_plugins.chain.check.files import Files
 from solar_plugins.chain.check.likely import the_one_meant
 from solar_plugins.chain.check.recipe_keys import unknown_name
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
-from solar_plugins.errors import nearest
+from solar_plugins.errors import SolarError, nearest
 
 Depth = Callable[[str], int | None]
 """How many layers the model at a path or Hub id has; None where that cannot be known here."""
@@ -89,6 +91,22 @@ def check(source: Source, files: Files, depth: Depth, models_are_given: bool = F
     if not models_are_given:
         for place, model in named_models(content):
             files.expect_model(source, place, model)
+
+
+def refuse_unfit_models(file: Path, config: dict[str, Any]) -> None:
+    """Raise the first thing that is wrong with the models of `config`, now that they are there.
+
+    Args:
+        file: Where `config` is kept.
+
+    Raises:
+        SolarError: MergeKit would fail after reading the weights, or mix rows that differ.
+    """
+    source = Source(str(file), config, {})
+    check(source, Files(file), model_config.depth_of)
+    for finding in sorted(source.findings):
+        if finding.kind in ("model", "tokenizer", "layer-range") and not finding.is_note:
+            raise SolarError(f"{finding.path}: {finding.message}")
 
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32"}

@@ -1,7 +1,9 @@
 """Models of a merge that are on this machine: whether they can be merged with each other.
 
-MergeKit compares shapes when it has read the tensors, and never compares tokenizers: a merge of
-two vocabularies of the same size has embeddings that mean two things at once.
+MergeKit 0.1.5 compares shapes when it has read the tensors, and never compares tokenizers: two
+vocabularies of the same size are merged, with exit status 0, into embeddings that mean two things
+at once (linear and SLERP alike). With `tokenizer_source: union` both come out right, but the
+embedding has as many rows as there are tokens: padding is lost unless `pad_to_multiple_of` says so.
 """
 
 from __future__ import annotations
@@ -81,22 +83,30 @@ def _vocabularies(
     if are_stacked or source.content.get("tokenizer_source") or source.content.get("tokenizer"):
         return
     (first, text), (model, other_text) = one, other
-    way = "Write `tokenizer_source: union`, which aligns them token by token."
-    if text.get("vocab_size") != other_text.get("vocab_size"):
-        source.add(
-            place,
-            "tokenizer",
-            f"{model} has a vocabulary of {other_text.get('vocab_size')} and {first} of "
-            f"{text.get('vocab_size')}. {way}",
-        )
-        return
+    rows, other_rows = text.get("vocab_size"), other_text.get("vocab_size")
     ours, theirs = tokenizer_files.find(first), tokenizer_files.find(model)
-    if ours is None or theirs is None or ours.vocabulary == theirs.vocabulary:
+    known = ours is not None and theirs is not None
+    if known and ours.vocabulary == theirs.vocabulary:
+        if rows != other_rows:  # MergeKit stops on it when it has read the tensors
+            source.add(
+                place,
+                "tokenizer",
+                f"{model} and {first} have the same {len(ours.vocabulary)} tokens, but embeddings "
+                f"of {other_rows} and {rows} rows, and MergeKit mixes row by row. Write "
+                "`tokenizer: {source: union, pad_to_multiple_of: 64}`, which mixes token by token "
+                "and pads anew.",
+            )
         return
-    differ = sum(theirs.vocabulary.get(token) != i for token, i in ours.vocabulary.items())
-    source.add(
-        place,
-        "tokenizer",
-        f"{model} gives {differ or len(theirs.vocabulary) - len(ours.vocabulary)} tokens another "
-        f"place than {first}: their rows would be mixed. {way}",
-    )
+    way = "Write `tokenizer_source: union`, which aligns them token by token."
+    if rows != other_rows:
+        found = f"{model} has a vocabulary of {other_rows} and {first} of {rows}."
+    elif known:
+        of_ours, of_theirs = ours.vocabulary, theirs.vocabulary
+        differ = [t for t in {**of_ours, **of_theirs} if of_ours.get(t) != of_theirs.get(t)]
+        found = (
+            f"{model} and {first} keep {len(differ)} tokens in other rows, {differ[0]!r} among "
+            "them: rows would be mixed that mean different things."
+        )
+    else:
+        return
+    source.add(place, "tokenizer", f"{found} {way}")

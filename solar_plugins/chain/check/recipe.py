@@ -197,10 +197,9 @@ def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, st
 
 def _depth(model: str) -> int | None:
     try:
-        config = model_config.find(model)
+        return model_config.depth_of(model)
     except SolarError:
         return None  # the model's own fault, which loading it will tell
-    return model_config.depth(config) if config else None
 
 
 def grown_depth(source: Source, depth: int | None) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from solar_plugins.chain import yaml_file
 from solar_plugins.chain.run import launcher, run_folder
+from solar_plugins.chain.check.merge import refuse_unfit_models
 from solar_plugins.chain.run.stacking import stacked_ranges
 from solar_plugins.chain.verify.files import check_evaluation, check_proofs
 from solar_plugins.errors import SolarError
@@ -79,6 +80,7 @@ def merge(resolved: Path, folder: Path, temporary: Path) -> None:
     with _new_folder(folder, temporary) as new:
         if stack is None:
             _merge_with_mergekit(content, text, new)
+            refuse_unfit_models(resolved, content)
         else:
             from solar_plugins.depth_up_scaling import args, on_disk
 
