@@ -4,12 +4,16 @@
 
 A random Llama of 1.6B parameters (bf16, four shards, 32 layers) becomes one of 48 layers:
 
-- ours: `from_pretrained(base)` inside `up_scaled_loading`, as the plugin does it;
+- ours: `from_pretrained(base)` inside `up_scaled_loading` as the plugin does it, which has read the
+  base's config and compared base and model without weights when it read the recipe;
+- ours, with all checks: the same with these inside the clock (and the comparison made once, with
+  the model that is loaded);
 - plain: `from_pretrained` of a checkpoint that has the 48 layers already;
 - mergekit: `mergekit-yaml` (passthrough, --clone-tensors), then plain.
 
 Every measurement is a process of its own, forked after all imports, so that neither imports nor an
-earlier model count. Files are in the page cache. The ways alternate; medians are reported.
+earlier model count; each has built a model without weights before its clock starts. Files are in
+the page cache. The ways alternate; medians are reported.
 Needs about 8 GB of disk, which is given back at the end unless --keep, and 10 GB of memory.
 """
 
@@ -23,13 +27,20 @@ import shutil
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from mergekit.config import MergeConfiguration
 from mergekit.merge import MergeOptions, run_merge
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from environment import environment
@@ -37,6 +48,8 @@ from environment import environment
 from solar_plugins.depth_up_scaling.grown_config import grow_config
 from solar_plugins.depth_up_scaling.layer_map import layer_ranges, stacked
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
+from solar_plugins.depth_up_scaling.structure import skeleton
+from solar_plugins.depth_up_scaling.tensor_plan import blueprint
 
 LAYERS, REMOVED, SHARDS = 32, 8, 4
 RANGES = layer_ranges(LAYERS, REMOVED)
@@ -70,12 +83,15 @@ def main() -> None:
         if file.is_file():
             read_anew(file)
 
+    ways = {"ours": (ours, base), "all": (ours_with_all_checks, base), "plain": (plain, merged)}
     runs: dict[str, list[dict]] = {}
     for round_ in range(options.repeat + 1):
         touches = ("none", "read", "write") if round_ <= options.writes else ("none", "read")
         for touch in touches:
-            for way, function, folder in (("ours", load_ours, base), ("plain", load_plain, merged)):
-                result = in_child(measured, function, folder, touch)
+            for way, (prepare, folder) in ways.items():
+                if way == "all" and touch != "none":
+                    continue
+                result = in_child(measured, prepare, folder, touch)
                 if round_:  # the first round warms up
                     runs.setdefault(f"{way}, {touch}", []).append(result)
         print("round", round_, flush=True)
@@ -128,16 +144,35 @@ def write_base(folder: Path, hidden: int) -> None:
     config.save_pretrained(folder)
 
 
-def load_ours(folder: Path):
+def ours(folder: Path) -> Callable[[], PreTrainedModel]:
     base_config = AutoConfig.from_pretrained(folder)
     layers = stacked(RANGES)
     config, _ = grow_config(base_config, layers)
-    with up_scaled_loading(base_config, layers):
-        return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16)
+    known = blueprint(LlamaForCausalLM, base_config, layers, "copy")
+
+    def load():
+        with up_scaled_loading(base_config, layers, known=known):
+            return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16)
+
+    return load
 
 
-def load_plain(folder: Path):
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+def ours_with_all_checks(folder: Path) -> Callable[[], PreTrainedModel]:
+    skeleton(LlamaForCausalLM, AutoConfig.from_pretrained(folder))
+
+    def load():
+        base_config = AutoConfig.from_pretrained(folder)
+        layers = stacked(RANGES)
+        config, _ = grow_config(base_config, layers)
+        with up_scaled_loading(base_config, layers):
+            return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16)
+
+    return load
+
+
+def plain(folder: Path) -> Callable[[], PreTrainedModel]:
+    skeleton(LlamaForCausalLM, AutoConfig.from_pretrained(folder))
+    return lambda: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
 
 
 def merge(base: Path, out: Path) -> dict:
@@ -160,11 +195,12 @@ def merge(base: Path, out: Path) -> dict:
     return {"wall_s": wall, "written_bytes": sum(f.stat().st_size for f in out.iterdir())}
 
 
-def measured(function, folder: Path, touch: str) -> dict:
+def measured(prepare: Callable, folder: Path, touch: str) -> dict:
     """Seconds until the model is there (and touched), what it owns, what it wrote."""
+    load = prepare(folder)
     before, written = private_bytes(), written_bytes()
     start, cpu = time.perf_counter(), time.process_time()
-    model = function(folder)
+    model = load()
     private, written = private_bytes() - before, written_bytes() - written
     with torch.no_grad():
         for parameter in model.parameters():
@@ -220,20 +256,21 @@ def report(out: Path, runs: dict[str, list[dict]], merges: list[dict], base: Pat
     plain_s = median("plain, none", "wall_s")
     extra = median("ours, none", "private_bytes")
     rows = [("", "ours", "plain, already up-scaled", "ours / plain")]
-    for touch, name in (
-        ("none", "load"),
-        ("read", "load and read every parameter"),
-        ("write", "load and write every parameter"),
+    for way, touch, name in (
+        ("ours", "none", "load"),
+        ("all", "none", "all checks and load"),
+        ("ours", "read", "load and read every parameter"),
+        ("ours", "write", "load and write every parameter"),
     ):
         for field, what in (("wall_s", "s"), ("cpu_s", "CPU seconds")):
-            ours, plain = median(f"ours, {touch}", field), median(f"plain, {touch}", field)
-            line = (f"{name}, {what}", f"{ours:.2f}", f"{plain:.2f}", f"{ours / plain:.2f}")
+            ours, plain = median(f"{way}, {touch}", field), median(f"plain, {touch}", field)
+            line = (f"{name}, {what}", f"{ours:.3f}", f"{plain:.3f}", f"{ours / plain:.2f}")
             rows.append(line)
     plain_private = median("plain, none", "private_bytes")
     rows.append(("private memory, MB", f"{extra / 1e6:.1f}", f"{plain_private / 1e6:.1f}", ""))
     rows.append(("the same, of the repeated layers' bytes", f"{extra / repeated:.1%}", "", ""))
     rows.append(("bytes written", f"{median('ours, none', 'written_bytes'):.0f}", "0", ""))
-    ratio = (merge_s + plain_s) / median("ours, none", "wall_s")
+    ratio = (merge_s + plain_s) / median("all, none", "wall_s")
     rows.append(
         (
             "mergekit-yaml, then load, s",

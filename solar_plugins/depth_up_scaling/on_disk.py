@@ -37,7 +37,7 @@ from solar_plugins.depth_up_scaling.tensor_copy import (
     lay_out,
     stored_tensors,
 )
-from solar_plugins.depth_up_scaling.tensor_plan import plan_tensors
+from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
 from solar_plugins.errors import SolarError
 
 
@@ -116,11 +116,8 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(base_config, trust_remote_code=trust_remote_code)
     plan = plan_tensors(
-        type(model),
-        base_config,
-        layers,
+        blueprint(type(model), base_config, layers, block.init),
         list(stored),
-        block.init,
         get_model_conversion_mapping(model),
     )
     warnings = list(grown.warnings)

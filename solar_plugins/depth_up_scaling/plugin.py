@@ -21,7 +21,7 @@ from solar_plugins.depth_up_scaling.args import BLOCK, DepthUpScalingBlock, pars
 from solar_plugins.depth_up_scaling.checkpoint_files import count_elements, weight_files
 from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
-from solar_plugins.depth_up_scaling.tensor_plan import compare
+from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.plugin_names import is_named
 
@@ -48,6 +48,7 @@ class DepthUpScalingPlugin(BasePlugin):
         super().__init__()
         self._base_config: PreTrainedConfig | None = None
         self._facts: dict[str, Any] | None = None
+        self._blueprint: Blueprint | None = None
         self._loading = ExitStack()
         self._report = None
 
@@ -62,7 +63,7 @@ class DepthUpScalingPlugin(BasePlugin):
         """
         show_errors_in_one_line()
         self._loading.close()
-        self._base_config = self._facts = self._report = None
+        self._base_config = self._facts = self._blueprint = self._report = None
         if not is_named(cfg, "DepthUpScalingPlugin") or not cfg.get("base_model"):
             return  # without a base, Axolotl's own validation says so
         block = parse(cfg.get(BLOCK))
@@ -83,7 +84,7 @@ class DepthUpScalingPlugin(BasePlugin):
         for key, value in overrides.items():
             setattr(base_config, key, value)
         _, grown = grow_config(base_config, layers)
-        _compare_without_weights(base_config, mark)
+        self._blueprint = _compare_without_weights(base_config, mark)
         for warning in grown.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
         self._facts = {
@@ -104,7 +105,9 @@ class DepthUpScalingPlugin(BasePlugin):
             return
         self._loading.close()
         self._report = self._loading.enter_context(
-            up_scaled_loading(self._base_config, self._facts["layer_map"], self._facts["init"])
+            up_scaled_loading(
+                self._base_config, self._facts["layer_map"], self._facts["init"], self._blueprint
+            )
         )
 
     def post_model_build(self, cfg: DictDefault, model: PreTrainedModel) -> None:
@@ -205,14 +208,14 @@ def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:
     cfg["base_model"] = str(folder)
 
 
-def _compare_without_weights(base_config: PreTrainedConfig, mark: dict[str, Any]) -> None:
+def _compare_without_weights(
+    base_config: PreTrainedConfig, mark: dict[str, Any]
+) -> Blueprint | None:
     """Whatever the loading would refuse in the architecture, refused before data are prepared."""
     if type(base_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return  # the base brings its own code, which is imported when it is loaded
+        return None  # the base brings its own code, which is imported when it is loaded
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(base_config)]
-    base, _ = compare(model_class, base_config, mark["layer_map"])
-    if mark["init"] == "identity":
-        identity.silencing_parameters(model_class, base.config, mark["layer_map"])
+    return blueprint(model_class, base_config, mark["layer_map"], mark["init"])
 
 
 def _ranges_text(ranges: Iterable[Sequence[int]]) -> str:

@@ -24,7 +24,12 @@ from transformers import PreTrainedConfig, PreTrainedModel, modeling_utils
 
 from solar_plugins.depth_up_scaling.checkpoint_files import check_files
 from solar_plugins.depth_up_scaling.grown_config import refuse_uncovered
-from solar_plugins.depth_up_scaling.tensor_plan import TensorPlan, plan_tensors
+from solar_plugins.depth_up_scaling.tensor_plan import (
+    Blueprint,
+    TensorPlan,
+    blueprint,
+    plan_tensors,
+)
 from solar_plugins.errors import SolarError
 
 
@@ -43,7 +48,10 @@ class UpScaledLoading:
 
 @contextmanager
 def up_scaled_loading(
-    base_config: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy"
+    base_config: PreTrainedConfig,
+    layer_map: Sequence[int],
+    init: str = "copy",
+    known: Blueprint | None = None,
 ) -> Iterator[UpScaledLoading]:
     """Within the block, ``from_pretrained(base, config=grown)`` fills the deeper model.
 
@@ -57,6 +65,8 @@ def up_scaled_loading(
         base_config: the config of the base on disk.
         layer_map: base layer of every target layer.
         init: ``copy``, or ``identity`` to start the added layers as no-ops.
+        known: the `blueprint` of just this, if it was made before. The model that is loaded is
+            compared with it; it is made anew where they differ.
 
     Raises:
         SolarError: on loading, when the base's files or its architecture cannot be remapped.
@@ -74,7 +84,11 @@ def up_scaled_loading(
         zero3 = modeling_utils.is_deepspeed_zero3_enabled()
         # quantised or partitioned modules cannot be compared with the base's
         built = None if zero3 or load_config.is_quantized else model
-        plan = plan_tensors(type(model), base_config, layer_map, keys, init, conversions, built)
+        if built is not None and known is not None and known.fits(built):
+            layers = known
+        else:
+            layers = blueprint(type(model), base_config, layer_map, init, built)
+        plan = plan_tensors(layers, keys, conversions)
         mapped = zero3 and not load_config.is_quantized
         state_dict = remapped_state_dict(checkpoint_files, plan, mapped)
         result = original(model, state_dict, checkpoint_files, load_config, expected_keys)
@@ -128,6 +142,8 @@ def _refuse_loading(base_config, load_config) -> None:
 
 def _refuse_missing(model, missing_keys, load_config) -> None:
     """Raise if the files lack a parameter: transformers would only warn, and start it at random."""
+    if not missing_keys:
+        return
     may_lack = re.compile("|".join(model._keys_to_ignore_on_load_missing) or "(?!)")
     own = {name for name, _ in model.named_parameters()} - model.all_tied_weights_keys.keys()
     missing = sorted(key for key in own & set(missing_keys) if not may_lack.search(key))

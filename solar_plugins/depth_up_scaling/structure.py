@@ -81,10 +81,10 @@ def check_structure(
     numbers_may_differ = bool(config_rules.depth_in_the_maths(base.config.to_dict(), 0, 0))
     for name in lists:
         base_layers, target_layers = base.get_submodule(name), target.get_submodule(name)
-        wanted = {j: _described(base_layers[j]) for j in set(layer_map)}
         for i, j in enumerate(layer_map):
-            found = _described(target_layers[i])
-            difference = _difference(wanted[j], found, i, layer_map, numbers_may_differ)
+            difference = _difference(
+                base_layers[j], target_layers[i], i, layer_map, numbers_may_differ
+            )
             if difference:
                 raise SolarError(
                     f"base_model: {family} would not build layer {i} like layer {j} of the base, "
@@ -102,77 +102,90 @@ def check_structure(
     return lists
 
 
-def _outside(model: nn.Module, lists: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    inside = tuple(f"{name}." for name in lists)
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if not name.startswith(inside)
-    }
+def _outside(module: nn.Module, lists: Sequence[str], name: str = "") -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that a checkpoint holds beside those of the layers."""
+    own = vars(module)
+    tensors = own["_parameters"] | own["_buffers"]
+    stored = tensors.keys() - own["_non_persistent_buffers_set"]
+    found = {_joined(name, key): shape for key, shape in _shapes(tensors).items() if key in stored}
+    for key, child in module.named_children():
+        if (path := _joined(name, key)) not in lists:
+            found |= _outside(child, lists, path)
+    return found
 
 
-_Described = dict[str, tuple[type, dict[str, tuple[int, ...]], dict[str, Any]]]
-"""Of every module of a layer by its name: class, shapes of its own tensors, settings."""
+def _joined(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key
 
 
-def _described(layer: nn.Module) -> _Described:
-    return {
-        name: (type(module), _tensors(module), _settings(module))
-        for name, module in layer.named_modules()
-    }
+def _shapes(tensors: dict[str, torch.Tensor | None]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor is not None}
 
 
 def _difference(
-    base: _Described,
-    target: _Described,
+    base: nn.Module,
+    target: nn.Module,
     i: int,
     layer_map: Sequence[int],
     numbers_may_differ: bool,
+    name: str = "",
 ) -> str | None:
-    for name in sorted(target.keys() | base.keys()):
-        where = name or "the layer"
-        if name not in target or name not in base:
-            return f"only one of the two has {where}"
-        if target[name] == base[name]:
-            continue
-        (kind, tensors, found), (base_kind, base_tensors, wanted) = target[name], base[name]
-        if kind is not base_kind:
-            return f"{where} is {kind.__name__}, not {base_kind.__name__}"
-        if tensors != base_tensors:
+    """The first thing in which two modules of a layer differ, in words.
+
+    Classes, shapes of their own tensors, settings (what the constructors remembered: sizes, flags,
+    window, layer type), and so on for the modules in them.
+    """
+    where = name or "the layer"
+    if type(target) is not type(base):
+        return f"{where} is {type(target).__name__}, not {type(base).__name__}"
+    # this runs for every module of a model: most own no tensor and share their settings
+    found, wanted = vars(target), vars(base)
+    for kind in ("_parameters", "_buffers"):
+        if (found[kind] or wanted[kind]) and _shapes(found[kind]) != _shapes(wanted[kind]):
+            tensors, base_tensors = _shapes(found[kind]), _shapes(wanted[kind])
             return f"{where} has tensors {tensors}, not {base_tensors}"
-        for key in sorted(found.keys() | wanted.keys()):
-            if numbers_may_differ and isinstance(found.get(key), float):
-                continue
-            if not _follows(found.get(key), wanted.get(key), i, layer_map):
-                return f"{where} has {key} = {found.get(key)!r}, not {wanted.get(key)!r}"
+    different = [
+        key
+        for key in found.keys() | wanted.keys()
+        if key[0] != "_"  # nn.Module's own
+        and found.get(key) is not wanted.get(key)
+        and not _follows(found.get(key), wanted.get(key), i, layer_map, numbers_may_differ)
+    ]
+    if different:
+        key = min(different)
+        return f"{where} has {key} = {found.get(key)!r}, not {wanted.get(key)!r}"
+    inside, base_inside = found["_modules"], wanted["_modules"]
+    for key in sorted(inside.keys() | base_inside.keys()):
+        path = _joined(name, key)
+        ours, theirs = inside.get(key), base_inside.get(key)
+        if (ours is None) != (theirs is None):
+            return f"only one of the two has {path}"
+        if ours is None or theirs is None:
+            continue
+        difference = _difference(theirs, ours, i, layer_map, numbers_may_differ, path)
+        if difference:
+            return difference
     return None
 
 
-def _follows(found: Any, wanted: Any, i: int, layer_map: Sequence[int]) -> bool:
-    """Equal, or the layer's own index on both sides, or a per-layer list that was remapped."""
+def _follows(
+    found: Any, wanted: Any, i: int, layer_map: Sequence[int], numbers_may_differ: bool
+) -> bool:
+    """Equal, or the layer's own index on both sides, or a per-layer list that was remapped.
+
+    What is no plain value (a config, a function) is not looked at.
+    """
+    found, wanted = (value if _is_plain(value) else None for value in (found, wanted))
     if found == wanted or (found, wanted) == (i, layer_map[i]):
         return True
     if isinstance(found, list | tuple) and isinstance(wanted, list | tuple):
         in_range = len(wanted) > max(layer_map)
         return in_range and list(found) == [wanted[j] for j in layer_map]
-    return False
-
-
-def _tensors(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    own = vars(module)["_parameters"] | vars(module)["_buffers"]  # this runs for every module
-    return {name: tuple(tensor.shape) for name, tensor in own.items() if tensor is not None}
-
-
-def _settings(module: nn.Module) -> dict[str, Any]:
-    """What the module's constructor remembered: sizes, flags, window, layer type."""
-    return {
-        key: value
-        for key, value in vars(module).items()
-        if not key.startswith("_") and key != "training" and _is_plain(value)
-    }
+    return numbers_may_differ and isinstance(found, float)
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
+    kind = type(value)  # isinstance asks a config for its class, which takes it long
+    if issubclass(kind, list | tuple):
         return all(_is_plain(item) for item in value)
-    return isinstance(value, _SCALARS)
+    return issubclass(kind, _SCALARS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
@@ -19,89 +20,51 @@ Conversion = WeightRenaming | WeightConverter
 
 
 @dataclass(frozen=True)
-class TensorPlan:
-    """What becomes of every tensor of a base.
+class Blueprint:
+    """Base and deeper model without weights, once they were found to agree layer by layer.
 
     Attributes:
-        targets: checkpoint name in the base -> its names in the deeper model; none where the
-            layer is left out. Each target name is a tensor of its own.
-        zeroed: target names whose tensor starts at zero (``init: identity``).
-        dropped: names behind the base's last layer (heads for predicting several tokens).
+        base: the base's skeleton.
+        layer_map: base layer of every target layer.
         layer_lists: names of the model's lists of layers (``model.layers``).
+        depth: layers of the base.
+        silent: parameters that start at zero in the added layers (`identity.starred` names).
     """
 
-    targets: dict[str, list[str]]
-    zeroed: frozenset[str]
-    dropped: list[str]
+    base: PreTrainedModel
+    layer_map: Sequence[int]
     layer_lists: list[str]
+    depth: int
+    silent: frozenset[str]
+
+    def fits(self, model: PreTrainedModel) -> bool:
+        """Whether `model` agrees with the base, too: classes may have been patched meanwhile."""
+        if type(model) is not type(self.base):
+            return False
+        try:
+            return check_structure(self.base, model, self.layer_map) == self.layer_lists
+        except SolarError:
+            return False
 
 
-def plan_tensors(
+def blueprint(
     model_class: type[PreTrainedModel],
     base_config: PreTrainedConfig,
     layer_map: Sequence[int],
-    keys: Iterable[str],
     init: str,
-    conversions: Sequence[Conversion],
     target: PreTrainedModel | None = None,
-) -> TensorPlan:
-    """Map the base's checkpoint to the deeper model's, after comparing the two without weights.
+) -> Blueprint:
+    """Build the base without weights, and require that the deeper model agrees with it.
 
     Args:
         model_class: the class that the base is loaded with.
         base_config: the base's config, of whole models with vision too.
         layer_map: base layer of every target layer.
-        keys: the tensor names in the base's files.
         init: ``copy``, or ``identity`` to zero the outputs of the added layers.
-        conversions: how transformers renames checkpoint names (`get_model_conversion_mapping`).
         target: the deeper model as `model_class` has built it; built here without weights if None.
 
     Raises:
-        SolarError: the layers cannot be taken over one by one, or the init is not possible.
-    """
-    base, lists = compare(model_class, base_config, layer_map, target)
-    base_config = base.config
-    depth = base_config.get_text_config().num_hidden_layers
-    copies: dict[int, list[int]] = {}
-    for i, j in enumerate(layer_map):
-        copies.setdefault(j, []).append(i)
-    added: set[int] = set()
-    silent: frozenset[str] = frozenset()
-    if init == "identity":
-        identity.check_map(layer_map, depth)
-        added = set(added_layers(layer_map, depth) or ())
-        silent = identity.silencing_parameters(model_class, base_config, layer_map)
-
-    targets: dict[str, list[str]] = {}
-    zeroed, dropped = set(), []
-    places = key_layers(keys, base, lists, conversions)
-    for key in keys:
-        place = places.get(key)
-        if place is None:
-            targets[key] = [key]
-            continue
-        names = {i: place.named(i) for i in copies.get(place.layer, ())}
-        targets[key] = list(names.values())
-        if place.layer >= depth:
-            dropped.append(key)
-        if place.parameter in silent:
-            zeroed.update(name for i, name in names.items() if i in added)
-    return TensorPlan(targets, frozenset(zeroed), dropped, lists)
-
-
-def compare(
-    model_class: type[PreTrainedModel],
-    base_config: PreTrainedConfig,
-    layer_map: Sequence[int],
-    target: PreTrainedModel | None = None,
-) -> tuple[PreTrainedModel, list[str]]:
-    """Base and deeper model, built without weights, must agree layer by layer.
-
-    Returns:
-        The base's skeleton, and the names of its lists of layers.
-
-    Raises:
-        SolarError: they do not, or one of them cannot be built.
+        SolarError: they differ, one of them cannot be built, or the init is not possible.
     """
     try:
         base = skeleton(model_class, reloaded(config_for(model_class, base_config)))
@@ -117,32 +80,93 @@ def compare(
             f"({type(error).__name__}: {' '.join(str(error).split())}). "
             "Correct the base's config.json."
         ) from None
-    return base, check_structure(base, target, layer_map)
+    lists = check_structure(base, target, layer_map)
+    depth = base.config.get_text_config().num_hidden_layers
+    silent: frozenset[str] = frozenset()
+    if init == "identity":
+        identity.check_map(layer_map, depth)
+        silent = identity.silencing_parameters(model_class, base.config, layer_map)
+    return Blueprint(base, layer_map, lists, depth, silent)
 
 
 @dataclass(frozen=True)
-class KeyLayer:
-    """Where a checkpoint name says its layer: ``parts[position] == str(layer)``.
+class TensorPlan:
+    """What becomes of every tensor of a base.
 
     Attributes:
-        parts: the name, split at its dots.
-        position: which part is the layer.
-        parameter: the parameter's name inside the layer (`identity.starred`).
+        targets: checkpoint name in the base -> its names in the deeper model; none where the
+            layer is left out. Each target name is a tensor of its own.
+        zeroed: target names whose tensor starts at zero (``init: identity``).
+        dropped: names behind the base's last layer (heads for predicting several tokens).
     """
 
-    parts: tuple[str, ...]
-    position: int
-    parameter: str
+    targets: dict[str, list[str]]
+    zeroed: frozenset[str]
+    dropped: list[str]
 
-    @property
-    def layer(self) -> int:
-        return int(self.parts[self.position])
+
+def plan_tensors(
+    layers: Blueprint, keys: Iterable[str], conversions: Sequence[Conversion]
+) -> TensorPlan:
+    """Map the base's checkpoint to the deeper model's.
+
+    Args:
+        layers: how the deeper model is made of the base's layers.
+        keys: the tensor names in the base's files.
+        conversions: how transformers renames checkpoint names (`get_model_conversion_mapping`).
+
+    Raises:
+        SolarError: a name whose layer cannot be told.
+    """
+    copies: dict[int, list[int]] = {}
+    for i, j in enumerate(layers.layer_map):
+        copies.setdefault(j, []).append(i)
+    added = set(added_layers(layers.layer_map, layers.depth) or ()) if layers.silent else set()
+
+    targets: dict[str, list[str]] = {}
+    zeroed, dropped = set(), []
+    places = key_layers(keys, layers.base, layers.layer_lists, conversions)
+    for key in keys:
+        place = places.get(key)
+        if place is None:
+            targets[key] = [key]
+            continue
+        names = {i: place.named(i) for i in copies.get(place.layer, ())}
+        targets[key] = list(names.values())
+        if place.layer >= layers.depth:
+            dropped.append(key)
+        elif layers.silent and place.parameter(layers.base) in layers.silent:
+            zeroed.update(name for i, name in names.items() if i in added)
+    return TensorPlan(targets, frozenset(zeroed), dropped)
+
+
+class KeyLayer(NamedTuple):
+    """The layer that a checkpoint name is of: ``f"{before}{layer}{after}"``.
+
+    Attributes:
+        before: the name up to the layer's number.
+        layer: the layer.
+        after: the name behind it.
+        layer_list: the model's list of layers that it is in.
+        inside: the model's name of the parameter, inside the layer.
+    """
+
+    before: str
+    layer: int
+    after: str
+    layer_list: str
+    inside: str
 
     def named(self, layer: int) -> str:
         """The name of the same tensor in another layer."""
-        return ".".join(
-            (*self.parts[: self.position], str(layer), *self.parts[self.position + 1 :])
-        )
+        return f"{self.before}{layer}{self.after}"
+
+    def parameter(self, base: PreTrainedModel) -> str:
+        """The parameter's `identity.starred` name."""
+        return identity.starred(self.inside, base.get_submodule(self.layer_list)[self.layer])
+
+
+_NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 
 
 def key_layers(
@@ -172,15 +196,12 @@ def key_layers(
         match = inside_list.fullmatch(name) or inside_list.fullmatch(f"{prefix}.{name}")
         if match is None:
             continue
-        parts = tuple(key.split("."))
-        numbers = [position for position, part in enumerate(parts) if part.isdigit()]
-        if not numbers or parts[numbers[0]] != match[2]:
+        number = _NUMBER.search(key)
+        if number is None or number[0] != match[2]:
             raise SolarError(
                 f"base_model: its checkpoint holds {key}, from which the layer cannot be told. "
                 "Choose another base."
             )
-        layers, parameter = base.get_submodule(match[1]), match[3]
-        if int(match[2]) < len(layers):
-            parameter = identity.starred(parameter, layers[int(match[2])])
-        found[key] = KeyLayer(parts, numbers[0], parameter)
+        before, after = key[: number.start()], key[number.end() :]
+        found[key] = KeyLayer(before, int(number[0]), after, match[1], match[3])
     return found

@@ -10,12 +10,14 @@ from coverage_judge import expected_tensors, up_scaled
 from safetensors.torch import load_file, save_file
 from tiny_architectures import IDS, LAYERS, model_class_of, tiny_config
 from transformers import AutoConfig, AutoModelForCausalLM, RecurrentGemmaConfig
+from transformers.models.llama import modeling_llama
 
+from solar_plugins.depth_up_scaling import tensor_plan
 from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config
 from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map, stacked
 from solar_plugins.depth_up_scaling.remap import remapped_state_dict, up_scaled_loading
 from solar_plugins.depth_up_scaling.structure import check_structure, skeleton
-from solar_plugins.depth_up_scaling.tensor_plan import compare, plan_tensors
+from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
 from solar_plugins.errors import SolarError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -130,7 +132,7 @@ def test_real_tensors_for_zero3_view_the_file_once_per_use(tiny_base):
     base = plain(folder)
     keys = list(load_file(file))
     for init in ("copy", "identity"):
-        plan = plan_tensors(type(base), base.config, MAP, keys, init, ())
+        plan = plan_tensors(blueprint(type(base), base.config, MAP, init), keys, ())
         state_dict = remapped_state_dict([str(file)], plan, mapped=True)
         expected = expected_tensors(state_dict, base, ["model.layers"], MAP, plan.zeroed)
         assert len(state_dict) == len(keys) + 2 * 9  # two layers more, nine tensors each
@@ -172,6 +174,52 @@ def test_the_patch_is_gone_after_the_block(tiny_base):
     with up_scaled_loading(base_config, MAP) as report:  # another depth is left alone
         assert len(plain(folder).model.layers) == LAYERS
     assert report.model_class is None
+
+
+def load_with_known(folder, layers, monkeypatch, change=lambda config: None):
+    """Load with a blueprint from before; how many skeletons the loading built, and the model."""
+    base_config = AutoConfig.from_pretrained(folder)
+    config, _ = grow_config(base_config, layers)
+    known = blueprint(model_class_of(config), base_config, layers, "copy")
+    change(config)
+    built = []
+    monkeypatch.setattr(
+        tensor_plan, "skeleton", lambda *arguments: built.append(0) or skeleton(*arguments)
+    )
+    with up_scaled_loading(base_config, layers, known=known):
+        model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32)
+    return len(built), model
+
+
+def test_a_blueprint_from_before_is_used_where_it_fits(tiny_base, monkeypatch):
+    folder = tiny_base("llama")
+    built, model = load_with_known(folder, MAP, monkeypatch)
+    assert built == 0
+    assert differences(model, plain(folder), MAP) == []
+
+
+def test_classes_that_were_patched_since_are_compared_anew(tiny_base, monkeypatch):
+    """Axolotl puts fused classes in place of a family's own before it loads."""
+
+    class FusedMLP(modeling_llama.LlamaMLP):
+        pass
+
+    def patch(config):
+        monkeypatch.setattr(modeling_llama, "LlamaMLP", FusedMLP)
+
+    folder = tiny_base("llama")
+    built, model = load_with_known(folder, MAP, monkeypatch, patch)
+    assert built == 1
+    assert type(model.model.layers[5].mlp) is FusedMLP
+    assert differences(model, plain(folder), MAP) == []
+
+
+def test_a_model_that_the_blueprint_does_not_fit_is_refused(tiny_base, monkeypatch):
+    def change(config):
+        config.layer_types = list(reversed(config.layer_types))
+
+    line = refusal(load_with_known, tiny_base("qwen2_sliding"), MAP, monkeypatch, change)
+    assert line.startswith("base_model: qwen2 would not build layer ")
 
 
 def refusal(function, *arguments):
@@ -259,7 +307,7 @@ def test_quantised_bases():
 def test_a_list_too_short_for_the_layers():
     config = tiny_config("smollm3")
     config.no_rope_layers = [1, 1, 0]
-    assert refusal(compare, model_class_of(config), config, MAP) == (
+    assert refusal(blueprint, model_class_of(config), config, MAP, "copy") == (
         "base_model: its config builds no smollm3 (IndexError: list index out of range). "
         "Correct the base's config.json."
     )
