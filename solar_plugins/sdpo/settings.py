@@ -70,6 +70,7 @@ DECISIVE = (
     "bf16",
     "fp16",
     "chat_template",
+    "global_batch_size",
     "excess_length_strategy",
     "adapter",
     "lora_model_dir",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from solar_plugins import __version__, atomic
-from solar_plugins.chain import yaml_file
+from solar_plugins.chain import global_batch, yaml_file
 from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.run.run_folder import DONE, RunFolder
 from solar_plugins.chain.who_makes import is_local
@@ -249,10 +249,10 @@ def _data_name(entry: dict[str, Any]) -> str:
 
 def _batch(stage: StageRun, recipe: dict[str, Any]) -> str:
     """Sequences per optimizer step."""
-    each = int(recipe.get("micro_batch_size") or 1)
-    each *= int(recipe.get("gradient_accumulation_steps") or 1)
     world = stage.facts.get("proofs", {}).get("stage", {}).get("world_size")
-    return f"{each * world}" if world else f"{each} per process"
+    if world or recipe.get(global_batch.KEY):
+        return str(global_batch.of(recipe, world or 1))
+    return f"{global_batch.of(recipe, 1)} per process"
 
 
 def _notes(lineage: list[StageRun]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins import __version__
+from solar_plugins.chain import global_batch
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
@@ -169,15 +170,15 @@ def _stage(chain: Chain, stage: Stage, record: Record | None) -> dict[str, Any]:
 
 def _batch(recipe: dict[str, Any], record: Record | None) -> dict[str, Any]:
     """Sequences per optimizer step: a run on other hardware has to keep this number."""
-    size = int(recipe.get("micro_batch_size") or 1)
-    accumulated = int(recipe.get("gradient_accumulation_steps") or 1)
     proofs = record.facts.get("proofs", {}) if record is not None else {}
     world = proofs.get("stage", {}).get("world_size")
+    steps = global_batch.accumulation_steps(recipe, world or 1)
+    is_declared = recipe.get(global_batch.KEY) is not None
     return {
-        "micro_batch_size": size,
-        "gradient_accumulation_steps": accumulated,
+        "micro_batch_size": int(recipe.get("micro_batch_size") or 1),
+        "gradient_accumulation_steps": steps if world or not is_declared else None,
         "world_size": world,
-        "effective_batch": size * accumulated * world if world else None,
+        "effective_batch": global_batch.of(recipe, world or 1) if world or is_declared else None,
         "sequence_len": recipe.get("sequence_len"),
     }
 

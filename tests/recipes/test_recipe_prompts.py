@@ -134,8 +134,8 @@ def cpt_recipe(tiny_base, twins) -> dict:
     return repointed(recipe("cpt"), twins) | {
         "base_model": str(tiny_base),
         "max_steps": 1,
+        "global_batch_size": 1,
         "micro_batch_size": 1,
-        "gradient_accumulation_steps": 1,
         "sequence_len": 1024,
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from solar_plugins.chain import model_config
 from solar_plugins.chain.chain_file import Chain
-from solar_plugins.chain.check import chain_rules, merge, other_rules, recipe
+from solar_plugins.chain.check import chain_rules, merge, other_rules, recipe, values
 from solar_plugins.chain.check.files import Files, forget_folders
 from solar_plugins.chain.check.finding import KINDS, Finding
 from solar_plugins.chain.check.source import Source
@@ -61,7 +61,10 @@ def kind_of(content: dict) -> str | None:
 
 
 def check_files(
-    paths: Sequence[str | Path], with_axolotl: bool = True, base_model: str | None = None
+    paths: Sequence[str | Path],
+    with_axolotl: bool = True,
+    base_model: str | None = None,
+    gpus: int | None = None,
 ) -> Iterator[Finding]:
     """What is wrong in `paths`, the quick checks of all files before Axolotl is imported.
 
@@ -70,6 +73,7 @@ def check_files(
         with_axolotl: Whether recipes also go through Axolotl's own validators, which costs the
             time that importing Axolotl takes (about a quarter of a minute).
         base_model: In place of the one that chains and recipes name.
+        gpus: How many the recipes are to be trained on, where that is known.
     """
     forget_folders()
     recipes: dict[str, tuple[Source, bool]] = {}  # by file: chains lead to the same ones
@@ -82,6 +86,8 @@ def check_files(
 
     for path in paths:
         for source, kind, in_chain in _quick(Path(path), base_model):
+            if kind == "train" and gpus is not None:
+                values.check_batch(source, gpus)
             yield from new(source.findings)
             if kind == "train":
                 recipes.setdefault(source.name, (source, in_chain))

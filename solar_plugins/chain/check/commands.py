@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--quick", is_flag=True, help="Skip Axolotl's own validators: answers in a second.")
 @click.option("--base-model", metavar="M", help="Check for this base: hub id or folder.")
+@click.option("--gpus", type=click.IntRange(1), help="Check global batches for so many GPUs.")
 @click.option("--fix", is_flag=True, help="Mend what can only mean one thing, and show the change.")
 @click.option(
     "--format",
@@ -29,6 +30,7 @@ def check_command(
     files: tuple[str, ...],
     quick: bool,
     base_model: str | None,
+    gpus: int | None,
     fix: bool,
     form: str,
     as_json: bool,
@@ -47,7 +49,7 @@ def check_command(
 
     \b
       solar check recipes/solar.yml
-      solar check recipes/solar.yml --base-model Qwen/Qwen3-8B-Base
+      solar check recipes/solar.yml --base-model Qwen/Qwen3-8B-Base --gpus 4
       solar check --quick --fix my_recipe.yml mergekit_configs/*.yml
       solar check --format sarif recipes/*.yml > findings.sarif
 
@@ -61,7 +63,7 @@ def check_command(
     if fix:
         _fix(files, is_text=form == "text")
     found = []
-    for finding in check_files(files, with_axolotl=not quick, base_model=base_model):
+    for finding in check_files(files, not quick, base_model, gpus):
         found.append(finding)
         if form == "text":
             click.echo(finding.text)

@@ -11,7 +11,7 @@ from importlib import util
 from typing import Any
 
 import solar_plugins
-from solar_plugins.chain import model_config
+from solar_plugins.chain import global_batch, model_config
 from solar_plugins.chain.check import (
     deepspeed_file,
     recipe_data,
@@ -57,9 +57,11 @@ def check(
     lists = _dataset_lists(recipe)
     _plugins(source)
     blocks = {block: plugin for block, (plugin, _) in _BLOCKS.items()}
+    blocks[global_batch.KEY] = "StagePlugin"
     steps = [(place, entries) for place, entries in lists if place[0] == "sdpo"]
     recipe_keys.check(source, plugin_names(recipe), blocks, steps)
     values.check_ranges(source)
+    values.check_batch(source)
     values.check_conflicts(source)
     values.check_effects(source)
     _our_blocks(source, files)

@@ -6,10 +6,11 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
+from solar_plugins.chain import global_batch
 from solar_plugins.chain.check.likely import the_one_meant
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
-from solar_plugins.errors import nearest
+from solar_plugins.errors import SolarError, nearest
 
 # key: (least, whether it may be the least itself, most, whether it may be the most itself)
 _RANGES: dict[str, tuple[float, bool, float | None, bool]] = {
@@ -19,6 +20,7 @@ _RANGES: dict[str, tuple[float, bool, float | None, bool]] = {
     "cosine_min_lr_ratio": (0, True, 1, True),
     "dpo_label_smoothing": (0, True, 0.5, False),
     "eval_batch_size": (1, True, None, True),
+    "global_batch_size": (1, True, None, True),
     "gradient_accumulation_steps": (1, True, None, True),
     "label_smoothing_factor": (0, True, 1, False),
     "learning_rate": (0, False, 1, True),
@@ -85,6 +87,24 @@ def _number(value: Any) -> float | None:
         return float(value)
     except ValueError:
         return None
+
+
+def check_batch(source: Source, processes: int = 1) -> None:
+    """Add a finding if the global batch cannot be shared out, or is said twice.
+
+    Args:
+        source: The recipe, which takes the finding.
+        processes: How many the recipe is to be trained on.
+    """
+    told = {finding.path for finding in source.findings}
+    if source.content.get(global_batch.KEY) is None or told & {*global_batch.KEYS}:
+        return
+    try:
+        global_batch.accumulation_steps(source.content, processes)
+        global_batch.refuse_rivals(source.content)
+    except SolarError as error:
+        where, _, message = str(error).partition(": ")
+        source.add(tuple(where.split(".")), "wrong-value", message)
 
 
 _ADAPTER_KEYS = ("lora_r", "lora_alpha", "lora_target_modules", "lora_target_linear",

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain import chain_file, model_config, yaml_file
+from solar_plugins import data
+from solar_plugins.chain import chain_file, global_batch, model_config, yaml_file
 from solar_plugins.chain.check.recipe import plugin_names
 from solar_plugins.chain.plan import data_size, memory, model_size
 from solar_plugins.chain.resolve import merge_models, set_key
@@ -229,11 +230,11 @@ class _Planner:
                 f"{plan.gpu_gib:.0f} GiB per GPU needed, {self.machine.gpu_bytes / GIB:.0f} there. "
                 + (f"It fits with {change}." if change else "No setting makes it fit: more GPUs.")
             )
-        micro = int(recipe.get("micro_batch_size") or 1)
-        accumulation = recipe.get("gradient_accumulation_steps")
-        if accumulation is None:
-            accumulation = int(recipe.get("batch_size") or micro) // micro
-        plan.global_batch = micro * int(accumulation) * self.machine.gpus
+        plan.global_batch = global_batch.of(recipe, self.machine.gpus)
+        try:
+            global_batch.accumulation_steps(recipe, self.machine.gpus)
+        except SolarError as error:
+            plan.warnings.append(f"{error}")
         runs = _runs(recipe)
         done = [self._run(plan, run, size) for run in runs]
         if all(flops is not None for flops in done):

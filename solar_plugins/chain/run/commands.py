@@ -70,17 +70,19 @@ def run_command(
     chain = load_chain(file, base_model=base_model, overrides=parse(settings))
     # Axolotl reports its use by default; nobody asked for that here.
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    from solar_plugins.chain.run import launcher as launchers
+
+    name = launchers.choose(launcher, launcher_args)
     if not no_check:
-        _refuse_findings(chain, base_model is not None)
+        gpus = launchers.processes(name, launcher_args)
+        _refuse_findings(chain, base_model is not None, gpus)
     if dry_run:
         _print_dry_run(chain, until)
         return
-    from solar_plugins.chain.run import launcher as launchers
     from solar_plugins.chain.run.progress import Display, make_console
     from solar_plugins.chain.run.runner import Runner
     from solar_plugins.sharing.card import write_cards
 
-    name = launchers.choose(launcher, launcher_args)
     console = make_console()
     display = Display(chain.order(until), console)
     display.heading = f"{chain.name}: {chain.path} -> {chain.output_dir}"
@@ -96,7 +98,7 @@ def run_command(
     _print_results(chain, console)
 
 
-def _refuse_findings(chain: Chain, other_base_model: bool) -> None:
+def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> None:
     """End, before anything starts, on what the quick part of `solar check` finds.
 
     The tools themselves drop a key that they do not know, from a file or from --set, and go on.
@@ -104,7 +106,7 @@ def _refuse_findings(chain: Chain, other_base_model: bool) -> None:
     from solar_plugins.chain.check import check_files, check_settings
 
     base_model = chain.base_model if other_base_model else None
-    found = [*check_files([chain.path], False, base_model), *check_settings(chain)]
+    found = [*check_files([chain.path], False, base_model, gpus), *check_settings(chain)]
     wrong = [finding for finding in found if not finding.is_note]
     for finding in wrong:
         click.echo(finding.text, err=True)

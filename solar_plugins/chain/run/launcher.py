@@ -50,6 +50,13 @@ def choose(asked: str | None, launcher_args: Sequence[str]) -> str:
     return "accelerate" if launcher_args or gpu_count() else IN_PROCESS
 
 
+def processes(launcher: str, launcher_args: Sequence[str]) -> int | None:
+    """On how many processes a training will run; None where the launcher's arguments decide."""
+    if launcher == IN_PROCESS:
+        return 1
+    return None if launcher_args else max(1, gpu_count())
+
+
 def train_command(resolved: Path, launcher: str, launcher_args: Sequence[str]) -> list[str]:
     """The command that trains the resolved recipe.
 

@@ -1,21 +1,23 @@
 """What `solar run` adds to a training, as a plugin of Axolotl.
 
-It stops a training that would start from nothing or without one of its plugins, makes the order of
-the rows a function of seed and epoch, writes the metrics that the live table and the report read,
-and leaves the note that the training came to its end.
+It stops a training that would start from nothing or without one of its plugins, shares the global
+batch out over the GPUs, makes the order of the rows a function of seed and epoch, writes the
+metrics that the live table and the report read, and notes that the training came to its end.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from axolotl.integrations.base import BasePlugin, PluginManager, load_plugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
-from transformers import Trainer, TrainerCallback, set_seed
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from solar_plugins import proof
+from solar_plugins.chain import global_batch
 from solar_plugins.chain.training.epoch_order import begin_epoch
 from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE, MetricsFile
@@ -34,12 +36,19 @@ class StagePlugin(BasePlugin):
         path = os.environ.get(METRICS_VARIABLE)
         self._metrics = MetricsFile(Path(path)) if path else None
         self._steps = 0
+        self.recipe: dict[str, Any] = {}
+
+    def get_input_args(self) -> str:
+        return "solar_plugins.chain.training.args.StageArgs"
 
     def register(self, cfg: dict) -> None:
-        """Refuse a recipe whose inputs are missing or whose plugins could not be imported, and
-        fit to its base model what was written for another."""
+        """Refuse a recipe whose inputs are missing or whose plugins could not be imported, and fit
+        to its base model and to the number of GPUs what was written for others."""
         show_errors_in_one_line()
         _refuse_dropped_plugins(cfg)
+        if cfg.get(global_batch.KEY) is not None:
+            self.recipe = dict(cfg)
+            _share_batch(cfg)
         fault = missing_input(dict(cfg))
         if fault:
             raise SolarError(fault)
@@ -69,6 +78,10 @@ class _Follow(TrainerCallback):
     def __init__(self, plugin: StagePlugin) -> None:
         self._plugin = plugin
 
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if self._plugin.recipe:
+            _refuse_other_batch(self._plugin.recipe, args)
+
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs) -> None:
         # Exactly n after n epochs; a little over or under after a division that does not come out.
         begin_epoch(train_dataloader, int((state.epoch or 0) + 1e-6), args.seed)
@@ -81,6 +94,27 @@ class _Follow(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if self._plugin._metrics and state.is_world_process_zero:
             self._plugin._metrics.append(state.global_step, state.max_steps, state.epoch, logs)
+
+
+def _share_batch(cfg: dict) -> None:
+    steps = global_batch.accumulation_steps(cfg, int(os.environ.get("WORLD_SIZE", "1")))
+    # Axolotl registers a plugin twice in some commands, then with what the first time derived.
+    if cfg.get("gradient_accumulation_steps") != steps:
+        global_batch.refuse_rivals(cfg)
+    cfg["gradient_accumulation_steps"] = steps
+    LOG.info(f"{global_batch.KEY}: {cfg[global_batch.KEY]}, gradient_accumulation_steps: {steps}")
+
+
+def _refuse_other_batch(recipe: dict[str, Any], args: TrainingArguments) -> None:
+    """Refuse a training on more GPUs than its processes were told of (Ray, DataParallel)."""
+    gpus = args.world_size * max(1, args.n_gpu)
+    steps = global_batch.accumulation_steps(recipe, gpus)
+    if args.gradient_accumulation_steps != steps:
+        raise SolarError(
+            f"{global_batch.KEY}: {recipe[global_batch.KEY]} takes {steps} "
+            f"gradient_accumulation_steps on {gpus} GPUs, but {args.gradient_accumulation_steps} "
+            f"would be trained with. Start one process per GPU: --launcher accelerate."
+        )
 
 
 def _refuse_dropped_plugins(cfg: dict) -> None:

@@ -1,0 +1,95 @@
+"""One recipe with `global_batch_size` on one, two and three processes (gloo, CPU)."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from forked_ranks import RankedRun
+from safetensors.torch import load_file
+
+sys.path.append(str(Path(__file__).parent.parent / "depth_up_scaling"))
+
+from tiny_recipe import write_base, write_text
+
+from solar_plugins import proof
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    for heavy in ("axolotl.cli.config", "axolotl.core.builders.causal", "axolotl.train"):
+        import_module(heavy)  # once here; every rank is a fork of this process
+    import_module("deepspeed")
+    folder = tmp_path_factory.mktemp("batch_ranks")
+    write_base(folder / "base")
+    write_text(folder / "text.jsonl")
+    return folder
+
+
+def values_of(world: Path, name: str) -> dict:
+    text = {"path": str(world / "text.jsonl"), "ds_type": "json", "type": "completion"}
+    return {
+        "base_model": str(world / "base"),
+        "plugins": ["solar_plugins.StagePlugin"],
+        "datasets": [text],
+        "dataset_prepared_path": str(world / "prepared"),
+        "output_dir": str(world / name),
+        "special_tokens": {"pad_token": "<pad>"},
+        "sequence_len": 64,
+        "global_batch_size": 4,
+        "micro_batch_size": 1,
+        "num_epochs": 1,
+        "save_strategy": "no",
+        "learning_rate": 1e-3,
+        "optimizer": "adamw_torch",
+        "lr_scheduler": "constant",
+        "attn_implementation": "eager",
+        "bf16": False,
+        "fp16": False,
+        "tf32": False,
+        "logging_steps": 1,
+        "seed": 7,
+    }
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def trained(request, world) -> tuple[Path, int, str]:
+    """Output folder, number of processes, log."""
+    ranks = request.param
+    name = f"on_{ranks}"
+    return world / name, ranks, RankedRun(values_of(world, name), ranks=ranks).end()
+
+
+def test_accumulation_follows_from_the_processes(trained):
+    _, ranks, log = trained
+    assert f"global_batch_size: 4, gradient_accumulation_steps: {4 // ranks}" in log
+
+
+def test_the_optimizer_steps_are_those_of_one_process(trained, world):
+    folder, ranks, _ = trained
+    rows = (world / "text.jsonl").read_text().count("\n")
+    facts = proof.read(folder, "stage")
+    assert (facts["steps"], facts["world_size"]) == (-(-rows // 4), ranks)
+
+
+def test_the_model_is_that_of_one_process(trained, world):
+    folder, _, _ = trained
+    one, found = (load_file(f / "model.safetensors") for f in (world / "on_1", folder))
+    base = load_file(world / "base" / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert (found[name] - base[name]).abs().max() > 1e-3  # AdamW, steps of up to 1e-3
+    # What the rounding of gradients summed over ranks leaves, see test_dus_ranks; other batches
+    # are off by the length of a step.
+    assert max((one[name] - found[name]).abs().max().item() for name in one) < 1e-4
+
+
+def test_a_batch_that_three_cannot_share_stops_before_the_model_is_loaded(world):
+    with pytest.raises(AssertionError) as error:
+        RankedRun(values_of(world, "on_3"), ranks=3).end()
+    assert (
+        "global_batch_size: 4 is no multiple of the 3 that 3 GPUs with micro_batch_size 1 take at "
+        "a time. Write global_batch_size: 3 or global_batch_size: 6, or train on 2."
+    ) in str(error.value)
+    assert not (world / "on_3").exists()
