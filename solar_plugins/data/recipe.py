@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from solar_plugins.errors import SolarError, nearest
 
-GENERATORS = ["miniature_world"]
-
 
 @dataclass(frozen=True)
 class WorldRecipe:
@@ -43,7 +41,82 @@ class WorldRecipe:
     num_attention_heads: int = 4
 
 
-def read(recipe: dict) -> WorldRecipe:
+@dataclass(frozen=True)
+class FlanIndexRecipe:
+    """The index by which the FLAN filter knows rows without a task name, as `solar flan-index`.
+
+    Attributes:
+        sources: `benchmarks` (the public data sets, from the Hub), a folder with one folder per
+            benchmark, or Open-Orca/FLAN (or a folder of it).
+    """
+
+    sources: list[str]
+
+
+@dataclass(frozen=True)
+class SynthMathRecipe:
+    """The two math sets that are not public, as `solar synth-math from-metamathqa`.
+
+    Attributes:
+        seed: of the draw.
+        metamathqa, math: an id on the Hub, a folder or a file.
+        math_test, gsm8k: the same; nothing within reach of them is written.
+        instruct_rows, alignment_rows: at most so many. Table 1: 52K and 20.1K used of 126K.
+    """
+
+    seed: int = 42
+    metamathqa: str = "meta-math/MetaMathQA"
+    math: str = "EleutherAI/hendrycks_math"
+    math_test: str = "EleutherAI/hendrycks_math"
+    gsm8k: str = "openai/gsm8k"
+    instruct_rows: int = 52_000
+    alignment_rows: int = 20_100
+
+
+@dataclass(frozen=True)
+class UntrainedModelRecipe:
+    """A base of another architecture for the miniature world, drawn from the seed.
+
+    Attributes:
+        seed: of the weights.
+        architecture: as transformers calls it (`model_type`).
+        tokenizer: the folder of the tokenizer that it gets.
+        config: values of the architecture's config; the others are transformers' own.
+    """
+
+    seed: int
+    architecture: str
+    tokenizer: str
+    config: dict[str, object]
+
+
+DataRecipe = WorldRecipe | UntrainedModelRecipe | FlanIndexRecipe | SynthMathRecipe
+
+GENERATORS: dict[str, type[DataRecipe]] = {
+    "miniature_world": WorldRecipe,
+    "untrained_model": UntrainedModelRecipe,
+    "flan_index": FlanIndexRecipe,
+    "synth_math": SynthMathRecipe,
+}
+"""What a file's `generator` may say."""
+
+_EXAMPLES = {
+    "seed": "seed: 2312",
+    "sources": "sources: [benchmarks]",
+    "architecture": "architecture: qwen3",
+    "tokenizer": "tokenizer: ./outputs/tiny/world/init",
+    "config": "config: {num_hidden_layers: 8}",
+}
+_NEEDED = {
+    "int": "a number",
+    "float": "a number",
+    "str": "a text",
+    "list[str]": "a list of texts",
+    "dict[str, object]": "a block of keys",
+}
+
+
+def read(recipe: dict) -> DataRecipe:
     """The settings in `recipe`, checked.
 
     Raises:
@@ -56,15 +129,30 @@ def read(recipe: dict) -> WorldRecipe:
             f"generator: {generator!r} is not one of {', '.join(GENERATORS)}."
             f"{nearest(str(generator), GENERATORS)}"
         )
-    fields = {field.name: field for field in dataclasses.fields(WorldRecipe)}
+    fields = {field.name: field for field in dataclasses.fields(GENERATORS[generator])}
     for key, value in settings.items():
         if key not in fields:
-            raise SolarError(f"{key}: not a setting of miniature_world.{nearest(key, fields)}")
-        kind = {"int": int, "float": float}[str(fields[key].type)]
-        if isinstance(value, bool) or not isinstance(value, (int, kind)):
-            raise SolarError(f"{key}: {value!r} is not a number. Write {fields[key].default!r}")
-        if value < 0 or (kind is int and key != "seed" and value == 0):
-            raise SolarError(f"{key}: {value!r} is too small. Write {fields[key].default!r}")
-    if "seed" not in settings:
-        raise SolarError("seed: missing. The world is drawn from it; write seed: 2312")
-    return WorldRecipe(**settings)
+            raise SolarError(f"{key}: not a setting of {generator}.{nearest(str(key), fields)}")
+        kind, default = str(fields[key].type), fields[key].default
+        write = _EXAMPLES.get(key, f"{key}: {default}")
+        if not _is_of(kind, value):
+            raise SolarError(f"{key}: {value!r} is not {_NEEDED[kind]}. Write {write}")
+        if kind in ("int", "float") and (
+            value < 0 or (kind == "int" and key != "seed" and value == 0)
+        ):
+            raise SolarError(f"{key}: {value!r} is too small. Write {write}")
+    for key, field in fields.items():
+        if field.default is dataclasses.MISSING and key not in settings:
+            raise SolarError(f"{key}: missing. {generator} needs it; write {_EXAMPLES[key]}")
+    return GENERATORS[generator](**settings)
+
+
+def _is_of(kind: str, value: object) -> bool:
+    if kind == "str":
+        return isinstance(value, str) and bool(value)
+    if kind == "list[str]":
+        return isinstance(value, list) and bool(value) and all(_is_of("str", v) for v in value)
+    if kind == "dict[str, object]":
+        return isinstance(value, dict) and all(_is_of("str", key) for key in value)
+    numbers = (int,) if kind == "int" else (int, float)
+    return isinstance(value, numbers) and not isinstance(value, bool)

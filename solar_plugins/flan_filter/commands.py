@@ -142,17 +142,12 @@ def flan_index_command(sources: tuple[str, ...], target: str, as_json: bool) -> 
         # without network: ./benchmarks/{gsm8k,hellaswag,winogrande,drop,ai2_arc}/train.jsonl with
         # the public columns, test.jsonl for decontamination, niv2/task*.json for definitions
     """
-    import shutil
-
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from solar_plugins.flan_filter import index_file
-    from solar_plugins.flan_filter.sources import add_source
+    from solar_plugins.flan_filter import build_index, index_file
 
     path = Path(target)
-    parts = path.parent / f".{path.name}.parts"
-    entries, read = index_file.Entries(), {}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("reading", total=None)
@@ -163,11 +158,8 @@ def flan_index_command(sources: tuple[str, ...], target: str, as_json: bool) -> 
             if amount > 1 or reached[name] % 1000 == 0:
                 bar.update(task, description=f"{name}: {reached[name]:,}")
 
-        for source in sources:
-            read.update(add_source(source, entries, parts, progress))
-        bar.update(task, description="writing the index")
-        facts = index_file.write(path, entries, read)
-    shutil.rmtree(parts, ignore_errors=True)
+        parts = path.parent / f".{path.name}.parts"
+        facts, read = build_index.build(sources, path, parts, progress)
     if as_json:
         click.echo(json.dumps(facts))
         return

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,19 +103,16 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options) 
     solar synth-math from-metamathqa --metamathqa MetaMathQA-395K.json --math MATH/ \\
         --math-test MATH/ --gsm8k gsm8k/ --out data
     """
-    from solar_plugins.rows import Source
-    from solar_plugins.synth_math import candidates, metamath, sets
+    from solar_plugins.synth_math import from_metamathqa, metamath
 
     wanted = metamath.check_kinds(kinds or metamath.DEFAULT_KINDS)
     seeds = _seeds(options)
+    names = ("out", "instruct_rows", "alignment_rows", "seed")
     with _progress("rows of MetaMathQA", None) as advance:
-        source = Source(metamathqa, "train")
-        rows = _counted(source, advance)
-        found = metamath.candidates(rows, seeds.problems, wanted, seeds.rejected, metamathqa)
-        pool = list(candidates.accepted(found, seeds.guard, seeds.rejected))
-    facts = seeds.facts("solar synth-math from-metamathqa", [source])
-    sizes = options["instruct_rows"], options["alignment_rows"]
-    _show(sets.write_sets(options["out"], pool, *sizes, options["seed"], facts), options)
+        card = from_metamathqa.make(
+            metamathqa, wanted, seeds, **{name: options[name] for name in names}, advance=advance
+        )
+    _show(card, options)
 
 
 @synth_math_command.command("generate")
@@ -257,12 +254,6 @@ def _key(variable: str) -> str | None:
     if not (key.isascii() and key.isprintable()):
         raise SolarError(f"{variable}: no key of a server. Letters, digits and marks are needed")
     return key or None
-
-
-def _counted(rows: Iterable[dict], advance: Callable[[], None]) -> Iterator[dict]:
-    for row in rows:
-        advance()
-        yield row
 
 
 @contextmanager

@@ -92,6 +92,20 @@ def write_sets(
     return card
 
 
+def check(folder: Path) -> None:
+    """
+    Raises:
+        SolarError: a set in `folder` is not the one that its data card describes.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SolarError(f"{folder / CARD}: no data card ({error}). Make the sets again") from error
+    for name, file in card["files"].items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != file["sha256"]:
+            raise SolarError(f"{folder / name}: not as its data card has it. Make the sets again")
+
+
 def draw(rows: list[T], count: int, seed: int) -> list[T]:
     """`count` of `rows`, drawn without replacement, in their own order; all if there are fewer."""
     if len(rows) <= count:

@@ -191,16 +191,16 @@ def test_pages_fit_a_training_sequence(files):
     [
         (
             {"generator": "miniature_wold"},
-            "generator: 'miniature_wold' is not one of miniature_world. "
-            "Did you mean 'miniature_world'?",
+            "generator: 'miniature_wold' is not one of miniature_world, untrained_model, "
+            "flan_index, synth_math. Did you mean 'miniature_world'?",
         ),
         (
             {"pretrain_page": 5},
             "pretrain_page: not a setting of miniature_world. Did you mean 'pretrain_pages'?",
         ),
-        ({"alpaca_rows": "many"}, "alpaca_rows: 'many' is not a number. Write 1800"),
-        ({"hard_pairs": 0}, "hard_pairs: 0 is too small. Write 1000"),
-        ({"math_rows": True}, "math_rows: True is not a number. Write 1500"),
+        ({"alpaca_rows": "many"}, "alpaca_rows: 'many' is not a number. Write alpaca_rows: 1800"),
+        ({"hard_pairs": 0}, "hard_pairs: 0 is too small. Write hard_pairs: 1000"),
+        ({"math_rows": True}, "math_rows: True is not a number. Write math_rows: 1500"),
     ],
 )
 def test_wrong_settings_are_named(change, message):

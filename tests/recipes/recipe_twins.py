@@ -137,7 +137,7 @@ TWINS = {
     "meta-math/MetaMathQA": (metamath, "train"),
     "Intel/orca_dpo_pairs": (orca_dpo_pairs, "train"),
     "allenai/ultrafeedback_binarized_cleaned": (ultrafeedback_cleaned, "train_prefs"),
-    "./data/math_alignment.jsonl": (math_alignment, "train"),
+    "./outputs/solar-10.7b/synth_math/math_alignment.jsonl": (math_alignment, "train"),
     "HuggingFaceFW/fineweb-edu": (fineweb_edu, "train"),
 }
 
@@ -153,7 +153,7 @@ def write_twins(folder: Path) -> dict[str, str]:
         places[name] = str(place)
     card = "---\nconfigs:\n- config_name: sample-10BT\n  data_files: data/*\n---\n"
     (folder / "fineweb-edu" / "README.md").write_text(card, encoding="utf-8")
-    places["./data/flan.index"] = str(_write_index(folder))
+    places["./outputs/solar-10.7b/flan_index/flan.index"] = str(_write_index(folder))
     return places
 
 

@@ -43,6 +43,8 @@ def test_each_plain_file_says_what_its_stage_says(chain_name, at_root):
 def test_solar_yml_is_the_chain_to_merge_v1(at_root):
     chain = load_chain("recipes/solar.yml")
     assert {name: stage.from_ for name, stage in chain.stages.items()} == {
+        "flan_index": (),
+        "synth_math": (),
         "cpt": ("base_model",),
         "sft_v3": ("cpt",),
         "sft_v4": ("cpt",),
@@ -53,6 +55,19 @@ def test_solar_yml_is_the_chain_to_merge_v1(at_root):
         "h6": ("instruct",),
     }
     assert chain.stages["instruct"].file.name == "merge_v1.yml"
+
+
+@pytest.mark.parametrize("chain_name", CHAINS)
+def test_stages_come_after_the_data_that_they_read(chain_name, at_root):
+    chain = load_chain(f"recipes/{chain_name}.yml")
+    for name, file in (
+        ("flan_index", "flan.index"),
+        ("synth_math", "math_alignment.jsonl"),
+    ):
+        path = f"./outputs/solar-10.7b/{name}/{file}"
+        reads = [s for s in chain.stages.values() if path in s.file.read_text(encoding="utf-8")]
+        assert reads
+        assert all(name in stage.after for stage in reads if stage.kind == "train")
 
 
 def test_paper_yml_makes_every_row_of_tables_3_to_7(at_root):

@@ -68,7 +68,8 @@ def test_a_recipe_has_what_it_extends_but_for_its_changes(folder: Path):
 def test_a_chain_has_what_it_extends_but_for_its_changes(folder: Path):
     chain = load_chain("mine.yml")
     assert list(chain.stages) == [
-        *("cpt", "sft_v3", "sft_v4", "sft_v3_v4", "cand_1", "cand_2", "instruct")
+        *("flan_index", "synth_math", "cpt", "sft_v3", "sft_v4", "sft_v3_v4"),
+        *("cand_1", "cand_2", "instruct"),
     ]
     assert chain.base_model == "mistralai/Mistral-7B-v0.1"
     assert chain.stages["sft_v4"].file == Path("my_sft.yml")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from solar_plugins.data import recipe as recipes
 
 _SAMPLE = 2000
 """Rows of a local file that are tokenised for its mean length."""
@@ -46,8 +49,22 @@ PUBLIC = {
     "allenai/ultrafeedback_binarized_cleaned": PublicData(60_829, 1000, "train_prefs; 60.8K"),
     # 75K + 50K + 15K + 15K rows made from MATH; the 240K made from GSM8K are filtered out.
     "meta-math/MetaMathQA": PublicData(395_000, 250, "the Hub: 395K", 155_000),
-    "./data/math_alignment.jsonl": PublicData(20_100, 700, "Table 1: 20.1K"),
 }
+
+_MATH_SETS = {"math_instruct.jsonl": 250, "math_alignment.jsonl": 700}
+"""Tokens of a row of each file that `synth_math` makes, assumed as above."""
+
+
+def to_come(recipe: Mapping[str, Any], folder: Path) -> dict[str, PublicData]:
+    """What a `synth_math` stage will leave in `folder`, by path: as many rows as it asks for."""
+    settings = recipes.read(dict(recipe))
+    if not isinstance(settings, recipes.SynthMathRecipe):
+        return {}
+    rows = (settings.instruct_rows, settings.alignment_rows)
+    return {
+        str(folder / name): PublicData(count, tokens, "as its stage is asked to make")
+        for (name, tokens), count in zip(_MATH_SETS.items(), rows, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ def of(
     tokenizer: Path | None,
     is_preference: bool,
     filtered: Collection[str] = (),
+    known: Mapping[str, PublicData] = PUBLIC,
 ) -> DataSize:
     """The size of the dataset entries of a recipe, together.
 
@@ -91,8 +109,9 @@ def of(
         tokenizer: A tokenizer.json to count with, if there is one.
         is_preference: Whether each row is a prompt with two answers.
         filtered: The datasets from which `flan_filter` takes rows.
+        known: What is known of datasets that are not here.
     """
-    sizes = [_entry(entry, rebase, tokenizer, is_preference, filtered) for entry in entries]
+    sizes = [_entry(entry, rebase, tokenizer, is_preference, filtered, known) for entry in entries]
     notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
     if any(size.rows is None or size.tokens is None for size in sizes) or not sizes:
         return DataSize(None, None, notes)
@@ -107,15 +126,16 @@ def _entry(
     tokenizer: Path | None,
     is_preference: bool,
     filtered: Collection[str],
+    known_sizes: Mapping[str, PublicData],
 ) -> DataSize:
     path = str(entry.get("path"))
+    known = known_sizes.get(path) or known_sizes.get(os.path.normpath(path))
     data_files = entry.get("data_files")
     listed = data_files if isinstance(data_files, list) else [data_files] if data_files else [path]
     here = [Path(rebase(str(name))) for name in listed]
     if all(file.is_file() for file in here):
         size = _count(here, ", ".join(map(str, listed)), tokenizer, is_preference)
-    elif path in PUBLIC:
-        known = PUBLIC[path]
+    elif known is not None:
         rows, kept = known.rows, ""
         if path in filtered and known.filtered_rows is not None:
             rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"

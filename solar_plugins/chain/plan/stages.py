@@ -15,7 +15,7 @@ from solar_plugins import data
 from solar_plugins.chain import chain_file, global_batch, model_config, yaml_file
 from solar_plugins.chain.check.recipe import plugin_names
 from solar_plugins.chain.plan import data_size, memory, model_size
-from solar_plugins.chain.resolve import merge_models, set_key
+from solar_plugins.chain.resolve import merge_models, resolve, set_key
 from solar_plugins.chain.run.quiet import quiet
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.errors import SolarError
@@ -105,8 +105,8 @@ class Plan:
 def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None) -> Plan:
     """Plan the chain file `path` for `machine`.
 
-    Data stages are generated into a temporary folder (seconds), so that their rows are counted
-    and not guessed.
+    A miniature world is generated into a temporary folder (seconds), so that its rows are counted
+    and not guessed; other data stages, which read the Hub, count as what they are asked to make.
 
     Raises:
         SolarError: the chain cannot be read, or the base model's sizes are not to be had here.
@@ -137,17 +137,18 @@ def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None
 
 @contextlib.contextmanager
 def _generated(chain: chain_file.Chain) -> Iterator[data_size.Rebase]:
-    """Data stages made in a temporary folder, and where a path of the chain is to be found."""
+    """Miniature worlds made in a temporary folder, and where a path of the chain is to be found."""
     with tempfile.TemporaryDirectory(prefix="solar-plan-") as temporary:
         moved: dict[Path, Path] = {}
         for stage in chain.order():
             folder = chain.output_dir / stage.name
-            if stage.kind == "data" and not folder.is_dir():
-                from solar_plugins.data import generate
-
+            if stage.kind != "data" or folder.is_dir():
+                continue
+            recipe = yaml_file.read_mapping(stage.file)
+            if recipe.get("generator") == "miniature_world":
                 moved[folder] = Path(temporary) / stage.name
                 with quiet(), contextlib.redirect_stderr(io.StringIO()):  # progress bars
-                    generate(yaml_file.read_mapping(stage.file), moved[folder])
+                    data.generate(recipe, moved[folder])
 
         def rebase(path: str) -> str:
             for folder, now in moved.items():
@@ -165,8 +166,12 @@ class _Planner:
     configs: dict[str, dict[str, Any] | None]
     rebase: data_size.Rebase
     tokenizer: Path
+    known: dict[str, data_size.PublicData] = field(default_factory=lambda: dict(data_size.PUBLIC))
 
     def stage(self, stage: chain_file.Stage) -> StagePlan:
+        if stage.kind == "data":
+            folder = self.chain.output_dir / stage.name
+            self.known |= data_size.to_come(resolve(self.chain, stage), folder)
         if stage.kind in ("data", "evaluate"):
             return StagePlan(stage.name, stage.kind)
         content = self.chain.rebase(yaml_file.read_mapping(stage.file))
@@ -256,32 +261,33 @@ class _Planner:
         is_preference = bool(recipe.get("rl"))
         entries = recipe.get("datasets") or recipe.get("pretraining_dataset") or []
         entries = [entries] if isinstance(entries, dict) else entries
-        data = data_size.of(
+        size_of_data = data_size.of(
             entries,
             self.rebase,
             self.tokenizer,
             is_preference,
             (recipe.get("flan_filter") or {}).get("datasets") or (),
         )
-        if data.rows is not None or not recipe.get("max_steps"):
-            plan.notes += [note for note in data.notes if note not in plan.notes]
+        if size_of_data.rows is not None or not recipe.get("max_steps"):
+            plan.notes += [note for note in size_of_data.notes if note not in plan.notes]
         length = int(recipe.get("sequence_len") or 512)
         packed = bool(recipe.get("sample_packing")) or bool(recipe.get("pretraining_dataset"))
         batch = plan.global_batch or 1
+            self.known,
         steps: int | None = None
         per_step = per_pass = None
-        if data.rows is not None and data.tokens_per_row is not None:
+        if size_of_data.rows is not None and size_of_data.tokens_per_row is not None:
             held_out = float(recipe.get("val_set_size") or 0)
-            rows = data.rows - round(held_out if held_out >= 1 else held_out * data.rows)
+            rows = size_of_data.rows - round(held_out if held_out >= 1 else held_out * size_of_data.rows)
             limit = length * (2 if is_preference else 1)
-            mean = min(data.tokens_per_row, limit)
+            mean = min(size_of_data.tokens_per_row, limit)
             whole_texts = any(entry.get("type") == "completion" for entry in entries)
             if packed:
                 mean = length * _PACKING
-                sequences = math.ceil(rows * data.tokens_per_row / mean)
+                sequences = math.ceil(rows * size_of_data.tokens_per_row / mean)
             elif whole_texts:  # a text that is too long is cut into several sequences
-                sequences = max(rows, math.ceil(rows * data.tokens_per_row / length))
-                mean = rows * data.tokens_per_row / sequences
+                sequences = max(rows, math.ceil(rows * size_of_data.tokens_per_row / length))
+                mean = rows * size_of_data.tokens_per_row / sequences
             else:
                 sequences = rows
             if packed:

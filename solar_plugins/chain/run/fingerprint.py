@@ -34,7 +34,11 @@ _CODE_OF_PLUGIN = {
     "FlanFilterPlugin": "flan_filter",
     "StepwiseDPOPlugin": "sdpo",
 }
-_CODE_OF_KIND = {"data": "data", "evaluate": "evaluation"}
+_CODE_OF_GENERATOR = {
+    "miniature_world": "data",
+    "flan_index": "flan_filter",
+    "synth_math": "synth_math",
+}
 _NOT_CODE_OF_STAGES = ("commands.py", "README.md")
 
 
@@ -89,8 +93,10 @@ def plugin_blocks(recipe: dict[str, Any]) -> list[str]:
 def digest_of_code(stage: Stage, recipe: dict[str, Any]) -> dict[str, str]:
     """Digests of the folders of ours whose code makes the output of `stage`."""
     folders = plugin_blocks(recipe) if stage.kind == "train" else []
-    if stage.kind in _CODE_OF_KIND:
-        folders = [_CODE_OF_KIND[stage.kind]]
+    if stage.kind == "data":
+        folders = [_CODE_OF_GENERATOR.get(recipe.get("generator"), "data")]
+    elif stage.kind == "evaluate":
+        folders = ["evaluation"]
     digests = {}
     for name in folders:
         files = {

@@ -92,6 +92,10 @@ class RunFolder:
     def prepared(self, name: str) -> Path:
         return self.hidden / "prepared" / name
 
+    def parts(self, name: str) -> Path:
+        """What a data stage keeps of an attempt that was stopped."""
+        return self.hidden / "parts" / name
+
     @property
     def temporary(self) -> Path:
         """For outputs that are made whole elsewhere and moved; emptied at every start."""

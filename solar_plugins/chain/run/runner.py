@@ -298,7 +298,8 @@ class Runner:
         if stage.kind == "merge":
             return self._workers.start(stages.merge, resolved, place, temporary, **common)
         if stage.kind == "data":
-            return self._workers.start(stages.generate, resolved, place, temporary, **common)
+            folders = (place, temporary, self.folder.parts(name))
+            return self._workers.start(stages.generate, resolved, *folders, **common)
         models = {source: self.chain.model_path(source) for source in stage.from_}
         file = self.folder.metrics(name)
         return self._workers.start(stages.evaluate, resolved, models, place, file, **common)

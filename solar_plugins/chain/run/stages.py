@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from solar_plugins import data
 from solar_plugins.chain import yaml_file
-from solar_plugins.chain.run import launcher, run_folder
 from solar_plugins.chain.check.merge import refuse_unfit_models
+from solar_plugins.chain.run import launcher, run_folder
 from solar_plugins.chain.run.stacking import stacked_ranges
 from solar_plugins.chain.verify.files import check_evaluation, check_proofs
 from solar_plugins.errors import SolarError
@@ -79,8 +80,8 @@ def merge(resolved: Path, folder: Path, temporary: Path) -> None:
     stack = stacked_ranges(content)
     with _new_folder(folder, temporary) as new:
         if stack is None:
-            _merge_with_mergekit(content, text, new)
             refuse_unfit_models(resolved, content)
+            _merge_with_mergekit(content, text, new)
         else:
             from solar_plugins.depth_up_scaling import args, on_disk
 
@@ -127,13 +128,15 @@ def evaluate(resolved: Path, models: dict[str, str], folder: Path, metrics: Path
     write_step(metrics, len(models), len(models))
 
 
-def generate(resolved: Path, folder: Path, temporary: Path) -> dict[str, Any]:
-    """A data stage: files of our own generator, in a new folder that then takes its place."""
-    from solar_plugins import data
+def generate(resolved: Path, folder: Path, temporary: Path, parts: Path) -> dict[str, Any]:
+    """A data stage: files of a generator of ours, in a new folder that then takes its place.
 
+    Args:
+        parts: Where a generator keeps what a stopped attempt has paid for.
+    """
     recipe = yaml_file.read_mapping(resolved)
     with _new_folder(folder, temporary) as new:
-        return data.generate(recipe, new)
+        return data.generate(recipe, new, parts)
 
 
 def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> dict[str, Any]:
@@ -155,6 +158,8 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
         facts = check_model(folder)
         if kind == "train":
             facts["proofs"] = check_proofs(folder, recipe)
+    elif kind == "data":
+        data.check(recipe, folder)
     elif kind == "evaluate":
         facts["h6"] = {n: check_evaluation(folder / f"{n}.json")["h6"] for n in names}
     outputs = run_folder.manifest(folder)

@@ -114,12 +114,15 @@ def data_schema() -> dict[str, Any]:
     """The recipes of data that we make ourselves."""
     from pydantic import TypeAdapter
 
-    from solar_plugins.data.recipe import WorldRecipe
+    from solar_plugins.data.recipe import GENERATORS
 
-    schema = TypeAdapter(WorldRecipe).json_schema()
-    schema["properties"] = {"generator": {"type": "string"}, **schema["properties"]}
-    schema["additionalProperties"] = False
-    return _titled(schema, "Data recipe", "Data that solar-plugins makes itself.")
+    kinds = []
+    for name, settings in GENERATORS.items():
+        kind = TypeAdapter(settings).json_schema()
+        kind["properties"] = {"generator": {"const": name}, **kind["properties"]}
+        kind["required"] = ["generator", *kind.get("required", [])]
+        kinds.append({**kind, "additionalProperties": False})
+    return _titled({"oneOf": kinds}, "Data recipe", "Data that solar-plugins makes itself.")
 
 
 def chain_schema() -> dict[str, Any]:

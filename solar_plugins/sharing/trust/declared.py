@@ -11,6 +11,8 @@ from typing import Any
 from solar_plugins.chain.check import kind_of
 from solar_plugins.chain.resolve import merge_models
 from solar_plugins.chain.who_makes import is_local
+from solar_plugins.data import recipe as data_recipe
+from solar_plugins.errors import SolarError
 from solar_plugins.sharing.shipped import TASKS_FOLDER
 from solar_plugins.sharing.trust import safe_yaml
 from solar_plugins.sharing.trust.file_risks import RUN_FOLDER
@@ -129,6 +131,9 @@ def _of_file(
         revision = content.get("revision_of_model") if key == "base_model" else None
         if kind != "merge" and (with_models or key != "base_model"):
             note(told.models, content.get(key), revision)
+    if kind == "data":
+        for source in _sources_of_data(content):
+            note(told.datasets, source)
     plugins = content.get("plugins")
     for plugin in plugins if isinstance(plugins, list) else []:
         line = f"plugin {plugin}"
@@ -147,6 +152,16 @@ def _of_file(
         named = ", ".join(map(str, tasks)) if isinstance(tasks, list) else str(tasks)
         if not content.get("include_path"):
             told.datasets.setdefault(f"of the lm-eval tasks {named}", []).append(name)
+
+
+def _sources_of_data(content: Mapping[str, Any]) -> list[str]:
+    """What a data recipe reads; all settings of a generator that are texts name a source."""
+    try:
+        settings = vars(data_recipe.read(dict(content)))
+    except SolarError:
+        return []  # `solar check` says what is wrong with it
+    texts = [value for value in settings.values() if isinstance(value, str)]
+    return [*texts, *settings.get("sources", [])]
 
 
 def _references(content: Mapping[str, Any]) -> Iterator[Any]:
