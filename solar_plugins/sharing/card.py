@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from solar_plugins import __version__, atomic
-from solar_plugins.chain import global_batch, yaml_file
+from solar_plugins.chain import global_batch, licence, yaml_file
 from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.run.run_folder import DONE, RunFolder
 from solar_plugins.chain.who_makes import is_local
@@ -141,22 +141,17 @@ def _front_matter(
         tags=tags,
         model_name=f"{run.chain.name}-{name}" if results else None,
         eval_results=results or None,
-        **_license(hub_base),
+        **_license(base, hub_base),
     )
 
 
-def _license(hub_base: str | None) -> dict[str, str]:
-    """The base's licence where its card lies in the local cache; else where to read it."""
+def _license(base: str, hub_base: str | None) -> dict[str, str]:
+    """The base's licence where its card is on this machine; else where to read it."""
+    known = licence.find(base)
+    if known:
+        return known
     if hub_base is None:
         return {"license": "unknown"}
-    from huggingface_hub import ModelCard, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(hub_base, FILE)
-    if isinstance(cached, str):
-        front = ModelCard.load(cached, ignore_metadata_errors=True).data.to_dict()
-        known = {k: front[k] for k in ("license", "license_name", "license_link") if front.get(k)}
-        if known:
-            return known
     return {
         "license": "other",
         "license_name": "that-of-the-base-model",

@@ -22,7 +22,7 @@ MODELS = ("base", "dus", "cpt", "sft_v3", "sft_v4", "sft_v3_v4", "cand_1", "cand
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     folder = small_run.write_run(tmp_path / "run")
-    (folder / ".solar/resolved").mkdir()
+    (folder / ".solar/resolved").mkdir(exist_ok=True)
     for name in MODELS:
         (folder / name).mkdir(exist_ok=True)
         recipe = root() / "recipes/tiny" / f"{'merge_v1' if name == 'instruct' else name}.yml"
@@ -82,6 +82,9 @@ def test_a_local_base_is_no_hub_id(run: Path, monkeypatch):
     read = ModelCard.load(run / "cpt/README.md")
     assert (read.data.base_model, read.data.license) == (None, "unknown")
     assert "from `base`, after" in read.text
+    Path("unused/base/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# Base\n")
+    card.write_cards(run, ("cpt",))
+    assert ModelCard.load(run / "cpt/README.md").data.license == "cc-by-nc-4.0"
 
 
 def test_the_same_run_gives_the_same_card(run: Path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from solar_plugins.chain import model_config
 from solar_plugins.chain.chain_file import Chain
-from solar_plugins.chain.check import chain_rules, merge, other_rules, recipe, values
+from solar_plugins.chain.check import base_terms, chain_rules, merge, other_rules, recipe, values
 from solar_plugins.chain.check.files import Files, forget_folders
 from solar_plugins.chain.check.finding import KINDS, Finding
 from solar_plugins.chain.check.source import Source
@@ -132,6 +132,7 @@ def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, 
     if kind == "train":
         if base_model is not None:
             source.content = {**source.content, "base_model": base_model}
+            base_terms.check(source, base_model)
         recipe.check(source, files)
     elif kind == "merge":
         merge.check(source, files, model_config.depth_of)

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import chain_file, model_config
-from solar_plugins.chain.check import merge, other_rules, recipe
+from solar_plugins.chain.check import base_terms, merge, other_rules, recipe
 from solar_plugins.chain.check.files import Files, Made, made_by
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.resolve import follow_depth, merge_models, resolve
-from solar_plugins.chain.who_makes import is_local
 from solar_plugins.errors import SolarError
 
 
@@ -64,18 +63,8 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
     if chain is not None:
         _changed_keys(source, chain)
         Files(Path(source.name), made).expect_model(source, ("base_model",), chain.base_model)
-        if base_model is not None and not is_local(base_model) and not _is_here(base_model):
-            source.add(
-                ("base_model",),
-                "model",
-                f"{base_model} is not on this machine, so depth, tokenizer and context were not "
-                f"looked at. Fetch them first: hf download {base_model} --include '*.json'",
-                is_note=True,
-            )
-
-
-def _is_here(model: str) -> bool:
-    return model_config.find(model) is not None
+        if not Path(chain.base_model).is_relative_to(chain.output_dir):
+            base_terms.check(source, chain.base_model, chain.name, base_model is not None)
 
 
 def _expect_made(source: Source, made: Made, models: Iterable[tuple[Path_, Any]]) -> None:

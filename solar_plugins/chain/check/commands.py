@@ -42,7 +42,8 @@ def check_command(
     and column, the YAML path, and what to write instead. A chain is checked with every file that
     its stages run; local data, tokenizers and models are looked into. lm-eval configs and data
     recipes are read as well. No GPU and no network are needed; recipes are validated as on a
-    machine with 8 x H100.
+    machine with 8 x H100. With --base-model the Hub is asked, where it can be, whether a base that
+    is not on this machine is gated and what its licence is.
 
     --fix renames deprecated keys and corrects names that have one near match. It changes these
     characters and no others: comments and layout stay.

@@ -62,6 +62,7 @@ KINDS = {
     "data": "data without what the recipe reads from it",
     "tokenizer": "a tokenizer, its special tokens and the chat template do not fit each other",
     "model": "models that do not fit what is done with them",
+    "base-model": "a base model that cannot be fetched, or whose licence asks for something",
     "plugin": "a plugin that does not import; Axolotl would train on without it",
     "layer-range": "layers that the model does not have, or none at all",
     "stage": "stages that do not fit each other",

@@ -1,0 +1,109 @@
+"""The licence of a base model, as its card names it, and what it asks of a model made from it.
+
+A card is what its authors wrote, and the sentences here are short: they say what to read, and take
+the place of no licence's text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+CARD = "README.md"
+KEYS = ("license", "license_name", "license_link")
+
+_NAMES = {  # section 1.b.i of each of Meta's licences
+    "llama3": "Llama 3",
+    "llama3.1": "Llama",
+    "llama3.2": "Llama",
+    "llama3.3": "Llama",
+    "llama4": "Llama",
+}
+"""Licence -> how the name of a model made from it has to begin."""
+
+_NOT_COMMERCIAL = re.compile(
+    r"\b(nc|non-?commercial|non-?production|research|mrl|mnpl|amlr)\b", re.IGNORECASE
+)
+_NO_DERIVATIVES = re.compile(r"\bcc-by-(nc-)?nd\b", re.IGNORECASE)
+
+
+def find(model: str) -> dict[str, str] | None:
+    """The licence that the card of a folder, or of a model in the Hub's cache, names.
+
+    Returns:
+        Those of `KEYS` that it has; None if no card is on this machine.
+    """
+    folder = Path(os.path.expanduser(model))
+    if folder.is_dir():
+        card = folder / CARD
+        return of_card(_front_matter(card)) if card.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, revision = model.partition("@")
+    try:
+        cached = try_to_load_from_cache(name, CARD, None, revision or None)
+    except HFValidationError:  # a folder that is not there
+        return None
+    return of_card(_front_matter(Path(cached)), name) if isinstance(cached, str) else None
+
+
+def of_card(front_matter: Mapping[str, Any], hub_id: str | None = None) -> dict[str, str]:
+    """The licence in the front matter of a card; links that count from its page are made whole."""
+    found = {}
+    for key in KEYS:
+        value = front_matter.get(key)
+        if value:
+            found[key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    link = found.get("license_link")
+    if link and hub_id and "://" not in link:
+        found["license_link"] = f"https://huggingface.co/{hub_id}/blob/main/{link}"
+    return found
+
+
+def asks(licence: Mapping[str, str], name: str | None) -> Iterator[str]:
+    """What `licence` asks of a model made from the base, a sentence each.
+
+    Args:
+        licence: As `find` returns it.
+        name: How the model is to be called; None where that is not known.
+    """
+    written = licence.get("license")
+    if written is None:
+        yield "Its card names no licence: ask its authors before you pass on what you make of it."
+        return
+    shown = written
+    if written in ("other", "unknown"):
+        named = licence.get("license_name")
+        shown = f"{written} ({named})" if named else written
+        where = f" at {licence['license_link']}" if "license_link" in licence else ""
+        yield f"Its licence is {shown}: read it{where}."
+    every = f"{written} {licence.get('license_name', '')}"
+    if _NOT_COMMERCIAL.search(every):
+        yield (
+            f"Its licence, {shown}, does not allow commercial use, nor does that of a model made "
+            "from it."
+        )
+    if _NO_DERIVATIVES.search(every):
+        yield f"Its licence, {shown}, does not allow to pass on a model made from it."
+    begin = _NAMES.get(written)
+    if begin and not (name or "").lower().startswith(begin.lower()):
+        found = f"; {name!r} does not" if name else ""
+        yield (
+            f"Its licence, {shown}, wants the name of a model made from it to begin with "
+            f"{begin!r}{found}."
+        )
+
+
+def _front_matter(card: Path) -> dict[str, Any]:
+    """What stands between the first two ``---``; nothing where that cannot be read."""
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    try:
+        return ModelCard.load(card, ignore_metadata_errors=True).data.to_dict()
+    except (ValueError, YAMLError):  # UnicodeDecodeError is one
+        return {}
