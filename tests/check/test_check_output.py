@@ -123,6 +123,18 @@ def test_sarif(good_chain):
     assert "fixes" not in by_rule["missing-file"]
 
 
+def test_sarif_names_files_by_uris(good_chain):
+    text = Path("sft.yml").read_text(encoding="utf-8").replace("learning_rate", "learning_rat")
+    files = [Path("mein rezept ü.yml"), Path("there.yml").absolute()]
+    for file in files:
+        file.write_text(text, encoding="utf-8")
+    command = ["check", "--quick", "--format", "sarif", *map(str, files)]
+    (run,) = json.loads(CliRunner().invoke(cli, command).stdout)["runs"]
+    places = [result["locations"][0]["physicalLocation"] for result in run["results"]]
+    uris = {place["artifactLocation"]["uri"] for place in places}
+    assert uris == {"mein%20rezept%20%C3%BC.yml", files[1].as_uri()}
+
+
 def test_the_chain_file_says_what_is_wrong_in_set(good_chain):
     spoil("chain.yml", "from: cpt}", "from: cpt, set: {learning_rat: 1, warmup_ratio: 3}}")
     found = {(f.file, f.line, f.path): f.message for f in _found("chain.yml")}
@@ -148,4 +160,6 @@ def test_the_hooks_for_pre_commit_are_commands_that_exist():
         program, command, *flags = hook["entry"].split()
         assert (program, command) == ("solar", "check")
         assert set(flags) <= options
+        # Axolotl's validators are not among what the package itself installs.
+        assert ("--quick" in flags) == ("additional_dependencies" not in hook)
         assert {"name", "description", "language", "types"} <= set(hook)

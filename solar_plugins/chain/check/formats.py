@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from solar_plugins import __version__
 from solar_plugins.chain.check.finding import KINDS, Finding
@@ -39,7 +40,7 @@ def as_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def _result(finding: Finding) -> dict[str, Any]:
-    artifact = {"uri": Path(finding.file).as_posix()}
+    artifact = {"uri": _uri(Path(finding.file))}
     place: dict[str, Any] = {"artifactLocation": artifact}
     if finding.line:
         place["region"] = {"startLine": finding.line, "startColumn": finding.column}
@@ -58,6 +59,11 @@ def _result(finding: Finding) -> dict[str, Any]:
             {"artifactChanges": [{"artifactLocation": artifact, "replacements": [change]}]}
         ]
     return result
+
+
+def _uri(file: Path) -> str:
+    """RFC 3986: what is no letter escaped; an absolute path with its scheme."""
+    return file.as_uri() if file.is_absolute() else quote(file.as_posix())
 
 
 def _region(file: str, start: int, end: int) -> dict[str, int]:
