@@ -27,10 +27,13 @@ def report_command(run: Path, out: Path | None, as_json: bool) -> None:
     solar report outputs/tiny --json | jq '.models[] | {model, h6}'
     """
     if as_json:
+        from solar_plugins.report import provenance
         from solar_plugins.report.findings import summary
         from solar_plugins.report.run import read_run
 
-        click.echo(json.dumps(summary(read_run(run)), indent=2))
+        found = read_run(run)
+        content = summary(found) | {"digests": provenance.digests(found)}
+        click.echo(json.dumps(content, indent=2))
         return
     from rich.console import Console
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from solar_plugins.chain.run.run_folder import FAILED
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK
 from solar_plugins.evaluation.paper import Row, row_of_stage
 from solar_plugins.report import drift
-from solar_plugins.report.run import Run, StageRun
+from solar_plugins.report.run import NOT_RUN, Run, StageRun
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ModelRow:
 
     Attributes:
         loss: bits per byte of held-out text, None where it was not measured.
+        missing: why a number is not there, in one word or two.
     """
 
     model: str
@@ -48,6 +50,7 @@ class ModelRow:
     h6: float | None
     loss: float | None
     paper: Row | None
+    missing: str = NOT_RUN
 
     @property
     def h6_stderr(self) -> float | None:
@@ -110,9 +113,15 @@ def model_rows(run: Run) -> list[ModelRow]:
                 h6=result["h6"] if result else None,
                 loss=_loss(run, model),
                 paper=row_of_stage(model),
+                missing=_missing(run, model),
             )
         )
     return rows
+
+
+def _missing(run: Run, model: str) -> str:
+    stage = run.stages.get(model)
+    return FAILED if stage is not None and stage.state == FAILED else NOT_RUN
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -87,8 +87,9 @@ def _lines(row: Row, ours: ModelRow | None, compare: bool) -> list[list[str]]:
     if ours is None:
         return [*lines, ["", NOT_RUN, *[""] * (len(printed) + 1)]]
     scores = [ours.scores[benchmark.key] for benchmark in BENCHMARKS]
-    cells = [_score(score.value, score.stderr) for score in scores]
-    lines.append(["", ours.model, *cells, _score(ours.h6, ours.h6_stderr)])
+    cells = [_score(score.value, score.stderr, ours.missing) for score in scores]
+    cells.append(_score(ours.h6, ours.h6_stderr, ours.missing))
+    lines.append(["", ours.model, *cells])
     if compare:
         pairs = zip([*[score.value for score in scores], ours.h6], [*printed, row.h6], strict=True)
         apart = ["" if value is None else f"{100 * value - told:+.2f}" for value, told in pairs]
@@ -96,9 +97,9 @@ def _lines(row: Row, ours: ModelRow | None, compare: bool) -> list[list[str]]:
     return lines
 
 
-def _score(value: float | None, stderr: float | None) -> str:
+def _score(value: float | None, stderr: float | None, missing: str) -> str:
     if value is None:
-        return NOT_RUN
+        return missing
     return f"{100 * value:.2f}" + ("" if stderr is None else f" ±{100 * stderr:.2f}")
 
 

@@ -82,12 +82,12 @@ def scores_grid(run: Run) -> Grid:
     known = any(level is not None for level in levels.values())
     body = [chance] if known else []
     for row in rows:
-        cells = [score_cell(row.scores[benchmark.key]) for benchmark in BENCHMARKS]
-        body.append([row.model, *cells, _number(row.h6)])
+        cells = [score_cell(row.scores[benchmark.key], row.missing) for benchmark in BENCHMARKS]
+        body.append([row.model, *cells, _number(row.h6, row.missing)])
     if unit is not None:
         columns.append(unit)
         for cells, row in zip(body, [None, *rows] if known else rows, strict=True):
-            cells.append("-" if row is None else loss_cell(row.loss))
+            cells.append("-" if row is None else loss_cell(row.loss, row.missing))
     notes = [f"{ABOVE} more than two standard errors above chance"] if known else []
     if findings.is_miniature(run):
         notes.append(
@@ -170,13 +170,13 @@ def stages_grid(run: Run) -> Grid:
     return Grid("Stages", columns, rows, left=4)
 
 
-def score_cell(score: Score) -> str:
+def score_cell(score: Score, missing: str) -> str:
     """A score in percent, marked where it is clearly above chance."""
-    return _number(score.value) + (ABOVE if score.above_chance else "")
+    return _number(score.value, missing) + (ABOVE if score.above_chance else "")
 
 
-def loss_cell(loss: float | None) -> str:
-    return NOT_RUN if loss is None else f"{loss:.4f}"
+def loss_cell(loss: float | None, missing: str = NOT_RUN) -> str:
+    return missing if loss is None else f"{loss:.4f}"
 
 
 def duration(seconds: float) -> str:
@@ -193,7 +193,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _number(share: float | None, missing: str = NOT_RUN) -> str:
+def _number(share: float | None, missing: str) -> str:
     return missing if share is None else f"{100 * share:.2f}"
 
 

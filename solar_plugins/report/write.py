@@ -15,7 +15,7 @@ from solar_plugins.chain.run.run_folder import DONE, FAILED
 from solar_plugins.depth_up_scaling.layer_map import added_layers
 from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg, runs_of
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
-from solar_plugins.report import findings, tables
+from solar_plugins.report import findings, provenance, tables
 from solar_plugins.report.charts import Figure, Series, line_chart, smooth
 from solar_plugins.report.comparisons import comparisons
 from solar_plugins.report.drawings import Node, lineage
@@ -88,6 +88,8 @@ def to_html(run: Run) -> str:
         longest_s=max((s.record.wall_s for s in run.stages.values() if s.record), default=0.0),
         filters=list(findings.filters(run)),
         versions=_versions(run),
+        provenance=_provenance(run),
+        papers=provenance.papers(run),
         percent=lambda share: f"{100 * share:.2f}",
         duration=tables.duration,
         NOT_RUN=NOT_RUN,
@@ -108,8 +110,10 @@ def to_markdown(run: Run) -> str:
         _mermaid(run),
         tables.stages_grid(run).to_markdown(),
         *[_filter_grid(stage, audit).to_markdown() for stage, audit in findings.filters(run)],
-        "### Environment\n",
+        "### To repeat and to cite\n",
         "\n".join(f"- {name} {version}" for name, version in _versions(run).items()) + "\n",
+        *[grid.to_markdown() for grid in _provenance(run)],
+        f"Papers: {'; '.join(provenance.papers(run))}.\n",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -248,6 +252,15 @@ def _filter_grid(stage: str, audit: dict[str, Any]) -> tables.Grid:
     return tables.Grid(
         f"FLAN filter of {stage}", ["dataset", "task", "rows removed"], rows, notes, left=2
     )
+
+
+def _provenance(run: Run) -> list[tables.Grid]:
+    grids = [
+        provenance.sources_grid(run),
+        provenance.harness_grid(run),
+        provenance.digests_grid(run),
+    ]
+    return [grid for grid in grids if grid.rows]
 
 
 def _versions(run: Run) -> dict[str, str]:

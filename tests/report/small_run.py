@@ -100,7 +100,9 @@ def write_run(folder: Path, states: dict[str, str] | None = None, errors=None) -
 
 def write_proofs(folder: Path) -> None:
     (folder / ".solar" / "resolved").mkdir()
-    (folder / ".solar" / "resolved" / "dus.yml").write_text(stack([0, 6], [2, 8]), encoding="utf-8")
+    (folder / ".solar" / "resolved" / "dus.yml").write_text(
+        stack(folder / "base", [0, 6], [2, 8]), encoding="utf-8"
+    )
     write(
         folder / "cpt" / "solar" / "depth_up_scaling.json",
         {
@@ -137,9 +139,9 @@ def write_proofs(folder: Path) -> None:
         write(folder / name / "solar" / "sdpo.json", {"steps": steps})
 
 
-def stack(*ranges: list[int], scale: str = "") -> str:
+def stack(base: Path, *ranges: list[int], scale: str = "") -> str:
     """A MergeKit config that stacks layers of the base; `scale` is the last slice's."""
-    lines = [f"  - sources: [{{model: base, layer_range: {pair}}}]" for pair in ranges]
+    lines = [f"  - sources: [{{model: {base}, layer_range: {pair}}}]" for pair in ranges]
     if scale:
         lines[-1] = lines[-1].replace("}]", f", parameters: {{scale: {scale}}}}}]")
     return "\n".join(["merge_method: passthrough", "slices:", *lines, ""])

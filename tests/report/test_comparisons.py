@@ -24,7 +24,7 @@ def run_folder(tmp_path):
 def sweep(run_folder):
     """The same run with one more training of cpt.yml, at another depth, and its untrained start."""
     add_training(run_folder, "cpt_m3", "{depth_up_scaling.remove_layers: 3}")
-    add_start(run_folder, "dus_m3", stack([0, 5], [3, 8]))
+    add_start(run_folder, "dus_m3", stack(run_folder / "base", [0, 5], [3, 8]))
     layers = [*range(5), *range(3, 8)]
     write_up_scaling(run_folder, "cpt_m3", layers, remove_layers=3)
     write_result(run_folder, "dus_m3", loss=1.9)
@@ -147,7 +147,7 @@ def test_silent_layers_have_a_start_of_their_own(run_folder):
         }
 
     assert started() == {"cpt": ("dus", 2.87), "cpt_identity": None}  # not that of the copies
-    add_start(run_folder, "dus_identity", stack([0, 6], [2, 8], scale="0.0"))
+    add_start(run_folder, "dus_identity", stack(run_folder / "base", [0, 6], [2, 8], scale="0.0"))
     write_result(run_folder, "dus_identity", loss=1.21)
     assert started()["cpt_identity"] == ("dus_identity", 1.21)
     figures = pictures(run_folder)["cpt.yml with another depth_up_scaling.init"]

@@ -89,7 +89,7 @@ def test_the_page_has_every_part(run_folder):
         "preferences",
         "lineage",
         "filter",
-        "environment",
+        "repeat",
     ]
     assert page.addresses == []  # one file, nothing from elsewhere
     scores = {row[0].split()[0]: row for row in page.sections["results"][1:]}
@@ -118,8 +118,8 @@ def test_the_page_has_every_part(run_folder):
     assert "sft_v3_v4 merge from sft_v3, sft_v4" in stages["sft_v3_v4"][0]
     assert ["hellaswag:1.1.0", "40", "hellaswag110"] in page.sections["filter"]
     assert "100 of 600 rows removed" in page.texts["filter"]
-    assert "axolotl 0.19.0" in page.texts["environment"]
-    assert "lm_eval 0.4.11" in page.texts["environment"]
+    assert "axolotl 0.19.0" in page.texts["repeat"]
+    assert "lm_eval 0.4.11" in page.texts["repeat"]
 
 
 def test_loss_curves_of_every_training(run_folder):
@@ -209,6 +209,32 @@ def test_a_failed_stage_is_shown_with_its_cause_and_nothing_is_html(tmp_path):
     assert 'class="node failed"' in text
     assert "alert(1)" in terminal(folder)
     assert "<script" not in markdown.read_text(encoding="utf-8")
+
+
+def test_a_row_whose_run_failed_says_so(run_folder):
+    """Its own row in every table, and no number; the models after it were not run."""
+    states = {"cand_2": "failed", "instruct": "not run"}
+    record = run_folder / ".solar" / "stages" / "cand_2.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "state": "failed"}))
+    (run_folder / ".solar" / "stages" / "instruct.json").unlink()
+    for model in states:
+        (run_folder / "h6" / f"{model}.json").unlink()
+    page = page_of(run_folder)
+    for section in ("results", "paper"):
+        for model, state in states.items():
+            rows = [row for row in page.sections[section] if f" {' '.join(row)}".count(f" {model}")]
+            assert rows
+            for row in rows:
+                cells = [cell for cell in row if cell.startswith(state)]
+                assert len(cells) == (8 if section == "results" else 7)  # with the loss, without
+    lines = [line.split() for line in terminal(run_folder).splitlines()]
+    assert ["cand_2", *["failed"] * 8] in lines
+    _, markdown = write_report(run_folder)
+    assert "| | cand_2 |" + " failed |" * 7 in markdown.read_text(encoding="utf-8").replace(
+        "|  |", "| |"
+    )
+    found = {row.model: row for row in findings.model_rows(read_run(run_folder))}
+    assert (found["cand_2"].h6, found["cand_2"].missing) == (None, "failed")
 
 
 def test_a_missing_benchmark_is_no_zero(run_folder):

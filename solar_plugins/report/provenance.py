@@ -1,0 +1,105 @@
+"""What somebody needs to repeat a run and to cite it: sources, digests, the harness."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from solar_plugins.chain.chain_file import BASE_MODEL
+from solar_plugins.chain.resolve import merge_models
+from solar_plugins.chain.run import fingerprint
+from solar_plugins.chain.who_makes import is_local
+from solar_plugins.evaluation.benchmarks import BENCHMARKS
+from solar_plugins.report.run import Run, StageRun
+from solar_plugins.report.tables import Grid
+from solar_plugins.sharing.trust.declared import datasets_of
+
+PAPERS = {
+    "": "SOLAR 10.7B: arXiv 2312.15166",
+    "sdpo": "stepwise DPO: arXiv 2403.19270",
+    "flan_filter": "the FLAN collection: arXiv 2301.13688",
+}
+"""What to cite where the plugin of that proof took part."""
+
+SHOWN = 16  # hexadecimal digits of a digest; `solar report --json` has them whole
+
+
+def papers(run: Run) -> list[str]:
+    """The papers whose method the run used."""
+    used = {"", *(name for stage in run.stages.values() for name in stage.proofs)}
+    return [paper for name, paper in PAPERS.items() if name in used]
+
+
+def digests(run: Run) -> dict[str, dict[str, str | None]]:
+    """Of each stage that is done what went in and what came out, as SHA-256."""
+    return {
+        stage.name: {
+            "inputs": stage.record.fingerprint,
+            "outputs": fingerprint.digest(
+                {name: file["sha256"] for name, file in stage.record.outputs.items()}
+            )
+            if stage.record.outputs
+            else None,
+        }
+        for stage in run.stages.values()
+        if stage.record is not None
+    }
+
+
+def digests_grid(run: Run) -> Grid:
+    """Seed and digests of every stage that was started."""
+    rows = []
+    for name, found in digests(run).items():
+        seed = run.stages[name].recipe.get("seed")
+        outputs = found["outputs"][:SHOWN] if found["outputs"] else "-"
+        rows.append([name, "-" if seed is None else str(seed), found["inputs"][:SHOWN], outputs])
+    notes = [
+        "Inputs: recipe, files, models before it, our code, tool versions. Outputs: names and "
+        f"contents of the stage's files. First {SHOWN} digits of SHA-256."
+    ]
+    return Grid("Digests", ["stage", "seed", "inputs", "outputs"], rows, notes)
+
+
+def sources_grid(run: Run) -> Grid:
+    """Models and data that the run took from elsewhere, with what fixes each."""
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+
+    def note(what: str, name: str, revision: str | None, stage: StageRun) -> None:
+        if Path(os.path.normpath(name)).is_relative_to(run.chain.output_dir):
+            return
+        if is_local(name):
+            known = stage.record.inputs.get("files", {}) if stage.record else {}
+            fixed = known.get(name) or known.get(os.path.normpath(name))
+            revision = f"sha256 {fixed[:SHOWN]}" if fixed else "-"
+        elif revision is None:
+            revision = "main, not pinned"
+        found.setdefault((what, name), (revision, []))[1].append(stage.name)
+
+    for stage in run.stages.values():
+        recipe = stage.recipe
+        if BASE_MODEL in stage.sources and stage.kind != "merge":
+            note("model", run.chain.base_model, recipe.get("revision_of_model"), stage)
+        if stage.kind == "merge":
+            for name in merge_models(recipe):
+                note("model", name, None, stage)
+        for entry in datasets_of(recipe) if stage.kind == "train" else ():
+            note("data", str(entry["path"]), entry.get("revision"), stage)
+    rows = [
+        [name, what, revision, ", ".join(dict.fromkeys(stages))]
+        for (what, name), (revision, stages) in found.items()
+    ]
+    return Grid("Taken from elsewhere", ["name", "kind", "revision", "for"], rows, left=4)
+
+
+def harness_grid(run: Run) -> Grid:
+    """How each benchmark was measured; several lines where models were measured differently."""
+    rows: dict[tuple, list[str]] = {}
+    for result in run.results.values():
+        harness = ", ".join(f"{name} {version}" for name, version in result["harness"].items())
+        for name, task in result["tasks"].items():
+            title = next(b.title for b in BENCHMARKS if b.key == task["benchmark"])
+            facts = [task[key] for key in ("metric", "num_fewshot", "n", "version")]
+            row = [title, name, *["-" if fact is None else str(fact) for fact in facts], harness]
+            rows[tuple(row)] = row
+    columns = ["benchmark", "task", "metric", "shots", "items", "task version", "harness"]
+    return Grid("How it was measured", columns, list(rows.values()), left=3)
