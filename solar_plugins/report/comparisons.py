@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from solar_plugins.report import families, findings
 from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart, smooth
-from solar_plugins.report.families import Family
+from solar_plugins.report.families import Family, short
 from solar_plugins.report.findings import ModelRow
 from solar_plugins.report.run import Run
 from solar_plugins.report.tables import Grid
@@ -99,7 +99,7 @@ def _losses(family: Family, unit: str | None) -> Figure:
         ended = [(float(variant.changed[key]), variant.after.loss) for variant in measured]
         lines = [Series(BEFORE, sorted(started), 1), Series(AFTER, sorted(ended), 2)]
         names = {float(variant.changed[key]): variant.seam for variant in measured}
-        label = f"{key}, below it the distance at the seam" if any(names.values()) else key
+        label = short(key) + (", distance at the seam" if any(names.values()) else "")
         return Figure(what, line_chart(what, lines, label, names=names), lines)
     dots = [
         Dot(

@@ -57,7 +57,7 @@ class Family:
 
     @property
     def title(self) -> str:
-        return f"{self.file} with another {' and '.join(self.keys)}"
+        return f"{self.file} with another {' and '.join(map(short, self.keys))}"
 
 
 def families(run: Run) -> list[Family]:
@@ -93,7 +93,13 @@ def families(run: Run) -> list[Family]:
 def grid(family: Family, loss_unit: str | None) -> Grid:
     """One line per training: what it changed, its depth, and its scores before and after."""
     deeper = any(variant.seam for variant in family.variants)
-    columns = ["stage", *family.keys, "layers", *(["at the seam"] if deeper else []), "H6"]
+    columns = [
+        "stage",
+        *map(short, family.keys),
+        "layers",
+        *(["at the seam"] if deeper else []),
+        "H6",
+    ]
     columns += [loss_unit] if loss_unit else []
     rows = []
     for variant in family.variants:
@@ -107,6 +113,11 @@ def grid(family: Family, loss_unit: str | None) -> Grid:
         rows.append(cells)
     note = "H6 and loss: as training found the model -> as it left it."
     return Grid(family.title, columns, rows, [note], left=1 + len(family.keys))
+
+
+def short(key: str) -> str:
+    """The last part of a dotted key."""
+    return key.rpartition(".")[2]
 
 
 def _keys(run: Run, stages: list[StageRun]) -> list[str]:

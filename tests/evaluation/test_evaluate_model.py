@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
+from forked_process import own_progress_lock
 from tiny_benchmarks import write_config, write_model, write_tasks
 
 from solar_plugins.errors import SolarError
@@ -112,6 +117,47 @@ def test_a_killed_evaluation_measures_only_what_is_missing(world, measured, monk
     assert calls == TASKS[:3] + TASKS[2:]  # the first two were not measured twice
     assert again["tasks"] == result["tasks"]
     assert again["losses"] == result["losses"]
+
+
+def test_an_evaluation_that_is_killed_outright_loses_one_task_at_most(world, measured, monkeypatch):
+    """SIGKILL in the middle of a task: nothing of the process gets to clean up."""
+    from solar_plugins.evaluation import h6, harness
+
+    config, result = measured
+    out = world / "killed_outright" / "base.json"
+    real, calls = harness.measure, []
+
+    def stops_in_the_third(lm, tasks, config):
+        calls.extend(tasks)
+        if len(calls) == 3:
+            (out.parent / "here").touch()
+            time.sleep(600)
+        return real(lm, tasks, config)
+
+    child = os.fork()
+    if child == 0:
+        own_progress_lock()
+        torch.set_num_threads(1)  # threads of the parent did not come along
+        harness.measure = stops_in_the_third
+        h6.evaluate_model(config, world / "model", out, "base")
+        os._exit(1)  # not reached
+    while not (out.parent / "here").exists():
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not out.exists()
+
+    def counting(lm, tasks, config):
+        calls.extend(tasks)
+        return real(lm, tasks, config)
+
+    monkeypatch.setattr(harness, "measure", counting)
+    again = h6.evaluate_model(config, world / "model", out, "base")
+    assert calls == TASKS[2:]
+    assert list(again["tasks"]) == list(result["tasks"])
+    for name, task in again["tasks"].items():  # the child had one thread, which rounds otherwise
+        assert task["value"] == pytest.approx(result["tasks"][name]["value"], abs=1e-6)
 
 
 def test_what_another_model_measured_is_not_taken_over(world, measured, monkeypatch):

@@ -111,7 +111,7 @@ def test_trainings_that_differ_in_nothing_are_no_family(run_folder):
 
 
 def test_a_sweep_is_drawn_against_what_varies(sweep):
-    title = "cpt.yml with another depth_up_scaling.remove_layers"
+    title = "cpt.yml with another remove_layers"
     figures = pictures(sweep)[title]
     picture = figures["Held-out loss, bits per byte"]
     below = [text.text for text in picture.iter("text") if text.get("text-anchor") == "middle"]
@@ -150,7 +150,7 @@ def test_silent_layers_have_a_start_of_their_own(run_folder):
     add_start(run_folder, "dus_identity", stack(run_folder / "base", [0, 6], [2, 8], scale="0.0"))
     write_result(run_folder, "dus_identity", loss=1.21)
     assert started()["cpt_identity"] == ("dus_identity", 1.21)
-    figures = pictures(run_folder)["cpt.yml with another depth_up_scaling.init"]
+    figures = pictures(run_folder)["cpt.yml with another init"]
     picture = figures["Held-out loss, bits per byte, before the training hollow"]
     assert hollow(picture) == [
         "base: 1.2100",
