@@ -33,8 +33,9 @@ class AnswerCache:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._base = sqlite3.connect(path, isolation_level=None)  # each statement is committed
         try:
+            # Each statement is committed.
+            self._base = sqlite3.connect(path, isolation_level=None)
             self._base.execute("PRAGMA journal_mode = WAL")  # one sync of the disk per answer,
             self._base.execute("PRAGMA synchronous = FULL")  # so that it survives a power cut too
             self._base.execute(
@@ -50,8 +51,16 @@ class AnswerCache:
         return json.loads(row[0]) if row else None
 
     def put(self, key: str, answer: dict) -> None:
+        """Keep an answer.
+
+        Raises:
+            SolarError: the disk is full, or another run holds the file.
+        """
         text = json.dumps(answer, ensure_ascii=False)
-        self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", [key, text])
+        try:
+            self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", [key, text])
+        except sqlite3.OperationalError as error:
+            raise SolarError(f"{self.path}: an answer could not be kept ({error}).") from error
 
     def __len__(self) -> int:
         return self._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0]

@@ -13,7 +13,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.synth_math import prompts
 from solar_plugins.synth_math.candidates import AUGMENTED, REPHRASED, Candidate
 from solar_plugins.synth_math.problems import Problem
-from solar_plugins.synth_math.server import NoAnswer, Refused, Server
+from solar_plugins.synth_math.server import UNFIT, NoAnswer, Refused, Server
 
 FAILURES_IN_A_ROW = 5
 """So many requests without an answer, each in all of its tries, and the server counts as gone; more
@@ -144,15 +144,15 @@ async def _make(job: _Job, server: Server) -> Candidate | str:
     question = job.problem.question
     if job.kind == REPHRASED:
         reply = await server.ask(prompts.rephrase(question), job.sample)
-        if reply["finish_reason"] == "length":
-            return "truncated"
+        if reply["finish_reason"] in UNFIT:
+            return UNFIT[reply["finish_reason"]]
         question, fault = prompts.rephrased_question(reply["text"], question)
         if fault is not None:
             return fault
     # The same rephrasing may come twice: each still has an answer of its own.
     reply = await server.ask(prompts.answer(question), job.sample)
-    if reply["finish_reason"] == "length":
-        return "truncated"
+    if reply["finish_reason"] in UNFIT:
+        return UNFIT[reply["finish_reason"]]
     return Candidate(job.kind, question, reply["text"].strip(), job.problem)
 
 

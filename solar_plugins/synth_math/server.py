@@ -19,6 +19,8 @@ from solar_plugins.synth_math.answer_cache import AnswerCache, request_key
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 # Nothing that is asked of this server can succeed.
 HOPELESS = {401: "the key", 402: "the account", 403: "the key", 404: "the address or the model"}
+# What a reply that ended for such a reason counts as: it was paid for, and makes no candidate.
+UNFIT = {"length": "truncated", "content_filter": "refused_by_server"}
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
 LONGEST_HOLD_S = 600.0
@@ -206,20 +208,26 @@ def _retry_after_s(response: httpx.Response) -> float:
 
 
 def _read(response: httpx.Response) -> dict | None:
-    """The text of a chat completion with what it cost; None if the reply is none."""
+    """The text of a chat completion with what it cost; None if the reply is none.
+
+    No text at all is a reply where the server says why: a reasoning model that used up its tokens
+    before it began to answer would only be paid again.
+    """
     try:
         body = json.loads(response.text)
         choice = body["choices"][0]
-        text = choice["message"]["content"]
-    except (json.JSONDecodeError, KeyError, IndexError, TypeError):
+        text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         return None
-    if not isinstance(text, str) or not text.strip():
+    if text is None:
+        text = ""
+    if not isinstance(text, str) or not (text.strip() or finish_reason in UNFIT):
         return None
     usage = body.get("usage")
     tokens = usage if isinstance(usage, dict) else {}
     return {
-        "text": text,
-        "finish_reason": choice.get("finish_reason"),
+        "text": text.encode("utf-8", "replace").decode(),  # half a surrogate pair is no text
+        "finish_reason": finish_reason,
         **{
             name: tokens[name] if isinstance(tokens.get(name), int) else 0
             for name in ("prompt_tokens", "completion_tokens")

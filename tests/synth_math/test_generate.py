@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -119,6 +121,14 @@ def hangs_up(handler, number):
     return True
 
 
+def resets(handler, number):
+    """Closes so that the client sees ECONNRESET."""
+    linger = struct.pack("ii", 1, 0)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    handler.connection.close()
+    return True
+
+
 def says(text: str, status: int = 200, **headers: str):
     def reply(handler, number):
         send(handler, status, text, **headers)
@@ -142,6 +152,13 @@ FAULTS = {
     "a list": says("[1]"),
     "no content": says('{"choices": [{"message": {"content": null}}]}'),
     "blanks": says(completion(" \n")),
+    "deeper than any reply": says("[" * 100_000),
+    "a number of 5000 digits": says("9" * 5000),
+    "an event stream": says('data: {"choices": [{"delta": {"content": "We"}}]}\n\ndata: [DONE]\n'),
+    "half a reply, whole as HTTP": says(completion("We multiply")[:40]),
+    "a message that is a text": says('{"choices": [{"message": "We multiply"}]}'),
+    "no packed data": says("We multiply", Content_Encoding="gzip"),
+    "resets the connection": resets,
 }
 
 
@@ -211,6 +228,20 @@ def test_single_requests_without_answer_are_asked_again_later(world, good, tmp_p
     assert files(out) == good
 
 
+def test_half_a_letter_in_a_reply(world, good, tmp_path):
+    def misbehave(handler, number):
+        reply = completion(reply_to(server.requests[number]))
+        send(handler, 200, reply.replace(" plants.", " plants\\ud83d."))
+        return True
+
+    with ChatServer(misbehave) as server:
+        for more in ((), ("--overwrite",)):
+            run = generate(world, server.url, tmp_path / "data", *more)
+            assert run.exit_code == 0, run.output
+        assert len(server.requests) == kept(tmp_path / "data") == REQUESTS
+    assert b"plants?." in files(tmp_path / "data")["math_alignment.jsonl"]
+
+
 def start(world, url: str, out: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "solar_plugins.cli", *arguments(world, url, out)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -264,6 +295,8 @@ def test_replies_that_make_no_candidate(world, tmp_path):
             (" 7 rows", completion("It is $\\boxed{50}$.")),
             (" 8 rows", completion("Many.")),
             (" 9 rows", completion(reply_to(text), finish_reason="length")),
+            (" 10 rows", completion("", finish_reason="length")),
+            (" 11 rows", completion("", finish_reason="content_filter")),
         ):
             if mark in text and not rephrase:
                 send(handler, 200, reply)
@@ -279,8 +312,8 @@ def test_replies_that_make_no_candidate(world, tmp_path):
     assert json.loads(run.stdout)["rejected"] == {
         "answered": 1,
         "no_answer": 2,
-        "refused_by_server": 1,
-        "truncated": 2,
+        "refused_by_server": 3,
+        "truncated": 4,
         "unchanged": 1,
         "wrong_answer": 2,
         "wrong_length": 1,
