@@ -25,8 +25,9 @@ def show(plan: Plan, console: Console) -> None:
         highlight=False,
     )
     console.print(
-        f"An estimate: 6 FLOPs per parameter and token (8 with gradient checkpointing) at "
-        f"{plan.utilisation:.0%} of {plan.peak_tflops:g} TFLOP/s per GPU, half of that where "
+        "An estimate: 6 FLOPs per weight and token and those of causal attention, a third more "
+        f"with gradient checkpointing, at {plan.utilisation:.0%} of {plan.peak_tflops:g} TFLOP/s "
+        "per GPU, half of that where "
         "sequences are not packed; model states by DeepSpeed's estimators, for Adam; activations "
         "by formula. Nothing of it was measured.",
         highlight=False,

@@ -1,0 +1,150 @@
+"""The FLOPs of `solar plan`: against torch's own count of a real forward and backward pass."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from solar_plugins.chain import model_config
+from solar_plugins.chain.plan import model_size, training_run
+from solar_plugins.chain.plan.data_size import DataSize
+
+SMALL = {
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 200,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 48}
+ARCHITECTURES = {
+    "mistral": {"sliding_window": 32},
+    "llama": {"tie_word_embeddings": True},
+    "qwen3": {"head_dim": 32},
+    "gpt2": {},
+    "gemma2": {"head_dim": 16, "sliding_window": 32},
+    "mixtral": {"num_local_experts": 8, **EXPERTS},
+    "qwen3_moe": {"num_experts": 8, "head_dim": 16, **EXPERTS},
+    "gpt_oss": {"num_local_experts": 8, "head_dim": 16, **EXPERTS},
+    "deepseek_v3": {
+        "n_routed_experts": 8,
+        "n_group": 2,
+        "topk_group": 1,
+        "num_key_value_heads": 4,
+        "q_lora_rank": 32,
+        "kv_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 16,
+        "v_head_dim": 16,
+        "first_k_dense_replace": 1,
+        **EXPERTS,
+    },
+}
+TOKENS = 256
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_as_torch_counts_them(architecture):
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForCausalLM
+
+    config = {**SMALL, **ARCHITECTURES[architecture], "model_type": architecture}
+    model = AutoModelForCausalLM.from_config(
+        model_size.transformers_config(config),
+        attn_implementation="eager",
+        experts_implementation="eager",
+    )
+    ids = torch.randint(3, 200, (1, TOKENS))
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, labels=ids).loss.backward()
+    size = model_size.of(config)
+    # Eager attention multiplies every pair of tokens and masks afterwards: twice what is seen.
+    every_pair = 4 * sum(channels for channels, _ in size.attention) * TOKENS
+    ours = 3 * TOKENS * (2 * size.token_weights + every_pair)
+    # Rotary frequencies are a matrix product of a few thousand FLOPs.
+    assert ours == pytest.approx(counter.get_total_flops(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("document", "window"), [(1, None), (100, None), (100, 100), (100, 7), (3, 5)]
+)
+def test_tokens_seen_are_those_of_the_mask(document, window):
+    seen = [min(i + 1, window or document) for i in range(document)]
+    found = training_run.tokens_seen(document, window)
+    assert found == pytest.approx(sum(seen) / document)
+
+
+def test_windows_follow_the_layers():
+    config = {**SMALL, "model_type": "gemma2", "head_dim": 16, "sliding_window": 32}
+    kinds = ["sliding_attention", "full_attention"] * 2
+    size = model_size.of({**config, "layer_types": kinds})
+    assert size.attention == ((64, 32), (64, None)) * 2
+
+
+def test_a_state_space_model_has_no_attention():
+    config = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 50}
+    assert model_size.of(config).attention == ()
+
+
+def test_solar_at_4096_tokens():
+    """By hand: 48 layers of q, k, v, o and three matrices of the MLP, and the head."""
+    mistral = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
+    size = model_size.of(model_size.with_layers(mistral, [*range(24), *range(8, 32)]))
+    per_layer = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336
+    assert size.token_weights == 48 * per_layer + 32000 * 4096
+    attention = 4 * 48 * 4096 * 4097 / 2  # the window of 4096 hides nothing yet
+    assert training_run.forward_flops(size, 4096) == 2 * size.token_weights + attention
+    # Attention's share, so that the table's note can be judged.
+    assert attention / training_run.forward_flops(size, 4096) == pytest.approx(0.0706, abs=1e-4)
+
+
+@pytest.fixture
+def size() -> model_size.ModelSize:
+    return model_size.of({**SMALL, "model_type": "llama"})
+
+
+def test_an_epoch_ends_with_what_is_left(size):
+    recipe = {"num_epochs": 3, "sequence_len": 512}
+    run = training_run.of(recipe, DataSize(65, 100), 32, size)
+    assert (run.rows, run.steps, run.tokens) == (65, 9, 65 * 100 * 3)
+    assert run.flops == pytest.approx(3 * run.tokens * training_run.forward_flops(size, 100))
+
+
+def test_max_steps_cut_a_run_short_and_never_prolong_it(size):
+    recipe = {"num_epochs": 3, "sequence_len": 512}
+    cut = training_run.of({**recipe, "max_steps": 2}, DataSize(65, 100), 32, size)
+    assert (cut.steps, cut.tokens) == (2, 2 * 32 * 100)
+    whole = training_run.of({**recipe, "max_steps": 100}, DataSize(65, 100), 32, size)
+    assert whole.steps == 9
+
+
+def test_a_preference_run_reads_its_pairs_once_more(size):
+    recipe = {"num_epochs": 2, "sequence_len": 512, "rl": "dpo", "gradient_checkpointing": True}
+    run = training_run.of(recipe, DataSize(64, 300), 32, size)
+    assert run.tokens == 64 * 300 * 2
+    # Four passes for each epoch and one for the reference, in sequences of 150 tokens.
+    forward = training_run.forward_flops(size, 150)
+    assert run.flops == pytest.approx((4 * run.tokens + 64 * 300) * forward)
+
+
+def test_packed_documents_do_not_see_each_other(size):
+    recipe = {"sequence_len": 512, "sample_packing": True}
+    run = training_run.of(recipe, DataSize(1000, 64), 4, size)
+    full = 512 * training_run.PACKING
+    assert run.steps == math.ceil(math.ceil(1000 * 64 / full) / 4)
+    assert run.flops == pytest.approx(
+        3 * run.tokens * training_run.forward_flops(size, 64), rel=1e-4
+    )
+
+
+def test_a_stream_is_as_long_as_max_steps(size):
+    recipe = {"pretraining_dataset": [{}], "sequence_len": 512, "max_steps": 10}
+    run = training_run.of(recipe, DataSize(None, None), 4, size)
+    assert (run.rows, run.steps, run.tokens) == (None, 10, 10 * 4 * 512)
+    assert run.flops == 3 * run.tokens * training_run.forward_flops(size, 512)
