@@ -18,6 +18,7 @@ from solar_plugins.evaluation.benchmarks import BENCHMARKS
 from solar_plugins.report import findings, provenance, tables
 from solar_plugins.report.charts import Figure, Series, line_chart, smooth
 from solar_plugins.report.comparisons import comparisons
+from solar_plugins.report.cost import cost_grid, costs
 from solar_plugins.report.drawings import Node, lineage
 from solar_plugins.report.paper_tables import paper_tables
 from solar_plugins.report.run import NOT_RUN, Run, StageRun, read_run
@@ -87,6 +88,7 @@ def to_html(run: Run) -> str:
         lineage=Markup(lineage(_nodes(run))),
         longest_s=max((s.record.wall_s for s in run.stages.values() if s.record), default=0.0),
         filters=list(findings.filters(run)),
+        cost=cost_grid(run),
         versions=_versions(run),
         provenance=_provenance(run),
         papers=provenance.papers(run),
@@ -109,6 +111,7 @@ def to_markdown(run: Run) -> str:
         "### Lineage\n",
         _mermaid(run),
         tables.stages_grid(run).to_markdown(),
+        cost_grid(run).to_markdown() if costs(run) else "",
         *[_filter_grid(stage, audit).to_markdown() for stage, audit in findings.filters(run)],
         "### To repeat and to cite\n",
         "\n".join(f"- {name} {version}" for name, version in _versions(run).items()) + "\n",

@@ -23,6 +23,10 @@ class ModelSize:
         layers: Hidden layers.
         hidden_size: Width of the residual stream.
         vocab_size: Width of the logits.
+        layers_are_alike: Whether all layers hold weights of the same names and shapes.
+        token_weights: Weights that one token is multiplied with: those of matrices, the head's
+            also where it is the embedding; of experts, only as many as a token is sent to.
+        attention: Of each layer that has attention: query channels, and its sliding window.
     """
 
     parameters: int
@@ -30,6 +34,9 @@ class ModelSize:
     layers: int
     hidden_size: int
     vocab_size: int
+    layers_are_alike: bool
+    token_weights: int
+    attention: tuple[tuple[int, int | None], ...]
 
 
 def of(config: dict[str, Any]) -> ModelSize:
@@ -45,15 +52,9 @@ def of(config: dict[str, Any]) -> ModelSize:
 def _of(text: str) -> ModelSize:
     with quiet():
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
-    values = json.loads(text)
-    kind = values.pop("model_type", None)
-    try:
-        config = AutoConfig.for_model(kind, **values)
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SolarError(f"base_model: model_type {kind!r} cannot be planned: {reason}") from error
+    config = transformers_config(json.loads(text))
     with quiet(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     text_config = config.get_text_config()
@@ -66,7 +67,80 @@ def _of(text: str) -> ModelSize:
         layers=text_config.num_hidden_layers,
         hidden_size=text_config.hidden_size,
         vocab_size=text_config.vocab_size,
+        layers_are_alike=len({_shapes(layer) for layer in layers(model)}) == 1,
+        token_weights=_token_weights(model, text_config),
+        attention=_attention(text_config),
     )
+
+
+def _token_weights(model: Any, config: Any) -> int:
+    from torch.nn import Embedding
+
+    # Named so by the mixtures of experts of transformers, some of them through an attribute map.
+    sent_to = getattr(config, "num_experts_per_tok", None)
+    count = 0
+    for module_name, module in model.named_modules():
+        if isinstance(module, Embedding):  # looked up
+            continue
+        # transformers keeps the matrices of all experts in one weight.
+        of_experts = "experts" in module_name.split(".") and sent_to is not None
+        for weight in module.parameters(recurse=False):
+            if of_experts and weight.dim() == 3:
+                count += weight[0].numel() * min(sent_to, weight.shape[0])
+            elif not of_experts and weight.dim() > 1:
+                count += weight.numel()
+    return count
+
+
+def _attention(config: Any) -> tuple[tuple[int, int | None], ...]:
+    heads = getattr(config, "num_attention_heads", None)
+    if not isinstance(heads, int):
+        return ()  # a state-space model
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    if getattr(config, "qk_head_dim", None) and getattr(config, "v_head_dim", None):
+        width = (config.qk_head_dim + config.v_head_dim) // 2  # latent attention
+    channels = heads * width
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        return ((channels, window),) * config.num_hidden_layers
+    return tuple(
+        (channels, window if kind == "sliding_attention" else None)
+        for kind in kinds
+        if kind in ("full_attention", "sliding_attention")
+    )
+
+
+def transformers_config(config: dict[str, Any]) -> Any:
+    """The content of a config.json as transformers' own object.
+
+    Raises:
+        SolarError: transformers does not know the architecture.
+    """
+    with quiet():
+        from transformers import AutoConfig
+
+    values = dict(config)
+    kind = values.pop("model_type", None)
+    try:
+        return AutoConfig.for_model(kind, **values)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SolarError(f"base_model: model_type {kind!r} cannot be planned: {reason}") from error
+
+
+def layers(model: Any) -> Any:
+    """The list of the model's layers, a `torch.nn.ModuleList`."""
+    from torch.nn import ModuleList
+
+    depth = model.config.get_text_config().num_hidden_layers
+    return next(
+        part for part in model.modules() if isinstance(part, ModuleList) and len(part) == depth
+    )
+
+
+def _shapes(layer: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
+    return frozenset((name, tuple(weight.shape)) for name, weight in layer.named_parameters())
 
 
 def with_layers(config: dict[str, Any], layer_map: list[int]) -> dict[str, Any]:

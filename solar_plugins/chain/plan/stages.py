@@ -14,16 +14,13 @@ from typing import Any
 from solar_plugins import data
 from solar_plugins.chain import chain_file, global_batch, model_config, yaml_file
 from solar_plugins.chain.check.recipe import plugin_names
-from solar_plugins.chain.plan import data_size, memory, model_size
+from solar_plugins.chain.plan import data_size, memory, model_size, peak, training_run
 from solar_plugins.chain.resolve import merge_models, resolve, set_key
 from solar_plugins.chain.run.quiet import quiet
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import step_plan
 
 GIB = memory.GIB
-_PACKING = 0.95
-"""Share of a packed sequence that is filled; axolotl's own report is 0.9 to 0.99 on chat data."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,8 @@ class Machine:
 
     gpus: int
     gpu_bytes: float
-    peak_flops: float = 989e12
-    utilisation: float = 0.40
+    peak_flops: float = peak.PEAK_FLOPS["H100 80GB HBM3"]
+    utilisation: float = peak.UTILISATION
 
 
 @dataclass
@@ -56,6 +53,7 @@ class StagePlan:
     steps: int | None = None
     global_batch: int | None = None
     tokens: int | None = None
+    flops: float | None = None
     gpu_gib: float | None = None
     states_gib: float | None = None
     activations_gib: float | None = None
@@ -240,77 +238,16 @@ class _Planner:
             global_batch.accumulation_steps(recipe, self.machine.gpus)
         except SolarError as error:
             plan.warnings.append(f"{error}")
-        runs = _runs(recipe)
-        done = [self._run(plan, run, size) for run in runs]
-        if all(flops is not None for flops in done):
-            speed = self.machine.gpus * self.machine.peak_flops * self.machine.utilisation
-            plan.hours = sum(flops or 0.0 for flops in done) / speed / 3600
-        _disk(plan, recipe, size, setup, len(runs))
-
-    def _run(
-        self, plan: StagePlan, recipe: dict[str, Any], size: model_size.ModelSize
-    ) -> float | None:
-        """Add the steps and tokens of one training run to `plan`; its FLOPs, or None.
-
-        Training takes 6 FLOPs per parameter and token, a forward pass 2 (arXiv 2001.08361,
-        section 2.1), and gradient checkpointing does the forward pass twice; attention's own are
-        left out (2 % at 4K tokens and this width). DPO computes the reference's
-        log-probabilities once for the data, not once per epoch. Batches that are not packed are
-        taken to run at half the speed, for their padding.
-        """
-        is_preference = bool(recipe.get("rl"))
-        entries = recipe.get("datasets") or recipe.get("pretraining_dataset") or []
-        entries = [entries] if isinstance(entries, dict) else entries
-        size_of_data = data_size.of(
-            entries,
-            self.rebase,
-            self.tokenizer,
-            is_preference,
-            (recipe.get("flan_filter") or {}).get("datasets") or (),
+        work = training_run.of_recipe(
+            recipe, size, self.machine.gpus, self.tokenizer, self.rebase, self.known
         )
-        if size_of_data.rows is not None or not recipe.get("max_steps"):
-            plan.notes += [note for note in size_of_data.notes if note not in plan.notes]
-        length = int(recipe.get("sequence_len") or 512)
-        packed = bool(recipe.get("sample_packing")) or bool(recipe.get("pretraining_dataset"))
-        batch = plan.global_batch or 1
-            self.known,
-        steps: int | None = None
-        per_step = per_pass = None
-        if size_of_data.rows is not None and size_of_data.tokens_per_row is not None:
-            held_out = float(recipe.get("val_set_size") or 0)
-            rows = size_of_data.rows - round(held_out if held_out >= 1 else held_out * size_of_data.rows)
-            limit = length * (2 if is_preference else 1)
-            mean = min(size_of_data.tokens_per_row, limit)
-            whole_texts = any(entry.get("type") == "completion" for entry in entries)
-            if packed:
-                mean = length * _PACKING
-                sequences = math.ceil(rows * size_of_data.tokens_per_row / mean)
-            elif whole_texts:  # a text that is too long is cut into several sequences
-                sequences = max(rows, math.ceil(rows * size_of_data.tokens_per_row / length))
-                mean = rows * size_of_data.tokens_per_row / sequences
-            else:
-                sequences = rows
-            if packed:
-                note = f"packed sequences are taken to be {_PACKING:.0%} full"
-                plan.notes += [note] if note not in plan.notes else []
-            per_step, per_pass = batch * mean, sequences * mean
-            steps = math.ceil(sequences / batch * float(recipe.get("num_epochs") or 1))
-            plan.rows = (plan.rows or 0) + rows
-        if recipe.get("max_steps"):
-            steps = min(int(recipe["max_steps"]), steps) if steps else int(recipe["max_steps"])
-            per_step = per_step or (batch * length if packed else None)
-        if steps is None or per_step is None:
-            return None
-        tokens = steps * per_step
-        if per_pass is not None:
-            tokens = min(tokens, per_pass * float(recipe.get("num_epochs") or 1))
-        plan.steps = (plan.steps or 0) + steps
-        plan.tokens = (plan.tokens or 0) + round(tokens)
-        passes = 8.0 if recipe.get("gradient_checkpointing") else 6.0
-        flops = passes * size.parameters * tokens
-        if is_preference:
-            flops += 2.0 * size.parameters * min(tokens, per_pass or tokens)
-        return flops if packed else 2 * flops
+        plan.notes += [note for note in work.notes if note not in plan.notes]
+        for name in ("rows", "steps", "tokens", "flops"):
+            setattr(plan, name, work.total(name))
+        speed = self.machine.gpus * self.machine.peak_flops * self.machine.utilisation
+        seconds = work.seconds(speed)
+        plan.hours = None if seconds is None else seconds / 3600
+        _disk(plan, recipe, size, setup, len(work.runs))
 
 
 def _trained(recipe: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -322,16 +259,6 @@ def _trained(recipe: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
         raise SolarError("base_model: its config.json does not say how many layers it has.")
     block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
     return model_size.with_layers(config, block.layer_map(deep))
-
-
-def _runs(recipe: dict[str, Any]) -> list[dict[str, Any]]:
-    """The training runs of a recipe: one, or one per step of sDPO."""
-    if "sdpo" not in recipe:
-        return [recipe]
-    return [
-        {**recipe, **step.settings, "datasets": list(step.datasets)}
-        for step in step_plan.parse(recipe["sdpo"]).steps
-    ]
 
 
 def _disk(

@@ -5,6 +5,7 @@ The tools are imported inside: the parent never has them, the server has them al
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -158,6 +159,8 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
         facts = check_model(folder)
         if kind == "train":
             facts["proofs"] = check_proofs(folder, recipe)
+            if not facts.get("adapter"):  # whose FLOPs are not those of full training
+                facts["planned"] = _planned(recipe, folder, **facts["proofs"]["stage"])
     elif kind == "data":
         data.check(recipe, folder)
     elif kind == "evaluate":
@@ -166,6 +169,28 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
     if not outputs:
         raise SolarError(f"{folder}: the stage left no file.")
     return {"facts": facts, "outputs": outputs}
+
+
+def _planned(
+    recipe: dict[str, Any], folder: Path, world_size: int, device: str, **_: Any
+) -> dict[str, float | None] | None:
+    """What `solar plan` says of the training that left `folder`, to be set beside what it took.
+
+    Returns:
+        Steps, tokens, FLOPs and hours, None where not known; None for an architecture that
+        transformers itself does not have.
+    """
+    from solar_plugins.chain.plan import model_size, peak, training_run
+
+    try:
+        size = model_size.of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except SolarError:
+        return None
+    work = training_run.of_recipe(recipe, size, world_size, folder / "tokenizer.json")
+    most = peak.of_device(device)
+    seconds = most and work.seconds(world_size * most * peak.UTILISATION)
+    numbers = {name: work.total(name) for name in ("steps", "tokens", "flops")}
+    return {**numbers, "hours": seconds and seconds / 3600}
 
 
 def write_step(metrics: Path, step: int, of: int) -> None:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from axolotl.integrations.base import BasePlugin, PluginManager, load_plugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
@@ -68,8 +69,12 @@ class StagePlugin(BasePlugin):
     def post_train_unload(self, cfg: DictDefault) -> None:
         """Note that the training came to its end: Axolotl exits with 0 after Ctrl-C as well."""
         if int(os.environ.get("RANK", "0")) == 0:
-            world = int(os.environ.get("WORLD_SIZE", "1"))
-            proof.write(cfg.output_dir, "stage", {"steps": self._steps, "world_size": world})
+            facts = {
+                "steps": self._steps,
+                "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+                "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            }
+            proof.write(cfg.output_dir, "stage", facts)
 
 
 class _Follow(TrainerCallback):
