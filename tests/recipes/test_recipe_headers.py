@@ -9,6 +9,7 @@ import pytest
 from recipe_files import DPO, MERGES, RECIPES, ROOT, SFT, TRAINED, merge, recipe
 
 from solar_plugins.chain.chain_file import load_chain
+from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 
 CHAINS = ("solar", "paper")
@@ -105,6 +106,16 @@ def test_each_recipe_has_its_header(name):
     assert "paper: " in text
     assert "Planned, not measured" in header
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_headers_have_the_hours_of_the_plan(at_root):
+    plan = plan_chain("recipes/paper.yml", Machine(gpus=8, gpu_bytes=80 * GIB))
+    hours = {stage.stage: stage.hours for stage in plan.stages if stage.kind == "train"}
+    for name in TRAINED:
+        header = (RECIPES / f"{name}.yml").read_text(encoding="utf-8").split("\nbase_model:")[0]
+        found = re.search(r"Planned, not measured: ([\d.]+) (hours|min)\b", header)
+        planned = hours[name] * (60 if found[2] == "min" else 1)
+        assert float(found[1]) == pytest.approx(planned, rel=0.05), name
 
 
 def test_the_sft_recipes_differ_in_data_only():
