@@ -41,6 +41,23 @@ KNOWN: dict[str, dict[str, Any]] = {
 """Hub id -> its config.json."""
 
 
+def file_of(model: str) -> Path | None:
+    """The config.json of `model` on this machine: of the folder, or of the Hub's cache."""
+    folder = Path(os.path.expanduser(model))
+    if folder.is_dir():
+        file = folder / "config.json"
+        return file if file.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, revision = model.partition("@")
+    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision or None)
+    except HFValidationError:  # a folder that is not there
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
 def find(model: str) -> dict[str, Any] | None:
     """The config.json of `model`: of the folder, of the Hub's cache, or from `KNOWN`.
 
@@ -50,22 +67,10 @@ def find(model: str) -> dict[str, Any] | None:
     Raises:
         SolarError: the folder has a config.json that cannot be read.
     """
-    if os.path.isdir(os.path.expanduser(model)):
-        file = Path(os.path.expanduser(model)) / "config.json"
-    else:
-        from huggingface_hub import try_to_load_from_cache
-        from huggingface_hub.errors import HFValidationError
-
-        name, _, revision = model.partition("@")
-        try:
-            cached = try_to_load_from_cache(name, "config.json", revision=revision or None)
-        except HFValidationError:  # a folder that is not there
-            return None
-        if not isinstance(cached, str):
-            return KNOWN.get(name)
-        file = Path(cached)
-    if not file.is_file():
-        return None
+    file = file_of(model)
+    if file is None:
+        is_folder = os.path.isdir(os.path.expanduser(model))
+        return None if is_folder else KNOWN.get(model.partition("@")[0])
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -88,3 +88,18 @@ def test_a_base_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(SolarError, match=r"^base_model: .*gone.* has no config") as error:
         follow_base({"base_model": str(tmp_path / "gone"), "sequence_len": 8})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"model_type": "foo"}, "has no config that can be read: The checkpoint"), ({}, "tokenizer")],
+)
+def test_a_base_that_transformers_cannot_read_is_one_line(base, tmp_path, change, said):
+    folder = renamed(base, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(SolarError, match=rf"^base_model: .*{said}") as error:
+        follow_base({"base_model": str(folder), "special_tokens": {"pad_token": "<|pad|>"}})
+    assert "\n" not in str(error.value)

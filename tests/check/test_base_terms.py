@@ -50,6 +50,7 @@ def told(base, file="chain.yml"):
 
 def local(front_matter):
     Path("base").mkdir(exist_ok=True)
+    Path("base/tokenizer.json").write_text("{}")
     Path("base/config.json").write_text(json.dumps({"model_type": "llama", "num_hidden_layers": 8}))
     if front_matter is not None:
         Path("base/README.md").write_text(f"---\n{front_matter}\n---\n# Base\n")
@@ -116,7 +117,7 @@ def test_offline_it_says_what_is_not_known(files):
         "(HF_HUB_OFFLINE is set). Not known: depth, tokenizer, context, licence, whether it is "
         "gated. Fetch it first: hf download Owner/Model-7B --include '*.json' --include README.md"
     )
-    in_cache(files, "Owner/Model-7B", "config.json", '{"num_hidden_layers": 8}')
+    in_cache(files, "Owner/Model-7B", "config.json", '{"model_type": "llama"}')
     (found,) = told("Owner/Model-7B")
     assert found.message.startswith("The card of Owner/Model-7B is not on this machine, and https")
     in_cache(files, "Owner/Model-7B", "README.md", "---\nlicense: mit\n---\n")
@@ -164,7 +165,7 @@ def test_the_hub_is_asked_where_it_can_be(online, base, is_note, said):
 
 
 def test_a_base_that_is_whole_here_is_not_asked_for(online, files, monkeypatch):
-    in_cache(files, "no/model", "config.json", '{"num_hidden_layers": 8}')
+    in_cache(files, "no/model", "config.json", '{"model_type": "llama"}')
     in_cache(files, "no/model", "README.md", "---\nlicense: mit\n---\n")
     assert told("no/model") == []
 

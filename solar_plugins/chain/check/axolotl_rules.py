@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from solar_plugins.chain import model_config
 from solar_plugins.chain.check import keys
 from solar_plugins.chain.check.read_tools import plugin_keys
-from solar_plugins.chain.check.recipe import OUR_PLUGINS
+from solar_plugins.chain.check.recipe import OUR_PLUGINS, plugin_names
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
 from solar_plugins.chain.run.quiet import quiet
-from solar_plugins.errors import nearest
+from solar_plugins.errors import SolarError, nearest
 
 # The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
 CAPABILITIES = {
@@ -43,12 +44,34 @@ _NEEDED = {
 
 
 def check(source: Source, base_model_is_given: bool = False) -> None:
-    """Add what Axolotl's validators refuse in the recipe `source`.
+    """Add what Axolotl's validators, and our up-scaling, refuse in the recipe `source`.
 
-    Places that already have a finding are left alone: its line says more than Axolotl's.
+    Places that already have a finding are left alone: its line says more than theirs.
     """
     with quiet():
         _check(source, base_model_is_given)
+        _up_scaling(source)
+
+
+def _up_scaling(source: Source) -> None:
+    """What the depth up-scaling refuses in the architecture of a base on this machine."""
+    recipe, model = source.content, source.base_model
+    if "solar_plugins.DepthUpScalingPlugin" not in plugin_names(recipe):
+        return
+    if model is None or model_config.file_of(model) is None:
+        return
+    # A base's own code is not run by a check; and what is wrong already may be why.
+    if recipe.get("trust_remote_code") or any(not f.is_note for f in source.findings):
+        return
+    from solar_plugins.depth_up_scaling.plugin import DepthUpScalingPlugin
+
+    # As for `axolotl preprocess`: no adapter's base is written.
+    recipe = {**copy.deepcopy(recipe), "base_model": model, "is_preprocess": True}
+    try:
+        DepthUpScalingPlugin().register(recipe)
+    except SolarError as error:
+        where, _, message = str(error).partition(": ")
+        source.add(tuple(where.split(".")), "model", message)
 
 
 def _check(source: Source, base_model_is_given: bool) -> None:

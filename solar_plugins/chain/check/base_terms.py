@@ -30,7 +30,7 @@ def check(source: Source, model: str, name: str | None = None, is_swapped: bool 
     """
     on_hub = not is_local(model) and not os.path.isdir(model)
     terms = licence.find(model)
-    is_here = model_config.find(model) is not None
+    is_here = model_config.file_of(model) is not None
     if is_swapped and on_hub and not (is_here and terms is not None):
         info = _ask_hub(source, model, is_here, terms is not None)
         if info is not None:

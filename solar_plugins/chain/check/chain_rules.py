@@ -130,9 +130,12 @@ def _all_before(chain: chain_file.Chain, stage: chain_file.Stage) -> frozenset[s
 
 
 def _depth_of(name: str, chain: chain_file.Chain, depths: dict[str, int | None]) -> int | None:
-    if name == chain_file.BASE_MODEL:
+    if name != chain_file.BASE_MODEL:
+        return depths.get(name)
+    try:
         return model_config.depth_of(chain.base_model)
-    return depths.get(name)
+    except SolarError:
+        return None  # the recipe that trains it has a finding
 
 
 def _trained_depth(

@@ -282,6 +282,16 @@ def read_deepspeed() -> dict:
     return {"version": metadata.version("deepspeed"), "zero": key_tree(DeepSpeedZeroConfig)}
 
 
+def read_transformers() -> dict:
+    """The model types that transformers builds a causal language model for."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return {
+        "version": metadata.version("transformers"),
+        "causal_lm": sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+    }
+
+
 def read_lm_eval() -> dict:
     """The keys of a file for ``lm_eval run --config``."""
     from lm_eval.config.evaluate_config import EvaluatorConfig
@@ -297,6 +307,7 @@ READERS = {
     "mergekit": read_mergekit,
     "lm_eval": read_lm_eval,
     "deepspeed": read_deepspeed,
+    "transformers": read_transformers,
 }
 
 

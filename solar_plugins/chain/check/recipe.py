@@ -13,6 +13,7 @@ from typing import Any
 import solar_plugins
 from solar_plugins.chain import global_batch, model_config
 from solar_plugins.chain.check import (
+    base_files,
     deepspeed_file,
     recipe_data,
     recipe_keys,
@@ -70,8 +71,10 @@ def check(
         types += recipe_data.check(source, place, entries, files)
     deepspeed_file.check(source)
     given = model if base_model_is_given else recipe.get("base_model")
-    given = given if isinstance(given, str) else None
+    source.base_model = given = given if isinstance(given, str) else None
     tokenizer.check(source, types, given)
+    if given:
+        base_files.check(source, given)
     if given and not base_model_is_given:
         grown_depth(source, _depth(given))
     if "base_model" not in recipe and not base_model_is_given:

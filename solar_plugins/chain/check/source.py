@@ -59,6 +59,7 @@ class Source:
         marks: Where each of its places stands.
         comments: All its comments, as one text.
         findings: What was found in it so far.
+        base_model: What a recipe starts from, where that is known before anything runs.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Source:
     marks: dict[Path_, Mark]
     comments: str = ""
     findings: list[Finding] = field(default_factory=list)
+    base_model: str | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Source:

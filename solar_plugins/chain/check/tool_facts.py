@@ -1,4 +1,4 @@
-"""What the installed Axolotl, MergeKit and lm-eval know, without importing them."""
+"""What the installed Axolotl, MergeKit, transformers and lm-eval know, without importing them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHIPPED = Path(__file__).parent / "tools"
 
 @cache
 def known(tool: str) -> dict:
-    """What `tool` (``axolotl``, ``mergekit``, ``lm_eval``, ``deepspeed``) knows: keys, names.
+    """What `tool` knows (the names of the files in ``tools/``): keys, names.
 
     ``datasets`` stands for the columns of some datasets of the Hub, which no tool here knows.
 

@@ -44,7 +44,7 @@ def follow_base(cfg: dict[str, Any]) -> list[str]:
         config = AutoConfig.from_pretrained(
             cfg.get("base_model_config") or cfg["base_model"], **options
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: unknown model type, code of its own
         raise SolarError(
             f"base_model: {cfg['base_model']!r} has no config that can be read: "
             f"{str(error).splitlines()[0]} Name a model of the Hub or a folder with config.json."
@@ -53,7 +53,13 @@ def follow_base(cfg: dict[str, Any]) -> list[str]:
     wanted = (cfg.get("special_tokens") or {}).get("pad_token")
     if wanted is not None:
         name = cfg.get("tokenizer_config") or cfg["base_model"]
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        except (OSError, ValueError) as error:
+            raise SolarError(
+                f"base_model: {name!r} has no tokenizer that can be read. Copy its files there "
+                "(tokenizer.json), or write `tokenizer_config: MODEL`."
+            ) from error
         if wanted not in tokenizer.get_vocab():
             found = _padding(tokenizer)
             cfg["special_tokens"]["pad_token"] = found
