@@ -31,7 +31,7 @@ def evaluated(chain: Chain) -> set[str]:
 def test_each_question_has_a_miniature():
     files = (RECIPES / "tiny" / "ablations").glob("*.yml")
     chains = {file.stem for file in files if "\nstages:\n" in file.read_text(encoding="utf-8")}
-    assert QUESTIONS == sorted(chains)
+    assert sorted(chains) == QUESTIONS
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
