@@ -99,9 +99,10 @@ def cost_grid(run: Run) -> Grid:
             + [_number(_sum(found, "planned_hours")), spent, _number(_sum(found, "gpu_hours")), ""]
         )
     notes = [
-        "Planned as by solar plan. Tokens taken by supervised trainings count the padding, tokens "
-        "planned do not. Spent is all attempts, from start to verified output; TFLOP/s are the "
-        "planned work over that time. Without GPUs, a process stands for one."
+        "Planned as by solar plan. Tokens taken are those of the last log; supervised trainings "
+        "count the padding, which is not planned. Spent is all attempts, from start to verified "
+        "output; TFLOP/s are the planned work over that time. Without GPUs, a process stands for "
+        "one."
     ]
     return Grid("Cost of the trainings, planned and spent", columns, rows, notes)
 
