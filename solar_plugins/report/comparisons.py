@@ -8,7 +8,7 @@ from solar_plugins.report import families, findings
 from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart, smooth
 from solar_plugins.report.families import Family, short
 from solar_plugins.report.findings import ModelRow
-from solar_plugins.report.run import Run
+from solar_plugins.report.run import Run, StageRun
 from solar_plugins.report.tables import Grid
 
 BEFORE, AFTER = "as training found it", "as it left it"
@@ -114,21 +114,29 @@ def _losses(family: Family, unit: str | None) -> Figure:
 
 
 def _curves(family: Family) -> list[Figure]:
-    """What the trainings logged, over each other."""
+    """What the trainings logged, over each other; the lines of one sDPO step end with it."""
     preferences = any(findings.preference_logs(variant.stage) for variant in family.variants)
     figures = []
     for what in ("reward accuracy", "KL to the start") if preferences else ("loss",):
-        lines = []
-        for color, variant in enumerate(family.variants):
-            stage = variant.stage
-            if what == "KL to the start":
-                steps = findings.kl_to_start(stage).values()
-                points = [point for part in steps for point in part]
-            else:
-                key = "rewards/accuracies" if preferences else "loss"
-                points = findings.series(stage, key)
-            if points:
-                lines.append(Series(stage.name, smooth(points), color))
-        picture = line_chart(what, lines, "step") if len(lines) > 1 else ""
+        lines = [
+            Series(variant.stage.name, smooth(part), color)
+            for color, variant in enumerate(family.variants)
+            for part in _logged(variant.stage, what)
+        ]
+        several = len({line.label for line in lines}) > 1
+        picture = line_chart(what, lines, "step") if several else ""
         figures.append(Figure(f"Training: {what}", picture, lines))
     return figures
+
+
+def _logged(stage: StageRun, what: str) -> list[list[tuple[float, float]]]:
+    """`(step, value)` of one quantity, by sDPO step where it is one of preference training."""
+    if what == "loss":
+        points = findings.series(stage, "loss")
+        return [points] if points else []
+    if what == "KL to the start":
+        return list(findings.kl_to_start(stage).values())
+    return [
+        [(float(log["step"]), log["rewards/accuracies"]) for log in logs]
+        for logs in findings.preference_logs(stage).values()
+    ]
