@@ -1,13 +1,14 @@
-"""The FLOPs of `solar plan`: against torch's own count of a real forward and backward pass."""
+"""Tokens and FLOPs of `solar plan`; these against torch's count of a real training step."""
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from solar_plugins.chain import model_config
-from solar_plugins.chain.plan import model_size, training_run
+from solar_plugins.chain.plan import data_size, model_size, training_run
 from solar_plugins.chain.plan.data_size import DataSize
 
 SMALL = {
@@ -102,6 +103,19 @@ def test_solar_at_4096_tokens():
     assert training_run.forward_flops(size, 4096) == 2 * size.token_weights + attention
     # Attention's share, so that the table's note can be judged.
     assert attention / training_run.forward_flops(size, 4096) == pytest.approx(0.0706, abs=1e-4)
+
+
+def test_what_a_prompt_format_writes_is_counted(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "a" * 40, "chosen": "b" * 80, "rejected": "c" * 80}))
+    plain = {"path": str(file)}
+    asked = {**plain, "type": {"prompt_format": f"{'u' * 20}{{prompt}}{'v' * 20}"}}
+    tokens = [
+        data_size.of([entry], str, None, is_preference=True).tokens_per_row
+        for entry in (plain, asked)
+    ]
+    # Four letters a token; the prompt and what is around it stand before both answers.
+    assert tokens == pytest.approx([(2 * 40 + 160) / 4, (2 * 80 + 160) / 4], abs=2)
 
 
 @pytest.fixture

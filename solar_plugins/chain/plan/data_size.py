@@ -134,7 +134,9 @@ def _entry(
     listed = data_files if isinstance(data_files, list) else [data_files] if data_files else [path]
     here = [Path(rebase(str(name))) for name in listed]
     if all(file.is_file() for file in here):
-        size = _count(here, ", ".join(map(str, listed)), tokenizer, is_preference)
+        size = _count(
+            here, ", ".join(map(str, listed)), tokenizer, is_preference, _around(entry.get("type"))
+        )
     elif known is not None:
         rows, kept = known.rows, ""
         if path in filtered and known.filtered_rows is not None:
@@ -167,7 +169,19 @@ def _part(rows: int, split: str) -> int:
     return max(0, bound(inside[2], rows) - bound(inside[1], 0))
 
 
-def _count(files: list[Path], names: str, tokenizer: Path | None, is_preference: bool) -> DataSize:
+def _around(type_: Any) -> str:
+    """What a user-defined prompt format writes around the fields of a row."""
+    if not isinstance(type_, dict):
+        return ""
+    formats = [type_.get("prompt_format"), type_.get("no_input_format") or type_.get("format")]
+    if type_.get("field_system"):
+        formats.append(type_.get("system_format"))
+    return " ".join(re.sub(r"\{\w+\}", " ", text) for text in formats if isinstance(text, str))
+
+
+def _count(
+    files: list[Path], names: str, tokenizer: Path | None, is_preference: bool, around: str
+) -> DataSize:
     rows, letters, sample = 0, 0, []
     for file in files:
         if file.suffix == ".parquet":
@@ -185,7 +199,7 @@ def _count(files: list[Path], names: str, tokenizer: Path | None, is_preference:
                         rows += 1
                         if len(found) < _SAMPLE:
                             found.append(_parse(line))
-        sample += [_text(row, is_preference) for row in found if row is not None]
+        sample += [_text(row, is_preference, around) for row in found if row is not None]
     if not sample:
         return DataSize(rows, None, (f"{names}: no rows that could be read",))
     letters = sum(map(len, sample))
@@ -209,11 +223,12 @@ def _parse(line: str) -> dict | None:
     return row if isinstance(row, dict) else None
 
 
-def _text(row: dict, is_preference: bool) -> str:
+def _text(row: dict, is_preference: bool, around: str) -> str:
     """All text of a row; the prompt of a preference pair is read with both answers."""
     answers = " ".join(_strings({k: v for k, v in row.items() if k in ("chosen", "rejected")}))
     rest = " ".join(_strings({k: v for k, v in row.items() if k not in ("chosen", "rejected")}))
-    return f"{rest} {rest} {answers}" if is_preference else f"{rest} {answers}"
+    prompt = f"{around} {rest}"
+    return f"{prompt} {prompt} {answers}" if is_preference else f"{prompt} {answers}"
 
 
 def _strings(value: Any) -> list[str]:
