@@ -1,5 +1,7 @@
 """Axolotl's own commands on recipes that differ in a few keys, in this process."""
 
+import json
+
 import yaml
 from axolotl.cli.train import do_cli as axolotl_train
 from tiny_recipe import write_base, write_text
@@ -48,6 +50,25 @@ class Runs:
         file = self.folder / f"{name}.yml"
         file.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v is not None}))
         return str(file)
+
+    def preferences(self, name):
+        """A data set of preference pairs, as a recipe names it."""
+        rows = [
+            {"prompt": f"abc{i % 10}", "chosen": " dog runs", "rejected": " cat sits"}
+            for i in range(8)
+        ]
+        file = self.folder / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        fields = ("prompt", "chosen", "rejected")
+        return {
+            "path": str(file),
+            "ds_type": "json",
+            "split": "train",
+            "type": {
+                **{f"field_{field}": field for field in fields},
+                **{f"{field}_format": f"{{{field}}}" for field in fields},
+            },
+        }
 
     def train(self, name, **keys):
         axolotl_train(self.recipe(name, **keys))

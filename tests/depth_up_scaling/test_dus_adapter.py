@@ -1,6 +1,7 @@
 """LoRA and QLoRA on an up-scaled base: trained, read again, merged, asked and resumed."""
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -100,6 +101,19 @@ def test_read_again_by_its_name_alone(lora):
     assert torch.allclose(found, logits(by_hand(lora / FOLDER, lora)), atol=1e-5)
     untrained = logits(AutoModelForCausalLM.from_pretrained(lora / FOLDER))
     assert (found - untrained).abs().max() > 1e-2
+
+
+def test_dpo(runs):
+    """The reference is the up-scaled base, which is the model without its adapter."""
+    keys = {**LORA, "rl": "dpo", "remove_unused_columns": False, "max_steps": 2}
+    out = runs.train("dpo", datasets=[runs.preferences("pairs")], **keys)
+    state = json.loads((out / "checkpoint-2" / "trainer_state.json").read_text())
+    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert losses[1] < losses[0]
+    assert adapter_layers(out) == set(range(6))
+    found = logits(AutoPeftModelForCausalLM.from_pretrained(out))
+    assert torch.allclose(found, logits(by_hand(out / FOLDER, out)), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["memory_efficient", "legacy"])

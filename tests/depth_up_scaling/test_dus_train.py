@@ -108,29 +108,10 @@ def test_preprocess(runs):
 
 def test_dpo_reference_is_up_scaled_too(runs):
     """The first DPO loss is ln 2 only if policy and reference are the same model."""
-    rows = [
-        {"prompt": f"abc{i % 10}", "chosen": " dog runs", "rejected": " cat sits"} for i in range(8)
-    ]
-    file = runs.folder / "preferences.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = runs.train(
         "dpo",
         rl="dpo",
-        datasets=[
-            {
-                "path": str(file),
-                "ds_type": "json",
-                "split": "train",
-                "type": {
-                    "field_prompt": "prompt",
-                    "field_chosen": "chosen",
-                    "field_rejected": "rejected",
-                    "prompt_format": "{prompt}",
-                    "chosen_format": "{chosen}",
-                    "rejected_format": "{rejected}",
-                },
-            }
-        ],
+        datasets=[runs.preferences("pairs")],
         remove_unused_columns=False,
         max_steps=2,
     )

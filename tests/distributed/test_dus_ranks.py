@@ -49,6 +49,16 @@ def values_of(folder, name, **keys):
     }
 
 
+def run_here(world, name, **keys):
+    """The output of a run in this process."""
+    file = world / f"{name}.yml"
+    file.write_text(yaml.safe_dump(values_of(world, name, micro_batch_size=2, **keys)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["axolotl"])
+        axolotl_train(str(file))
+    return world / name
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     for heavy in ("axolotl.cli.config", "axolotl.core.builders.causal", "axolotl.train"):
@@ -67,14 +77,8 @@ def one(world):
 
     def train(init):
         if init not in done:
-            out = world / f"one_{init}"
-            file = world / f"{out.name}.yml"
             block = {"remove_layers": 1, "init": init}
-            values = values_of(world, out.name, micro_batch_size=2, depth_up_scaling=block)
-            file.write_text(yaml.safe_dump(values))
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sys, "argv", ["axolotl"])
-                axolotl_train(str(file))
+            out = run_here(world, f"one_{init}", depth_up_scaling=block)
             done[init] = load_file(out / "model.safetensors")
         return done[init]
 
@@ -126,3 +130,42 @@ def test_same_model_as_in_one_process(two, one, world):
     # AdamW divides by the root of the squared gradient: where a gradient is nearly nothing, the
     # rounding of its sum over ranks shows as a share of the step. Seen: 4e-7 to 4e-6.
     assert furthest < 1e-5
+
+
+LORA = {
+    "adapter": "lora",
+    "lora_r": 4,
+    "lora_alpha": 8,
+    "lora_dropout": 0.0,
+    "lora_target_modules": ["q_proj", "v_proj", "down_proj"],
+    # their Triton kernels want a GPU
+    "lora_mlp_kernel": False,
+    "lora_qkv_kernel": False,
+    "lora_o_kernel": False,
+}
+
+
+@pytest.fixture(scope="module")
+def one_adapter(world):
+    """The adapter that a run starts with, and what the same batches in one process make of it."""
+    start = run_here(world, "lora_start", **LORA, max_steps=1, learning_rate=0.0)
+    return start, run_here(world, "lora_one", **LORA, lora_model_dir=str(start))
+
+
+@pytest.mark.parametrize("kind", ["zero2", "zero3"])
+def test_same_adapter_as_in_one_process(kind, one_adapter, world):
+    start, one = one_adapter
+    keys = {**LORA, **sharded(kind, world), "lora_model_dir": str(start), "micro_batch_size": 1}
+    log = RankedRun(values_of(world, f"lora_{kind}", **keys)).end()
+    for rank in (0, 1):
+        assert f"{TOLD[kind]}, rank {rank} of 2" in log
+    out = world / f"lora_{kind}"
+    started, alone, together = (
+        load_file(folder / "adapter_model.safetensors") for folder in (start, one, out)
+    )
+    assert {name.split(".layers.")[1][0] for name in together} == set("012345")
+    assert together.keys() == alone.keys()
+    for name, tensor in together.items():
+        assert (tensor - started[name]).abs().max() > 1e-3  # 4 AdamW steps of 1e-3 each
+        torch.testing.assert_close(tensor, alone[name], rtol=0, atol=1e-5)
+    assert proof.read(out, "depth_up_scaling")["layer_map"] == MAP
