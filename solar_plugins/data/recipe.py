@@ -124,7 +124,7 @@ def read(recipe: dict) -> DataRecipe:
     """
     settings = dict(recipe)
     generator = settings.pop("generator", None)
-    if generator not in GENERATORS:
+    if not isinstance(generator, str) or generator not in GENERATORS:
         raise SolarError(
             f"generator: {generator!r} is not one of {', '.join(GENERATORS)}."
             f"{nearest(str(generator), GENERATORS)}"

@@ -142,11 +142,11 @@ def _effect(value: Any, chain: Chain | None, key: str = "") -> Any:
         return {str(f.relative_to(path)): f.read_text("utf-8") for f in shipped.files_in(path)}
     if path is None or path.suffix not in _CONTENT or not path.is_file():
         return os.path.normpath(value) if value.startswith("./") else value
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     if path.suffix == ".json":
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return text
     return text
 
@@ -154,5 +154,5 @@ def _effect(value: Any, chain: Chain | None, key: str = "") -> Any:
 def _shown(value: Any) -> str:
     if value is None:
         return "(not set)"
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)  # dates
     return text if len(text) <= 80 else f"{text[:76]} …"

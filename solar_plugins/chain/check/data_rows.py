@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,7 +90,7 @@ def _text(path: Path) -> str:
         try:
             with gzip.open(path, "rt", encoding="utf-8") as file:
                 return file.read(_BEGINNING)
-        except (gzip.BadGzipFile, EOFError) as error:
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise UnreadableData(f"is not gzip: {error}") from None
     with path.open(encoding="utf-8-sig", newline="") as file:
         return file.read(_BEGINNING)
@@ -104,10 +105,11 @@ def _json(path: Path) -> Rows | None:
     while len(rows) < _ROWS and (text := text.lstrip(", \t\r\n")) not in ("", "]"):
         try:
             row, end = _DECODER.raw_decode(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if rows or cut:  # the rest of a row that is longer than what was read
                 break
-            raise UnreadableData(f"its first row is not JSON: {error.msg}") from None
+            fault = error.msg if isinstance(error, json.JSONDecodeError) else _first_line(error)
+            raise UnreadableData(f"its first row is not JSON: {fault}") from None
         if not isinstance(row, dict):
             raise UnreadableData(f"its rows are {type(row).__name__}, not mappings of columns")
         rows.append(row)
@@ -120,8 +122,11 @@ def _json(path: Path) -> Rows | None:
 
 def _csv(path: Path) -> Rows:
     lines = csv.reader(_text(path).splitlines())
-    header = next(lines, [])
-    values = next(lines, None)
+    try:
+        header = next(lines, [])
+        values = next(lines, None)
+    except csv.Error as error:
+        raise UnreadableData(f"is not CSV: {error}") from None
     row = dict(zip(header, values, strict=False)) if values else None
     return Rows(str(path), tuple(header), row)
 
@@ -195,8 +200,9 @@ def _of_datasets_cache(name: str, config: Any) -> Rows | None:
     home = Path(os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface")))
     folder = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
     # ownerX___name/config/version/hash/dataset_info.json
-    pattern = f"{config or '*'}/*/*/dataset_info.json"
-    for file in sorted((folder / name.replace("/", "___")).glob(pattern)):
+    for file in sorted((folder / name.replace("/", "___")).glob("*/*/*/dataset_info.json")):
+        if config and file.parts[-4] != str(config):
+            continue
         features = json.loads(file.read_text(encoding="utf-8")).get("features")
         if isinstance(features, dict):
             return Rows(name, tuple(features))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from solar_plugins.chain.check import keys
@@ -58,20 +59,23 @@ def _task_names(folder: Path) -> list[str]:
 
 
 def _lm_eval_has(name: str) -> bool:
-    """Whether lm-eval ships a task or group of this name; its YAML files are read as text."""
+    """Whether lm-eval ships a task or group of this name, or is not there to be asked."""
+    names = _names_in_lm_eval()
+    return name in names if names else True
+
+
+@cache
+def _names_in_lm_eval() -> frozenset[str]:
+    """What its fourteen thousand YAML files, read as text, call a task, group or tag."""
     from importlib.util import find_spec
 
     spec = find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
-        return True
+        return frozenset()
     tasks = Path(spec.submodule_search_locations[0]) / "tasks"
-    quoted = re.escape(name.encode())
-    wanted = re.compile(
-        rb"^\s*(-|task:|group:|tag:)\s*['\"]?" + quoted + rb"['\"]?\s*$", re.MULTILINE
-    )
-    # The file of a task mostly has its name; only then are all fourteen thousand read.
-    files = sorted(tasks.rglob("*.y*ml"), key=lambda file: file.stem != name)
-    return any(wanted.search(file.read_bytes()) for file in files)
+    named = re.compile(rb"^\s*(?:-|task:|group:|tag:)\s*['\"]?([^\s'\"]+)['\"]?\s*$", re.MULTILINE)
+    found = {name for file in tasks.rglob("*.y*ml") for name in named.findall(file.read_bytes())}
+    return frozenset(name.decode() for name in found)
 
 
 def check_data(source: Source) -> None:
