@@ -38,6 +38,10 @@ def test_chain_runs_once_and_again_only_where_something_changed(solar):
         assert entry["facts"]["num_hidden_layers"] == 4
         assert entry["outputs"]["model.safetensors"]["sha256"] == sha256(weights(folder, stage))
         assert entry["peak_memory_gib"] > 0.1
+    facts = record(folder, "cpt")["facts"]
+    assert facts["planned"]["steps"] == facts["proofs"]["stage"]["steps"] == 4
+    assert facts["planned"]["flops"] > 6 * facts["planned"]["tokens"] * 32 * 32 * 4
+    assert facts["planned"]["hours"] is None, "no data sheet says what this CPU can do"
     assert (folder / "run/.solar/logs/sft.log").stat().st_size > 1000
     resolved = (folder / "run/.solar/resolved/sft.yml").read_text()
     assert "base_model: run/cpt\n" in resolved

@@ -157,6 +157,28 @@ def test_packed_documents_do_not_see_each_other(size):
     )
 
 
+def test_axolotls_packer_takes_as_many_steps(size):
+    import numpy as np
+    from axolotl.utils.samplers import MultipackBatchSampler
+    from torch.utils.data import RandomSampler
+
+    drawn = np.random.default_rng(0).lognormal(5, 0.8, 20_000)
+    lengths = np.clip(drawn.astype(int), 8, 2048)
+    packer = MultipackBatchSampler(
+        RandomSampler(range(len(lengths))),
+        batch_size=1,
+        batch_max_len=4 * 2048,
+        lengths=lengths,
+        group_size=100_000,  # Axolotl's own defaults
+        bin_size=200,
+        drop_last=True,
+        num_processes=1,
+    )
+    recipe = {"sequence_len": 2048, "sample_packing": True}
+    run = training_run.of(recipe, DataSize(len(lengths), lengths.mean()), 4, size)
+    assert run.steps == pytest.approx(len(packer), rel=0.015)
+
+
 def test_a_stream_is_as_long_as_max_steps(size):
     recipe = {"pretraining_dataset": [{}], "sequence_len": 512, "max_steps": 10}
     run = training_run.of(recipe, DataSize(None, None), 4, size)

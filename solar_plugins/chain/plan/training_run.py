@@ -21,8 +21,9 @@ from solar_plugins.chain.plan.data_size import DataSize
 from solar_plugins.chain.plan.model_size import ModelSize
 from solar_plugins.sdpo import step_plan
 
-PACKING = 0.95
-"""Share of a packed sequence that is filled; axolotl's own report is 0.9 to 0.99 on chat data."""
+PACKING = 0.99
+"""Share of a packed sequence that is filled: Axolotl's packer, tried on lognormal lengths of 200 to
+330 tokens on average, reaches 0.995 to 0.999 (`tests/check/test_plan_flops.py` tries it again)."""
 
 
 @dataclass(frozen=True)
