@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from good_files import spoil
+from good_files import FILES, spoil
 
 from solar_plugins.chain.check import check_files
 from solar_plugins.cli import cli
@@ -118,3 +118,36 @@ def test_the_command(good_chain):
         }
     ]
     assert CliRunner().invoke(cli, ["check"]).exit_code == 2
+
+
+TOKENS = 'tokens: ["<|im_start|>"]\n'
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, 0),
+        ({"dpo.yml": FILES["dpo.yml"] + TOKENS}, 1),
+        ({"sft.yml": FILES["sft.yml"] + TOKENS}, 0),  # which dpo starts from
+        (
+            {
+                "dpo.yml": FILES["dpo.yml"] + TOKENS,
+                "mix.yml": FILES["mix.yml"] + "tokenizer_source: union\n",
+            },
+            0,
+        ),
+        ({"dpo.yml": FILES["dpo.yml"] + 'special_tokens: {pad_token: "<|pad|>"}\n'}, 0),
+    ],
+)
+def test_trainings_that_add_other_tokens_are_not_merged(good_chain, changed, found):
+    for name, text in changed.items():
+        (good_chain / name).write_text(text)
+    told = [f for f in check_files(["chain.yml"], with_axolotl=False) if f.kind == "tokenizer"]
+    assert len(told) == found
+    for finding in told:
+        assert (finding.file, finding.path) == ("chain.yml", "stages.mix.from")
+        assert finding.message == (
+            "sft adds these tokens to its vocabulary: none; dpo adds '<|im_start|>'. MergeKit "
+            "mixes row by row: write `tokenizer_source: union` in mix.yml, or give their recipes "
+            "the same tokens."
+        )

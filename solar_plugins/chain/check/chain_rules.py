@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import chain_file, model_config
-from solar_plugins.chain.check import base_terms, merge, other_rules, recipe
+from solar_plugins.chain.check import base_terms, merge, other_rules, recipe, tokenizer
 from solar_plugins.chain.check.files import Files, Made, made_by
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.resolve import follow_depth, merge_models, resolve
@@ -31,6 +31,7 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
     chain = _load(source, base_model)
     made = made_by(source.content)
     depths: dict[str, int | None] = {}
+    tokens: dict[str, list[str] | None] = {chain_file.BASE_MODEL: []}
     for stage in _stages(source, chain):
         try:
             below = Source.read(stage.file)
@@ -59,6 +60,8 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
             other_rules.check_evaluation(below, files, model_is_given=True)
         else:
             other_rules.check_data(below)
+        if chain is not None:
+            _tokens(source, below, stage, chain, tokens)
         yield below, stage.kind
     if chain is not None:
         _changed_keys(source, chain)
@@ -177,6 +180,41 @@ def _merge(
     _expect_made(source, files.chain, merge.named_models(source.content))
     if chain is not None:
         depths[stage.name] = _merged_depth(source.content, depth)
+
+
+def _tokens(
+    chain_source: Source,
+    source: Source,
+    stage: chain_file.Stage,
+    chain: chain_file.Chain,
+    tokens: dict[str, list[str] | None],
+) -> None:
+    """Note in `tokens` what the stage's model has beyond the base's vocabulary, None if unknown.
+
+    A finding where models are merged whose trainings added different tokens: that shows only when
+    all of them are done.
+    """
+    inputs = [tokens.get(name) for name in stage.from_]
+    if stage.kind == "train":
+        try:
+            added = tokenizer.added_tokens(resolve(chain, stage), chain.base_model)
+        except SolarError:
+            return  # its file, or what it is set to, has a finding of its own
+        tokens[stage.name] = None if None in inputs else list(dict.fromkeys([*inputs[0], *added]))
+    elif stage.kind == "merge":
+        aligns = source.content.get("tokenizer_source") or source.content.get("tokenizer")
+        tokens[stage.name] = None if aligns else inputs[0]
+        for name, here in zip(stage.from_, inputs, strict=True):
+            if aligns or None in (here, inputs[0]) or here == inputs[0]:
+                continue
+            ours, theirs = (" ".join(map(repr, t)) or "none" for t in (inputs[0], here))
+            chain_source.add(
+                ("stages", stage.name, "from"),
+                "tokenizer",
+                f"{stage.from_[0]} adds these tokens to its vocabulary: {ours}; {name} adds "
+                f"{theirs}. MergeKit mixes row by row: write `tokenizer_source: union` in "
+                f"{stage.file}, or give their recipes the same tokens.",
+            )
 
 
 def _merged_depth(content: dict[str, Any], depth: merge.Depth) -> int | None:

@@ -66,6 +66,27 @@ def check(source: Source, types: list[tuple[Path_, Any]], model: str | None) -> 
         _context(source, model)
 
 
+def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
+    """The tokens that a training of a chain adds to the vocabulary, in their order.
+
+    A padding token is none of them: a chain's trainings take one that is there (`follow_base`).
+
+    Args:
+        model: The base model of the chain. Where its vocabulary is not on this machine, only
+            tokens count that a recipe adds to any.
+    """
+    given, tokens = recipe.get("special_tokens"), recipe.get("tokens")
+    given = dict(given) if isinstance(given, dict) else {}
+    further = given.pop("additional_special_tokens", None)
+    given.pop("pad_token", None)
+    base = tokenizer_files.find(model)
+    named = [*given.values()] if base else []
+    for more in (tokens, further):
+        named += more if isinstance(more, list) else []
+    known = base.vocabulary if base else {}
+    return [t for t in dict.fromkeys(named) if isinstance(t, str) and t not in known]
+
+
 def _context(source: Source, model: str) -> None:
     """`sequence_len` against what the model was made for."""
     length = source.content.get("sequence_len")
