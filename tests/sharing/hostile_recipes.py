@@ -136,8 +136,25 @@ def _recipes() -> Iterator[Case]:
         "model_revision: a && b\n": "shell",
         "test_datasets: [{path: a/b, chat_template: '{{ x.__class__ }}'}]\n": "template",
         "default_system_message: '{x.__class__.__mro__}'\n": "template",
+        "eval_causal_lm_metrics: [evil/metric]\n": "code",
+        "trl: {vllm_server_base_url: 'https://evil.example'}\n": "upload",
+        "overrides_of_model_kwargs: {proxies: {https: 'http://evil.example'}}\n": "upload",
+        "'trust_remote_code ': true\n": "trust_remote_code",
     }.items():
         yield f"recipe {lines.strip()}", recipe(lines), word
+    for address in (
+        *(
+            "simplecache::/etc/passwd",
+            "zip://x.jsonl::/etc/passwd",
+            "zip://../x::https://e.example",
+        ),
+        *("local:///etc/passwd", "FILE:///etc/passwd", "local:x", "ssh://me@host/x.jsonl"),
+        *("ftp://me:secret@host/x.jsonl", "github://a:b@/x.jsonl", "reference://x", "git://../x"),
+    ):
+        entry = json.dumps({"path": address, "type": "completion"})
+        yield f"data at {address}", recipe(f"test_datasets: [{entry}]\n"), "path"
+        entry = json.dumps({"path": "json", "data_files": [address], "type": "completion"})
+        yield f"data file at {address}", recipe(f"test_datasets: [{entry}]\n"), "path"
     for plugin in ("evil.Plugin", "axolotl.integrations.lm_eval.LMEvalPlugin", "solar_plugins.x.Y"):
         text = SFT.replace("solar_plugins.StagePlugin", plugin)
         yield f"plugin {plugin}", changed({"recipes/sft.yml": text}), "plugin=recipes/sft.yml"
@@ -149,6 +166,12 @@ def _recipes() -> Iterator[Case]:
     yield "output to a store", changed({"recipes/sft.yml": text}), "upload"
     text = SFT.replace("recipes/zero3.json", "{autotuning: {enabled: true}}")
     yield "DeepSpeed inside the recipe", changed({"recipes/sft.yml": text}), "deepspeed"
+    text = SFT.replace("recipes/chat.jinja", "recipes/chat.txt")
+    evil = {"recipes/chat.txt": "{{ ().__class__ }}", "recipes/sft.yml": text}
+    yield "a template called otherwise", changed(evil), "template"
+    text = SFT.replace("recipes/zero3.json", "recipes/plain.json")
+    evil = {"recipes/plain.json": '{"autotuning": {"enabled": true}}', "recipes/sft.yml": text}
+    yield "a DeepSpeed file called otherwise", changed(evil), "deepspeed"
     text = SFT.replace("recipes/chat.jinja", '"{{ cycler.__init__.__globals__.os }}"')
     yield "a template inside the recipe", changed({"recipes/sft.yml": text}), "template"
     for old, new, word in (
@@ -158,6 +181,8 @@ def _recipes() -> Iterator[Case]:
         ("train: sft.yml", "train: /tmp/sft.yml", "path"),
         ("{train: sft.yml}", "{train: sft.yml, set: {trust_remote_code: true}}", "trust_remote"),
         ("{train: sft.yml}", "{train: sft.yml, set: {a.trainer_cls: evil.T}}", "trainer_cls"),
+        ("{train: sft.yml}", "{train: sft.yml, set: {deepspeed: {autotuning: 1}}}", "deepspeed"),
+        ("{train: sft.yml}", "{train: sft.yml, set: {deepspeed.monitor.x: 1}}", "deepspeed"),
         ("base_model: owner/base", "base_model: $(id)", "shell"),
     ):
         chain = CHAIN.replace(old, new)
@@ -219,6 +244,8 @@ def _other_files() -> Iterator[Case]:
         "<meta http-equiv=refresh content='0;url=https://evil.example'>",
         "<style>@import 'https://evil.example/x.css'</style>",
         "<svg><foreignObject>x</foreignObject></svg>",
+        "<img src=https://evil.example/seen.png>",
+        "<video poster='//evil.example/x.png'></video>",
     ):
         yield f"page {page}", changed({"run/report.html": page}), "active_page"
     yield (

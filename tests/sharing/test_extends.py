@@ -218,3 +218,23 @@ def test_a_pack_of_a_short_chain_holds_all_of_it(folder: Path, monkeypatch):
     monkeypatch.setattr(shipped, "PACKAGE", folder / "nowhere")
     monkeypatch.chdir(folder / "theirs")
     assert load_chain("mine.yml").stages["sft_v3"].file == Path("recipes/sft_v3.yml")
+
+
+def test_another_base_has_a_folder_of_its_own_as_with_the_option(tmp_path):
+    (tmp_path / "cpt.yml").write_text("base_model: a/b\noutput_dir: ./outputs/x/cpt\n")
+    stages = "stages: {cpt: {train: cpt.yml}}\n"
+    chain = f"name: x\nbase_model: a/b\noutput_dir: ./outputs/x\n{stages}"
+    (tmp_path / "chain.yml").write_text(chain)
+    mine = tmp_path / "mine.yml"
+    mine.write_text("extends: ./chain.yml\nbase_model: Qwen/Qwen3-8B-Base\n")
+    by_line = load_chain(mine)
+    by_option = load_chain(tmp_path / "chain.yml", base_model="Qwen/Qwen3-8B-Base")
+    assert by_line.output_dir == by_option.output_dir == Path("outputs/x-qwen3-8b-base")
+    for chain in (by_line, by_option):
+        recipe = resolve(chain, chain.stages["cpt"])
+        assert recipe["base_model"] == "Qwen/Qwen3-8B-Base"
+        assert recipe["output_dir"] == "outputs/x-qwen3-8b-base/cpt"
+    mine.write_text("extends: ./chain.yml\nbase_model: Qwen/Qwen3-8B-Base\noutput_dir: ./o\n")
+    assert load_chain(mine).output_dir == Path("o")
+    mine.write_text("extends: ./chain.yml\nbase_model: a/b\n")
+    assert load_chain(mine).output_dir == Path("outputs/x")

@@ -73,6 +73,28 @@ def test_the_good_pack_passes(tmp_path: Path, guard: Guard):
     assert "uploads    nothing" in result.output
 
 
+def test_what_is_read_is_told_wherever_it_stands(tmp_path: Path, guard: Guard):
+    """Addresses, `set:`, data recipes and what a short recipe takes from a shipped one."""
+    datasets = "[{path: json, data_files: ['s3://owner/a.jsonl', rows.jsonl], type: alpaca}]"
+    stages = "stages:\n  math: {data: math.yml}\n"
+    stages += f"  more: {{train: more.yml, set: {{datasets: {datasets}}}}}"
+    files = {
+        "recipes/shared.yml": CHAIN.replace("stages:", stages),
+        "recipes/math.yml": "generator: synth_math\nmath: owner/math\n",
+        "recipes/more.yml": "extends: sft_v4\noutput_dir: ./outputs/shared/more\n",
+    }
+    told = unpack(changed(files), tmp_path, guard, "--list").output
+    for line in (
+        "downloads  dataset owner/math",
+        "downloads  dataset openai/gsm8k",
+        "reaches    s3://owner/a.jsonl",
+        "needs      rows.jsonl (not in the pack)",
+        "runs       what the shipped sft_v4 does and recipes/more.yml does not change",
+    ):
+        assert line in told.splitlines()
+    assert "dataset json" not in told
+
+
 def test_a_good_pack_that_was_compressed_passes(tmp_path: Path, guard: Guard):
     files = good_files()
     entries = [(LOCK, lock_of(files)), (entry("recipes/", 0o40755), b""), *files.items()]

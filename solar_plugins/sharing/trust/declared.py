@@ -17,9 +17,11 @@ from solar_plugins.sharing.shipped import TASKS_FOLDER
 from solar_plugins.sharing.trust import safe_yaml
 from solar_plugins.sharing.trust.file_risks import RUN_FOLDER
 from solar_plugins.sharing.trust.names import printable
+from solar_plugins.sharing.trust.recipe_risks import LOADERS, values_of
 from solar_plugins.sharing.trust.risk import Risk
 
 _DATASETS = ("datasets", "test_datasets", "pretraining_dataset")
+_DATA_SOURCES = ("metamathqa", "math", "math_test", "gsm8k")
 _MODEL_KEYS = ("base_model", "tokenizer_config", "lora_model_dir", "reward_model")
 _TOOLS = {"train": "axolotl train", "merge": "mergekit-yaml", "evaluate": "lm-eval", "data": "data"}
 
@@ -31,6 +33,7 @@ class Declared:
     Attributes:
         models: Hub id (with ``@revision`` where one is pinned) -> files that name it.
         datasets: The same for datasets.
+        addresses: The same for addresses (``https://…``, ``s3://…``) that stand anywhere.
         local: Paths that have to be there and that the pack does not hold.
         runs: One line per stage or recipe.
         uploads: One line per thing that is sent somewhere.
@@ -38,6 +41,7 @@ class Declared:
 
     models: dict[str, list[str]] = field(default_factory=dict)
     datasets: dict[str, list[str]] = field(default_factory=dict)
+    addresses: dict[str, list[str]] = field(default_factory=dict)
     local: dict[str, list[str]] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
@@ -50,6 +54,7 @@ class Declared:
             for name in named:
                 or_folder = "" if "/" in name else ", unless a folder of that name is there"
                 lines.append(f"downloads  {what} {printable(name)}{or_folder}")
+        lines += [f"reaches    {printable(name)}" for name in self.addresses]
         lines += [f"needs      {printable(name)} (not in the pack)" for name in self.local]
         lines += [f"runs       {printable(line)}" for line in self.runs]
         lines += [f"uploads    {printable(line)}" for line in self.uploads]
@@ -109,7 +114,7 @@ def _of_file(
     with_models: bool,
 ) -> None:
     def note(what: dict[str, list[str]], value: Any, revision: Any = None) -> None:
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or "://" in value:
             return
         if is_local(value) or PurePosixPath(value).suffix in (".jsonl", ".json", ".parquet"):
             path = _normal(value)
@@ -119,10 +124,19 @@ def _of_file(
             return
         what.setdefault(f"{value}@{revision}" if revision else value, []).append(name)
 
+    for _, _, value in values_of(content):
+        if isinstance(value, str) and "://" in value:
+            told.addresses.setdefault(value, []).append(name)
+    extended = content.get("extends")
+    if isinstance(extended, str) and not extended.startswith("."):
+        told.runs.append(f"what the shipped {extended} does and {name} does not change")
     if kind == "chain":
         note(told.models, content.get("base_model"))
         for stage, (tool, file) in _stages(content).items():
             told.runs.append(f"{_TOOLS[tool]} {file} (stage {stage} of {name})")
+            set_ = content["stages"][stage].get("set")
+            if isinstance(set_, dict):
+                _of_file(told, name, set_, tool, made, files, with_models)
         return
     if kind == "merge" and with_models:
         for model in merge_models(content):
@@ -134,6 +148,7 @@ def _of_file(
     if kind == "data":
         for source in _sources_of_data(content):
             note(told.datasets, source)
+        note(told.models, content.get("tokenizer"))
     plugins = content.get("plugins")
     for plugin in plugins if isinstance(plugins, list) else []:
         line = f"plugin {plugin}"
@@ -142,11 +157,12 @@ def _of_file(
     for reference in _references(content):
         note(told.models, reference)
     for entry in datasets_of(content):
-        note(told.datasets, entry["path"], entry.get("revision"))
         data_files = entry.get("data_files")
+        if entry["path"] not in LOADERS:
+            note(told.datasets, entry["path"], entry.get("revision"))
+            continue
         for file in data_files if isinstance(data_files, list) else [data_files]:
-            if isinstance(file, str) and file.startswith(("http://", "https://")):
-                note(told.datasets, file)
+            note(told.datasets, file)
     if kind == "evaluate":
         tasks = content.get("tasks")
         named = ", ".join(map(str, tasks)) if isinstance(tasks, list) else str(tasks)
@@ -155,13 +171,13 @@ def _of_file(
 
 
 def _sources_of_data(content: Mapping[str, Any]) -> list[str]:
-    """What a data recipe reads; all settings of a generator that are texts name a source."""
+    """What a data recipe reads, its generator's own defaults included."""
     try:
         settings = vars(data_recipe.read(dict(content)))
     except SolarError:
         return []  # `solar check` says what is wrong with it
-    texts = [value for value in settings.values() if isinstance(value, str)]
-    return [*texts, *settings.get("sources", [])]
+    named = [settings[key] for key in _DATA_SOURCES if key in settings]
+    return [*named, *settings.get("sources", [])]
 
 
 def _references(content: Mapping[str, Any]) -> Iterator[Any]:

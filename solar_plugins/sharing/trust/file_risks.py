@@ -33,7 +33,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _ACTIVE = re.compile(
     r"<\s*(script|iframe|object|embed|base|form|link|meta\s+http-equiv|foreignobject|animate|set)\b"
     r"|\bon\w+\s*=|javascript:|vbscript:|data:text/html|@import|url\(\s*['\"]?(https?:)?//"
-    r"|\b(src|href|xlink:href)\s*=\s*['\"]?\s*(https?:)?//[^'\"\s>]*\.(js|wasm)\b|<!entity|srcdoc|data:image/svg"
+    r"|\b(src|srcset|poster|background)\s*=\s*['\"]?\s*(https?:)?//"
+    r"|\b(href|xlink:href)\s*=\s*['\"]?\s*(https?:)?//[^'\"\s>]*\.(js|wasm)\b|<!entity|srcdoc|data:image/svg"
     r"|\b(src|href|action|formaction)\s*=\s*['\"]?[^'\">]*&(#|colon|tab|newline)",
     re.IGNORECASE,
 )
@@ -41,33 +42,6 @@ _ACTIVE = re.compile(
 _RECIPE_MARKS = {"stages", "merge_method", "slices", "models", "modules", "tasks", "generator"}
 _RECIPE_MARKS |= {"base_model", "datasets", "pretraining_dataset", "learning_rate", "extends"}
 _TASK_MARKS = {"task", "group", "dataset_path", "doc_to_text", "doc_to_target", "process_docs"}
-
-_DEEPSPEED_MARKS = ("zero_optimization", "train_micro_batch_size_per_gpu", "zero_stage")
-_DEEPSPEED_KEYS = {
-    "activation_checkpointing",
-    "amp",
-    "bf16",
-    "communication_data_type",
-    "data_types",
-    "fp16",
-    "gradient_accumulation_steps",
-    "gradient_clipping",
-    "gradient_predivide_factor",
-    "optimizer",
-    "prescale_gradients",
-    "scheduler",
-    "seq_parallel_communication_data_type",
-    "sparse_gradients",
-    "steps_per_print",
-    "tensor_parallel",
-    "torch_autocast",
-    "train_batch_size",
-    "train_micro_batch_size_per_gpu",
-    "wall_clock_breakdown",
-    "zero_allow_untested_optimizer",
-    "zero_force_ds_cpu_optimizer",
-    "zero_optimization",
-}
 
 
 def risks_of(files: Mapping[str, bytes]) -> list[Risk]:
@@ -124,9 +98,6 @@ def _risks_of_yaml(name: str, data: bytes) -> list[Risk]:
         risks.append(Risk(name, 0, "unknown_file", "", found))
     if any(key in _TASK_MARKS for key in content):
         risks.append(Risk(name, 0, "code", "", "a task of lm-eval"))
-    inline = content.get("deepspeed")
-    if isinstance(inline, dict):
-        risks += _deepspeed_risks(inline, name, "deepspeed.")
     return risks
 
 
@@ -135,19 +106,11 @@ def _risks_of_json(name: str, data: bytes) -> list[Risk]:
     if name.startswith(RUN_FOLDER):
         return []
     risks = list(recipe_risks.risks_of(content, name, None, lambda place: 0))
-    if isinstance(content, dict):
-        looks = any(key in content for key in _DEEPSPEED_MARKS)
-        if looks or "deepspeed" in name:
-            risks += _deepspeed_risks(content, name, "")
+    for key, value in content.items() if isinstance(content, dict) else ():
+        # Any of a pack's mappings may be what a recipe gives to DeepSpeed.
+        if key not in recipe_risks.DEEPSPEED_KEYS and value not in (None, False):
+            risks.append(Risk(name, 0, "deepspeed", printable(key), printable(value)))
     return risks
-
-
-def _deepspeed_risks(content: dict[str, Any], name: str, at: str) -> list[Risk]:
-    return [
-        Risk(name, 0, "deepspeed", f"{at}{printable(key)}", printable(content[key]))
-        for key in content
-        if key not in _DEEPSPEED_KEYS and content[key] not in (None, False)
-    ]
 
 
 def read_json(data: bytes, name: str) -> Any:

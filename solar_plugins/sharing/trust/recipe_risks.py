@@ -39,6 +39,7 @@ _CODE_KEYS = {
     "function",
     "process_docs",
     "use_prompt",
+    "eval_causal_lm_metrics",  # `evaluate` runs each as a script from the Hub
 }
 _CLASS_KEYS = {"model_type", "tokenizer_type", "processor_type", "type_of_model"}
 _SHELL_KEYS = {"command", "cmd", "script", "shell", "exec", "entrypoint", "setup", "hooks"}
@@ -58,10 +59,40 @@ _UPLOAD_KEYS = {
     "base_url",
     "api_base",
     "vllm_server_host",
+    "vllm_server_base_url",
+    "proxies",
+    "endpoint",
 }
 _UPLOAD_PREFIXES = ("wandb", "comet", "mlflow", "trackio", "swanlab", "otel", "hatchery")
 _UPLOAD_SWITCHES = ("use_wandb", "use_comet", "use_mlflow", "use_trackio", "use_otel_metrics")
 _KERNEL_KEYS = {"attn_implementation", "experts_implementation", "fused_attn_kernel"}
+
+DEEPSPEED_KEYS = {
+    "activation_checkpointing",
+    "amp",
+    "bf16",
+    "communication_data_type",
+    "data_types",
+    "fp16",
+    "gradient_accumulation_steps",
+    "gradient_clipping",
+    "gradient_predivide_factor",
+    "optimizer",
+    "prescale_gradients",
+    "scheduler",
+    "seq_parallel_communication_data_type",
+    "sparse_gradients",
+    "steps_per_print",
+    "tensor_parallel",
+    "torch_autocast",
+    "train_batch_size",
+    "train_micro_batch_size_per_gpu",
+    "wall_clock_breakdown",
+    "zero_allow_untested_optimizer",
+    "zero_force_ds_cpu_optimizer",
+    "zero_optimization",
+}
+"""What a DeepSpeed recipe needs; the other keys start programs, write files or send data."""
 
 # What people write or what is shown to a model; never a path, a variable or a command.
 _TEXT_KEYS = {
@@ -87,15 +118,20 @@ _TEXT_KEYS = {
 }
 _TEMPLATE_KEYS = {"chat_template", "chat_template_jinja"}
 
-_LOADERS = {"json", "csv", "parquet", "text", "arrow"}
+LOADERS = {"json", "csv", "parquet", "text", "arrow"}
 # `datasets` reads these names with pickle, or with code of a folder.
-_PICKLE_LOADERS = {"pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5"}
+_PICKLELOADERS = {"pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5"}
 _LM_EVAL_MODELS = {"hf", "hf-auto", "huggingface", "hf-multimodal", "vllm"}
 
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy")
 _ABSOLUTE = re.compile(r"(/|~|\\\\|[A-Za-z]:[\\/]|file:)")
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*|%[A-Za-z_]\w*%|\$\(\(")
 _COMMAND = re.compile(r"\$\(|`|&&|\|\||;\s*\w|\|\s*(ba|z|da)?sh\b|>\s*/|\b(curl|wget|rm|bash) -")
+# What fsspec opens besides the stores that Axolotl names: files of this machine, other machines,
+# what is inside an archive, one address behind another.
+_ADDRESS = re.compile(
+    r"(?<![\w+.-])(?!(https?|hf|s3|gs|gcs|az|abfs|oci)://)[a-z][\w+.-]*://|::|\b(file|local):", re.I
+)
 _REMOTE_STORES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "oci://", "ftp://", "ssh://")
 _OFF = (None, False, "", 0, "false", "False", "no", "off", "none", "disabled", "offline")
 
@@ -111,30 +147,30 @@ def risks_of(
         kind: Which tool reads it, see `solar_plugins.chain.check.kind_of`.
         line: The line of a place.
     """
-    for place, key, value in _values(content, ()):
+    for place, key, value in values_of(content):
         for risk, found in _found(place, key, value, file, kind):
             yield Risk(file, line(place), risk, _dotted(place), f"{found}")
 
 
-def _values(value: Any, place: Place) -> Iterator[tuple[Place, str, Any]]:
+def values_of(value: Any, place: Place = ()) -> Iterator[tuple[Place, str, Any]]:
     """Every value at every depth, with the nearest key above it."""
     if isinstance(value, dict):
         for key, item in value.items():
             here = (*place, str(key))
             yield here, _plain(key), item
-            yield from _values(item, here)
+            yield from values_of(item, here)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             here = (*place, index)
             key = next((_plain(part) for part in reversed(place) if isinstance(part, str)), "")
             if not isinstance(item, dict):
                 yield here, key, item
-            yield from _values(item, here)
+            yield from values_of(item, here)
 
 
 def _plain(key: Any) -> str:
     """The key that is set; a chain's ``set:`` and the command line dot the blocks before it."""
-    return str(key).lower().replace("-", "_").rsplit(".", 1)[-1].lstrip("_")
+    return str(key).strip().lower().replace("-", "_").rsplit(".", 1)[-1].lstrip("_")
 
 
 def _found(
@@ -162,6 +198,8 @@ def _found(
         yield "kernel", shown
     elif key == "torch_compile_backend" and str(value) not in ("inductor", "eager", "aot_eager"):
         yield "code", shown
+    elif _deepspeed_key(place) not in (None, *DEEPSPEED_KEYS):
+        yield "deepspeed", shown
     elif key == "resume_from_checkpoint":
         yield "pickle", shown
     elif key == "model" and kind == "evaluate" and place == ("model",):
@@ -178,9 +216,9 @@ def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tu
         yield "trust_remote_code", value
     if key == "type" and _is_code_type(value):
         yield "code", value
-    if key == "ds_type" and value not in _LOADERS:
-        yield ("pickle" if value in _PICKLE_LOADERS else "dataset_script"), value
-    if key in ("path", "dataset_path") and value in _PICKLE_LOADERS:
+    if key == "ds_type" and value not in LOADERS:
+        yield ("pickle" if value in _PICKLELOADERS else "dataset_script"), value
+    if key in ("path", "dataset_path") and value in _PICKLELOADERS:
         yield "pickle", value
     if value.endswith((".py", ".pyc", ".so", ".sh", ".ipynb")) or ".py#" in value:
         yield "dataset_script", value
@@ -194,6 +232,8 @@ def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tu
         if fault:
             yield "template", fault
         return
+    if key == "chat_template_jinja" and not value.endswith(".jinja"):
+        yield "template", f"{value} is not called .jinja, so it was not read"
     if is_text:
         if re.search(r"\{\w*[.\[]", value) or "__" in value:
             yield "template", value
@@ -206,9 +246,19 @@ def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tu
         yield "upload", value
     if key == "deepspeed" and "://" in value:
         yield "deepspeed", value
+    if _ADDRESS.search(value):
+        yield "path", value
+        return
     # lm-eval takes its model as a=b,c=d and MergeKit an adapter as model+lora.
     if any(_leads_outside(part, place, file) for part in re.split(r"[,=+]", value)):
         yield "path", value
+
+
+def _deepspeed_key(place: Place) -> str | None:
+    """The key of DeepSpeed's own that a place inside a recipe's ``deepspeed:`` sets."""
+    parts = [part for key in place for part in str(key).split(".")]
+    below = parts[parts.index("deepspeed") + 1 :] if "deepspeed" in parts else []
+    return below[0] if below else None
 
 
 def _is_allowed_plugin(name: str) -> bool:

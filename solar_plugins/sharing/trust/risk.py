@@ -22,7 +22,7 @@ KINDS = {
     "path": "reads or writes outside the project's folder",
     "deepspeed": "sets what DeepSpeed recipes do not need: other programs or files",
     "template": "a chat template that does more than write messages",
-    "active_page": "a page or picture that runs code in a browser",
+    "active_page": "a page or picture that runs code in a browser, or loads what is elsewhere",
     "unknown_file": "a file that no tool of the chain reads",
 }
 """What is refused unless the user allows it, by name and file."""
