@@ -194,7 +194,7 @@ def load_chain(
             )
     if base_model is not None:
         if "output_dir" not in (overrides or {}) and base_model != content.get("base_model"):
-            content["output_dir"] = _folder_of(written, base_model)
+            content["output_dir"] = inherit.folder_for(written, base_model)
         content["base_model"] = base_model
 
     for key in content:
@@ -251,18 +251,6 @@ def load_chain(
     )
     # A data stage may make the base model; then it moves along with the other outputs.
     return chain if base_model else replace(chain, base_model=chain.rebase(chain.base_model))
-
-
-def _folder_of(output_dir: Any, base_model: str) -> Any:
-    """A folder of its own for another base, so that the models of the first one stay.
-
-    >>> _folder_of("./outputs/solar-10.7b", "Qwen/Qwen3-8B-Base")
-    './outputs/solar-10.7b-qwen3-8b-base'
-    """
-    if not isinstance(output_dir, str):
-        return output_dir  # refused below, with its line
-    name = Path(base_model.partition("@")[0]).name.lower()
-    return f"{output_dir.rstrip('/')}-{re.sub(r'[^a-z0-9._-]+', '-', name)}"
 
 
 def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:

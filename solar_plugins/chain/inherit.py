@@ -9,12 +9,14 @@
       h6: null
 
 Mappings are merged key by key, anything else replaces what was there, and ``null`` takes a key out.
+A chain on another base that names no ``output_dir`` gets one of its own, as with ``--base-model``.
 `solar show FILE` prints the plain file that comes of it; that one Axolotl reads without us.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,18 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def folder_for(output_dir: Any, base_model: str) -> Any:
+    """A folder of its own for another base, so that the models of the first one stay.
+
+    >>> folder_for("./outputs/solar-10.7b", "Qwen/Qwen3-8B-Base")
+    './outputs/solar-10.7b-qwen3-8b-base'
+    """
+    if not isinstance(output_dir, str):
+        return output_dir  # refused where the chain is loaded, with its line
+    name = Path(base_model.partition("@")[0]).name.lower()
+    return f"{output_dir.rstrip('/')}-{re.sub(r'[^a-z0-9._-]+', '-', name)}"
+
+
 def _complete(content: dict[str, Any], path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     content = _from_anywhere(content, path)
     if EXTENDS not in content:
@@ -123,6 +137,9 @@ def _complete(content: dict[str, Any], path: Path, seen: tuple[Path, ...]) -> di
     stages = changes.get("stages")
     if isinstance(stages, dict) and isinstance(base.get("stages"), dict):
         base["stages"] = _without_replaced_kinds(base["stages"], stages)
+    other = changes.get("base_model")
+    if "stages" in base and isinstance(other, str) and other != base.get("base_model"):
+        base["output_dir"] = folder_for(base.get("output_dir"), other)  # unless `changes` has one
     return merged(base, changes)
 
 
