@@ -118,6 +118,16 @@ def test_what_a_prompt_format_writes_is_counted(tmp_path):
     assert tokens == pytest.approx([(2 * 40 + 160) / 4, (2 * 80 + 160) / 4], abs=2)
 
 
+def test_rows_that_the_filter_knows_by_name_are_left_out(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    tasks = ["cot_gsm8k", "cot_esnli", "hellaswag:1.1.0", None] * 10
+    rows = [json.dumps({"inputs": "a", "_task_name": task}) + "\n" for task in tasks]
+    file.write_text("".join(rows))
+    block = {"tasks": "solar", "datasets": [str(file)]}
+    found = data_size.of([{"path": str(file)}], str, None, False, block)
+    assert found.rows == 20
+
+
 @pytest.fixture
 def size() -> model_size.ModelSize:
     return model_size.of({**SMALL, "model_type": "llama"})

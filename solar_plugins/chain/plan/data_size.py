@@ -6,12 +6,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.data import recipe as recipes
+from solar_plugins.flan_filter import args as flan_filter_args
+from solar_plugins.flan_filter import task_names
 
 _SAMPLE = 2000
 """Rows of a local file that are tokenised for its mean length."""
@@ -98,7 +101,7 @@ def of(
     rebase: Rebase,
     tokenizer: Path | None,
     is_preference: bool,
-    filtered: Collection[str] = (),
+    flan_filter: Mapping[str, Any] | None = None,
     known: Mapping[str, PublicData] = PUBLIC,
 ) -> DataSize:
     """The size of the dataset entries of a recipe, together.
@@ -108,10 +111,13 @@ def of(
         rebase: Where a path of the chain lies now.
         tokenizer: A tokenizer.json to count with, if there is one.
         is_preference: Whether each row is a prompt with two answers.
-        filtered: The datasets from which `flan_filter` takes rows.
+        flan_filter: The recipe's block. Rows that it finds by name are left out; of files here as
+            many as of their first rows.
         known: What is known of datasets that are not here.
     """
-    sizes = [_entry(entry, rebase, tokenizer, is_preference, filtered, known) for entry in entries]
+    sizes = [
+        _entry(entry, rebase, tokenizer, is_preference, flan_filter, known) for entry in entries
+    ]
     notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
     if any(size.rows is None or size.tokens is None for size in sizes) or not sizes:
         return DataSize(None, None, notes)
@@ -125,7 +131,7 @@ def _entry(
     rebase: Rebase,
     tokenizer: Path | None,
     is_preference: bool,
-    filtered: Collection[str],
+    flan_filter: Mapping[str, Any] | None,
     known_sizes: Mapping[str, PublicData],
 ) -> DataSize:
     path = str(entry.get("path"))
@@ -133,13 +139,20 @@ def _entry(
     data_files = entry.get("data_files")
     listed = data_files if isinstance(data_files, list) else [data_files] if data_files else [path]
     here = [Path(rebase(str(name))) for name in listed]
+    is_filtered = flan_filter is not None and path in flan_filter["datasets"]
     if all(file.is_file() for file in here):
-        size = _count(
-            here, ", ".join(map(str, listed)), tokenizer, is_preference, _around(entry.get("type"))
+        rows, found = _read(here)
+        kept = _kept(found, path, flan_filter) if is_filtered else found
+        around = _around(entry.get("type"))
+        size = _measured(
+            round(rows * len(kept) / len(found)) if found else rows,
+            [_text(row, is_preference, around) for row in kept],
+            ", ".join(map(str, listed)),
+            tokenizer,
         )
     elif known is not None:
         rows, kept = known.rows, ""
-        if path in filtered and known.filtered_rows is not None:
+        if is_filtered and known.filtered_rows is not None:
             rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
         note = (
             f"{path}: {known.rows:,} rows ({known.source}){kept}, "
@@ -179,10 +192,22 @@ def _around(type_: Any) -> str:
     return " ".join(re.sub(r"\{\w+\}", " ", text) for text in formats if isinstance(text, str))
 
 
-def _count(
-    files: list[Path], names: str, tokenizer: Path | None, is_preference: bool, around: str
-) -> DataSize:
-    rows, letters, sample = 0, 0, []
+def _kept(rows: list[dict], path: str, flan_filter: Mapping[str, Any]) -> list[dict]:
+    """The rows whose name of a task, where they have one, the filter lets pass."""
+    block = flan_filter_args.parse(flan_filter)
+    wanted = task_names.expand(block.tasks)
+    given = block.task_column
+    columns = (given.get(path) if isinstance(given, dict) else given, "_task_name", "task_name")
+
+    def name(row: dict) -> str:
+        return next((str(row[column]) for column in columns if row.get(column)), "")
+
+    return [row for row in rows if task_names.normalised(name(row)) not in wanted]
+
+
+def _read(files: list[Path]) -> tuple[int, list[dict]]:
+    """How many rows `files` have, and the first of each."""
+    rows, found = 0, []
     for file in files:
         if file.suffix == ".parquet":
             import pyarrow.parquet as parquet
@@ -190,19 +215,19 @@ def _count(
             table = parquet.ParquetFile(file)
             rows += table.metadata.num_rows
             batch = next(table.iter_batches(batch_size=_SAMPLE), None)
-            found = batch.to_pylist() if batch is not None else []
-        else:
-            with file.open(encoding="utf-8") as lines:
-                found = []
-                for line in lines:
-                    if line.strip():
-                        rows += 1
-                        if len(found) < _SAMPLE:
-                            found.append(_parse(line))
-        sample += [_text(row, is_preference, around) for row in found if row is not None]
+            found += batch.to_pylist() if batch is not None else []
+            continue
+        with file.open(encoding="utf-8") as lines:
+            written = (line for line in lines if line.strip())
+            parsed = [_parse(line) for line in islice(written, _SAMPLE)]
+            found += [row for row in parsed if row is not None]
+            rows += len(parsed) + sum(1 for _ in written)
+    return rows, found
+
+
+def _measured(rows: int, sample: list[str], names: str, tokenizer: Path | None) -> DataSize:
     if not sample:
         return DataSize(rows, None, (f"{names}: no rows that could be read",))
-    letters = sum(map(len, sample))
     if tokenizer is not None and tokenizer.is_file():
         from tokenizers import Tokenizer
 
@@ -210,7 +235,7 @@ def _count(
         mean = sum(len(one.ids) for one in encoded) / len(encoded)
         how = "counted"
     else:
-        mean = letters / len(sample) / _LETTERS_PER_TOKEN
+        mean = sum(map(len, sample)) / len(sample) / _LETTERS_PER_TOKEN
         how = f"{_LETTERS_PER_TOKEN:g} letters each"
     return DataSize(rows, mean, (f"{names}: {rows:,} rows, {mean:.0f} tokens each ({how})",))
 

@@ -107,7 +107,7 @@ def of_recipe(
             rebase,
             tokenizer,
             bool(one.get("rl")),
-            (one.get("flan_filter") or {}).get("datasets") or (),
+            one.get("flan_filter"),
             known,
         )
         run = of(one, found, global_batch.of(one, gpus), size)
