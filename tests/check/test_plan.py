@@ -158,7 +158,8 @@ def test_local_rows_are_counted(tmp_path):
 def test_filtered_rows_are_left_out():
     entry = {"path": "meta-math/MetaMathQA", "shards": 3}
     whole = data_size.of([entry], str, None, is_preference=False)
-    filtered = data_size.of([entry], str, None, False, ["meta-math/MetaMathQA"])
+    block = {"datasets": ["meta-math/MetaMathQA"]}
+    filtered = data_size.of([entry], str, None, False, block)
     assert (whole.rows, filtered.rows) == (math.ceil(395_000 / 3), math.ceil(155_000 / 3))
 
 
