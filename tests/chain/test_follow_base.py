@@ -8,6 +8,7 @@ import pytest
 import transformers
 from tiny_chain import write_base
 
+from solar_plugins.chain.training import begun
 from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.errors import SolarError
 
@@ -103,3 +104,19 @@ def test_a_base_that_transformers_cannot_read_is_one_line(base, tmp_path, change
     with pytest.raises(SolarError, match=rf"^base_model: .*{said}") as error:
         follow_base({"base_model": str(folder), "special_tokens": {"pad_token": "<|pad|>"}})
     assert "\n" not in str(error.value)
+
+
+def test_checkpoints_of_another_base_are_not_gone_on_from(tmp_path):
+    cfg = {"base_model": "./one", "output_dir": str(tmp_path)}
+    cfg["auto_resume_from_checkpoints"] = True
+    other = {**cfg, "base_model": "./other"}
+    begun.refuse_another(other)  # nothing is there
+    begun.note(str(tmp_path), "./one")
+    begun.refuse_another(other)  # nothing to go on from
+    (tmp_path / "checkpoint-2").mkdir()
+    begun.refuse_another(cfg)
+    begun.refuse_another({**other, "auto_resume_from_checkpoints": False})
+    with pytest.raises(
+        SolarError, match=r"^output_dir: .* began with ./one, and this .* ./other\."
+    ):
+        begun.refuse_another(other)

@@ -19,6 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from solar_plugins import proof
 from solar_plugins.chain import global_batch
+from solar_plugins.chain.training import begun
 from solar_plugins.chain.training.epoch_order import begin_epoch
 from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE, MetricsFile
@@ -38,6 +39,7 @@ class StagePlugin(BasePlugin):
         self._metrics = MetricsFile(Path(path)) if path else None
         self._steps = 0
         self.recipe: dict[str, Any] = {}
+        self._base_model = ""
 
     def get_input_args(self) -> str:
         return "solar_plugins.chain.training.args.StageArgs"
@@ -53,6 +55,9 @@ class StagePlugin(BasePlugin):
         fault = missing_input(dict(cfg))
         if fault:
             raise SolarError(fault)
+        self._base_model = str(cfg.get("base_model"))
+        if self._metrics is None:  # `solar run` knows what it has begun with
+            begun.refuse_another(cfg)
         for change in follow_base(cfg):
             LOG.warning(change)
 
@@ -64,6 +69,8 @@ class StagePlugin(BasePlugin):
         self, cfg: DictDefault, trainer: Trainer
     ) -> list[TrainerCallback]:
         """The callback that follows the training; sDPO asks again for each of its steps."""
+        if self._metrics is None:
+            begun.note(cfg.output_dir, self._base_model)
         return [_Follow(self)]
 
     def post_train_unload(self, cfg: DictDefault) -> None:
