@@ -12,30 +12,30 @@ from importlib import import_module
 import click
 
 from solar_plugins import __version__
-from solar_plugins.errors import SolarError
+from solar_plugins.errors import SolarError, nearest
 
-# In the order in which a newcomer meets them.
+# In the order in which a newcomer meets them: the room, and what `solar --help` says.
 COMMANDS = {
-    "run": "solar_plugins.chain.run.commands",
-    "check": "solar_plugins.chain.check.commands",
-    "plan": "solar_plugins.chain.plan.commands",
-    "export": "solar_plugins.chain.export.commands",
-    "schema": "solar_plugins.chain.schema.commands",
-    "report": "solar_plugins.report.commands",
-    "new": "solar_plugins.sharing.commands",
-    "pack": "solar_plugins.sharing.commands",
-    "unpack": "solar_plugins.sharing.commands",
-    "verify": "solar_plugins.sharing.commands",
-    "card": "solar_plugins.sharing.commands",
-    "show": "solar_plugins.sharing.commands",
-    "diff": "solar_plugins.sharing.commands",
-    "dus": "solar_plugins.depth_up_scaling.commands",
-    "filter": "solar_plugins.flan_filter.commands",
-    "flan-index": "solar_plugins.flan_filter.commands",
-    "difficulty": "solar_plugins.sdpo.commands",
-    "evaluate": "solar_plugins.evaluation.commands",
-    "contamination": "solar_plugins.evaluation.commands",
-    "synth-math": "solar_plugins.synth_math.commands",
+    "run": ("chain.run", "Run a chain, and verify each output."),
+    "check": ("chain.check", "Say what is wrong in recipes, merges and chains."),
+    "plan": ("chain.plan", "Layers, memory, disk and hours, before a GPU is rented."),
+    "export": ("chain.export", "Write a chain as SLURM, SkyPilot or shell jobs."),
+    "schema": ("chain.schema", "Print the JSON schemas that editors read."),
+    "report": ("report", "Write the tables and pictures of a run."),
+    "new": ("sharing", "Make a folder with the recipes, ready to run."),
+    "pack": ("sharing", "Write one file to share: recipes, lock, results."),
+    "unpack": ("sharing", "Open what somebody shared, without trusting it."),
+    "verify": ("sharing", "Hold a pack or its folder against its lock."),
+    "card": ("sharing", "Write the model cards of a run."),
+    "show": ("sharing", "Print the plain file that a short one stands for."),
+    "diff": ("sharing", "Say what differs in effect, not in text."),
+    "dus": ("depth_up_scaling", "Up-scale a base: MergeKit config, checkpoint, picture."),
+    "filter": ("flan_filter", "Remove rows of benchmark-derived FLAN tasks."),
+    "flan-index": ("flan_filter", "Build what the filter recognises rows by."),
+    "difficulty": ("sdpo", "How hard preference data are for a model."),
+    "evaluate": ("evaluation", "Score a model on the six benchmarks of H6."),
+    "contamination": ("evaluation", "Test whether a model has seen the test items."),
+    "synth-math": ("synth_math", "Make the two math sets that are not public."),
 }
 
 
@@ -48,7 +48,17 @@ class Rooms(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return getattr(import_module(COMMANDS[name]), f"{name.replace('-', '_')}_command")
+        room = import_module(f"solar_plugins.{COMMANDS[name][0]}.commands")
+        return getattr(room, f"{name.replace('-', '_')}_command")
+
+    def resolve_command(self, context: click.Context, args: list[str]):
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            context.fail(f"No such command {args[0]!r}.{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, says) for name, (_, says) in COMMANDS.items()])
 
     def invoke(self, context: click.Context):
         try:

@@ -81,7 +81,7 @@ def synth_math_command() -> None:
     """
 
 
-@synth_math_command.command("from-metamathqa")
+@synth_math_command.command("from-metamathqa", short_help="From the public MetaMathQA and MATH.")
 @click.option(
     "--metamathqa",
     default="meta-math/MetaMathQA",
@@ -115,7 +115,7 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options) 
     _show(card, options)
 
 
-@synth_math_command.command("generate")
+@synth_math_command.command("generate", short_help="Afresh, by a server that you name.")
 @click.option("--server", "url", required=True, help="OpenAI-compatible: http://localhost:8000/v1")
 @click.option("--model", required=True, help="The model's name on that server.")
 @click.option(

@@ -1,0 +1,37 @@
+"""`solar` itself: what it says of its commands, and where one is misspelt or cannot run."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from solar_plugins.cli import COMMANDS, cli
+
+
+def test_every_command_is_said_in_a_line_and_explains_itself():
+    listed = CliRunner().invoke(cli, ["--help"], terminal_width=80).stdout
+    for name, (_, says) in COMMANDS.items():
+        assert f"  {name:<13}  {says}" in listed.splitlines()
+        told = CliRunner().invoke(cli, [name, "--help"]).stdout
+        assert f"Usage: cli {name}" in told
+        assert f"solar {name} " in told.partition("Options:")[0]  # an example to begin with
+
+
+def test_a_misspelt_command():
+    result = CliRunner().invoke(cli, ["pln"])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: No such command 'pln'. Did you mean 'plan'?"
+
+
+def test_a_tool_that_is_not_installed(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    for name in [*sys.modules, "axolotl"]:
+        if name.partition(".")[0] == "axolotl":
+            monkeypatch.setitem(sys.modules, name, None)  # as if it were not there
+    recipe = tmp_path / "sft.yml"
+    recipe.write_text("base_model: owner/base\nlearning_rate: 1.0e-5\n", encoding="utf-8")
+    result = CliRunner().invoke(cli, ["check", str(recipe)])
+    assert result.exit_code == 1
+    assert "axolotl" in result.stderr.splitlines()[-1]
+    assert "Write pip install 'solar-plugins[train]'" in result.stderr
