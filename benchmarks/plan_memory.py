@@ -2,20 +2,24 @@
 
     .venv/bin/python benchmarks/plan_memory.py [--only sft-256x8 …]
 
-Small models of several shapes are trained for a few steps on the CPU, each by Axolotl in a process
-of its own as `solar run` starts it: with kept and with recomputed activations, texts and preference
-pairs. Measured is the peak of the process above that of a training of next to nothing, which holds
-the imports. Predicted is what `solar plan` says for one GPU without ZeRO. Prints JSON and, to
-stderr, a table.
+Small models of several shapes are trained for three steps on the CPU, each by Axolotl in a process
+of its own as `solar run` starts it, or in two processes under ZeRO: with kept and with recomputed
+activations, texts and preference pairs, adapters, float32 and bf16. Measured is the most private
+memory of a process, seen 500 times a second, above that of a training of next to nothing, which
+holds the imports. Predicted is what `solar plan` says. Prints JSON and, to stderr, a table.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import random
+import socket
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,10 @@ from environment import environment
 
 from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.chain.run import stages
-from solar_plugins.chain.run.worker import Workers
+from solar_plugins.chain.run.worker import Work, Workers
+
+MIB = 1024**2
+RANKS = 2
 
 WORDS = [f"w{number}" for number in range(400)]
 
@@ -43,10 +50,14 @@ class Case:
     checkpointing: bool = False
     pairs: bool = False
     accumulation: int = 1
+    adapter: bool = False
+    packed: bool = False
+    bf16: bool = False
+    attention: str = "sdpa"
+    zero: int = 0
 
 
 CASES = {
-    "nothing": Case("LlamaConfig", 8, 1, 512, 1, 16),
     "llama-256x8": Case("LlamaConfig", 256, 8, 4096, 8, 256),
     "llama-256x8-recompute": Case("LlamaConfig", 256, 8, 4096, 8, 256, checkpointing=True),
     "llama-512x8": Case("LlamaConfig", 512, 8, 8192, 4, 512),
@@ -60,47 +71,132 @@ CASES = {
     "dpo-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 2, 256, pairs=True),
     "dpo-qwen3-384x8": Case("Qwen3Config", 384, 8, 16384, 2, 256, pairs=True),
     "dpo-llama-recompute": Case("LlamaConfig", 512, 8, 8192, 4, 256, True, pairs=True),
+    "lora-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 4, 512, adapter=True),
+    "lora-qwen3-recompute": Case("Qwen3Config", 512, 8, 8192, 4, 512, True, adapter=True),
+    "bf16-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 4, 512, bf16=True),
+    "bf16-dpo-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 2, 256, pairs=True, bf16=True),
+    "long-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 1, 2048),
+    "packed-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 2, 512, packed=True),
+    "eager-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 1, 1024, attention="eager"),
+    "zero2-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 2, 256, zero=2),
+    "zero3-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 2, 256, zero=3),
+    "zero3-dpo-llama-512x8": Case("LlamaConfig", 512, 8, 8192, 1, 256, pairs=True, zero=3),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
-    names = ["nothing", *[name for name in parser.parse_args().only if name != "nothing"]]
+    names = parser.parse_args().only
+    rows: list[dict[str, Any]] = []
+    nothing: dict[int, int] = {}  # by ZeRO stage
     with tempfile.TemporaryDirectory(prefix="plan_memory_") as name:
         folder = Path(name)
-        workers = Workers({"train"}, folder / "lock", folder / "server.log")
-        measured, predicted = {}, {}
-        for case in names:
-            recipe = write_case(CASES[case], folder / case)
-            outcome = workers.start(stages.train, recipe, log=folder / case / "log").wait()
-            if outcome.error:
-                sys.exit(f"{case}: {outcome.error}")
-            measured[case] = outcome.peak_memory_gib * 1024
-            chain = {
-                "name": case,
-                "base_model": str(folder / case / "base"),
-                "output_dir": str(folder / case),
-                "stages": {"training": {"train": f"{case}/recipe.yml"}},
-            }
-            (folder / f"{case}.yml").write_text(yaml.safe_dump(chain))
-            plan = plan_chain(folder / f"{case}.yml", Machine(gpus=1, gpu_bytes=80 * GIB))
-            predicted[case] = plan.stages[0].gpu_gib * 1024
-        rows = []
-        for case in names[1:]:
-            taken, said = measured[case] - measured["nothing"], predicted[case]
-            rows.append(
-                {
-                    "case": case,
-                    "predicted_mib": round(said),
-                    "measured_mib": round(taken),
-                    "error": round(said / taken - 1, 3),
-                }
+        workers = [
+            Workers({"train"}, folder / f"lock{rank}", folder / "server.log") for rank in (0, 1)
+        ]
+        for zero in sorted({CASES[case].zero for case in names}):
+            nothing[zero] = measure(
+                Case("LlamaConfig", 8, 1, 512, 1, 16, zero=zero), folder / str(zero), workers
             )
-            print("| {case} | {predicted_mib} | {measured_mib} | {error:+.1%} |".format(**rows[-1]),
-                  file=sys.stderr)  # fmt: skip
+        for case in names:
+            taken = measure(CASES[case], folder / case, workers) - nothing[CASES[case].zero]
+            log = folder / case / "log"
+            said = finished(workers[0].start(predict, CASES[case], folder / case, log=log))
+            row = {
+                "case": case,
+                "predicted_mib": round(said / MIB),
+                "measured_mib": round(taken / MIB),
+                "error": round(said / taken - 1, 3),
+            }
+            print("| {case} | {predicted_mib} | {measured_mib} | {error:+.1%} |".format(**row),
+                  file=sys.stderr, flush=True)  # fmt: skip
+            rows.append(row)
     worst = max(abs(row["error"]) for row in rows)
     print(json.dumps({"rows": rows, "largest_error": worst, **environment()}, indent=2))
+
+
+def measure(case: Case, folder: Path, workers: list[Workers]) -> int:
+    """Train `case`; the most private memory in bytes of one of its processes."""
+    log = folder / "log"
+    recipe = finished(workers[0].start(write_case, case, folder, log=log))
+    if not case.zero:
+        return peak_private_bytes([workers[0].start(train, recipe, log=log)])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environments = [
+        {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS),
+         "LOCAL_WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+         "DS_ACCELERATOR": "cpu"}
+        for rank in range(RANKS)
+    ]  # fmt: skip
+    return peak_private_bytes(
+        [
+            worker.start(train_as_rank, recipe, log=log, env=environment)
+            for worker, environment in zip(workers, environments, strict=True)
+        ]
+    )
+
+
+def finished(work: Work) -> Any:
+    """What `work` returns."""
+    outcome = work.wait()
+    if outcome.error:
+        sys.exit(outcome.error)
+    return outcome.value
+
+
+def predict(case: Case, folder: Path) -> float:
+    """Bytes that `solar plan` says of one GPU."""
+    chain = {
+        "name": "plan_memory",
+        "base_model": str(folder / "base"),
+        "output_dir": str(folder),
+        "stages": {"training": {"train": "recipe.yml"}},
+    }
+    (folder / "chain.yml").write_text(yaml.safe_dump(chain))
+    machine = Machine(gpus=RANKS if case.zero else 1, gpu_bytes=80 * GIB)
+    return plan_chain(folder / "chain.yml", machine).stages[0].gpu_gib * GIB
+
+
+def train(recipe: Path) -> None:
+    """The training, with a C library that gives freed memory back to the system at once.
+
+    By default glibc keeps freed blocks of up to 32 MiB in its heap, whose gaps are no part of what
+    the training needs.
+    """
+    _give_back()
+    stages.train(recipe)
+
+
+def train_as_rank(recipe: Path) -> None:
+    """The same as one of several processes, see `train_on_cpu_ranks`."""
+    _give_back()
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "distributed"))
+    from train_on_cpu_ranks import main
+
+    sys.argv = ["axolotl"]
+    main(str(recipe))
+
+
+def _give_back() -> None:
+    ctypes.CDLL(None).mallopt(-3, 64 * 1024)  # M_MMAP_THRESHOLD of malloc.h; also ends its growth
+
+
+def peak_private_bytes(works: list[Work]) -> int:
+    """The most memory of its own, files not counted, that one of the processes is seen to hold."""
+    peak = 0
+    while None in [work.poll() for work in works]:
+        for work in works:
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{work.process.pid}/status").read_text().splitlines():
+                    if line.startswith("RssAnon:"):
+                        peak = max(peak, int(line.split()[1]) * 1024)
+        time.sleep(0.002)
+    for work in works:
+        finished(work)
+    return peak
 
 
 def write_case(case: Case, folder: Path) -> Path:
@@ -120,7 +216,7 @@ def write_case(case: Case, folder: Path) -> Path:
         head_dim=max(case.hidden // 8, 2),
         max_position_embeddings=2048,
         tie_word_embeddings=False,
-        sliding_window=None,
+        **({"sliding_window": None} if case.model == "MistralConfig" else {}),
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
@@ -166,17 +262,28 @@ def write_case(case: Case, folder: Path) -> Path:
         "gradient_accumulation_steps": case.accumulation,
         "num_epochs": 1,
         "max_steps": 3,
-        "optimizer": "adamw_torch",
+        "optimizer": "adamw_torch_fused",
         "learning_rate": 1.0e-4,
         "lr_scheduler": "constant",
         "gradient_checkpointing": case.checkpointing,
-        "bf16": False,
+        "bf16": case.bf16,
         "fp16": False,
         "tf32": False,
-        "attn_implementation": "sdpa",
+        "attn_implementation": case.attention,
         "save_strategy": "no",
         "logging_steps": 1,
     }  # fmt: skip
+    if case.adapter:
+        kernels = dict.fromkeys(("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel"), False)
+        recipe |= {"adapter": "lora", "lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0}
+        recipe |= {"lora_target_linear": True, **kernels}
+    if case.packed:
+        recipe |= {"sample_packing": True, "pad_to_sequence_len": True}
+    if case.zero:
+        auto = ("gradient_accumulation_steps", "gradient_clipping", "train_batch_size",
+                "train_micro_batch_size_per_gpu")  # fmt: skip
+        zero = {"stage": case.zero, "reduce_bucket_size": "auto"}
+        recipe["deepspeed"] = {"zero_optimization": zero, **dict.fromkeys(auto, "auto")}
     if case.checkpointing:
         recipe["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
     (folder / "recipe.yml").write_text(yaml.safe_dump(recipe))

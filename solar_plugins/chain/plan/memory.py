@@ -1,16 +1,50 @@
-"""Memory per GPU: DeepSpeed's own estimators for the model states, and a formula for the rest."""
+"""Memory per GPU: the model's states by DeepSpeed's arithmetic, and a training step that was run.
+
+What a step holds beside the states comes from `training_step`; what is kept where, from here:
+
+=========  ========  =============  ==========================================
+ZeRO       weights   gradients      optimizer
+=========  ========  =============  ==========================================
+none       all       all            two moments in the type of the weight
+1          all       all            float32 weight and two moments, shared out
+2          all       shared out     the same
+3          shared out, and those in use   the same
+=========  ========  =============  ==========================================
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from solar_plugins.chain import global_batch
+from solar_plugins.chain.plan import model_size, training_step
 from solar_plugins.chain.plan.model_size import ModelSize
-from solar_plugins.chain.run.quiet import quiet
+from solar_plugins.chain.plan.training_step import Adapter, Step, Traced
 
 GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Zero:
+    """DeepSpeed's ``zero_optimization``.
+
+    Attributes:
+        stage: 0 (every GPU holds everything), 1, 2 or 3.
+        offload_optimizer, offload_param: To the CPU's memory.
+        reduce_bucket_size: Weights whose gradients are sent together; None: the model's width
+            squared, which is what ``auto`` stands for.
+        max_reuse_distance: Gathered weights are kept if they are used again within so many.
+    """
+
+    stage: int = 0
+    offload_optimizer: bool = False
+    offload_param: bool = False
+    reduce_bucket_size: int | None = None
+    max_reuse_distance: int = 10**9
 
 
 @dataclass(frozen=True)
@@ -18,21 +52,19 @@ class Setup:
     """What of a recipe decides its memory.
 
     Attributes:
-        zero_stage: 0 (every GPU holds everything), 1, 2 or 3.
-        offload_optimizer, offload_param: To the CPU's memory.
-        micro_batch_size: Sequences per GPU and forward pass; both answers of a pair count.
-        sequence_len: Tokens.
-        checkpointing: Whether activations are recomputed layer by layer.
-        is_float32: Whether the weights are float32 rather than bf16 with float32 copies.
+        step: One forward and backward pass.
+        zero: How the states are shared out.
+        accumulates: Whether gradients of several passes are added up.
+        is_8bit: Whether the optimizer keeps its moments in 8 bits; others count as Adam.
     """
 
-    zero_stage: int
-    offload_optimizer: bool
-    offload_param: bool
-    micro_batch_size: int
-    sequence_len: int
-    checkpointing: bool
-    is_float32: bool
+    step: Step
+    zero: Zero
+    accumulates: bool
+    is_8bit: bool
+
+
+Change = Callable[[Setup], Setup]
 
 
 @dataclass(frozen=True)
@@ -49,22 +81,51 @@ class Memory:
         return self.states + self.activations
 
 
-def read_setup(recipe: dict[str, Any]) -> Setup:
+def read_setup(recipe: dict[str, Any], gpus: int) -> Setup:
     """The `Setup` of an Axolotl recipe; a DeepSpeed file that is not there counts as none."""
-    zero = deepspeed_config(recipe).get("zero_optimization") or {}
-
-    def offloads(key: str) -> bool:
-        return (zero.get(key) or {}).get("device") in ("cpu", "nvme")
-
-    sequences = int(recipe.get("micro_batch_size") or 1) * (2 if recipe.get("rl") else 1)
+    zero = _zero(deepspeed_config(recipe).get("zero_optimization") or {})
+    is_half = bool(recipe.get("bf16") or recipe.get("fp16") or recipe.get("bfloat16"))
+    is_pairs = bool(recipe.get("rl"))
+    adapter = None
+    if recipe.get("adapter"):
+        named = recipe.get("lora_target_modules") or ()
+        everywhere = recipe.get("lora_target_linear") or not named
+        adapter = Adapter(
+            rank=int(recipe.get("lora_r") or 8),
+            targets="all-linear" if everywhere or isinstance(named, str) else tuple(named),
+            dropout=float(recipe.get("lora_dropout") or 0),
+        )
+    micro = int(recipe.get("micro_batch_size") or 1)
+    step = Step(
+        sequences=2 * micro if is_pairs else micro,
+        length=int(recipe.get("sequence_len") or 512),
+        is_pairs=is_pairs,
+        recomputes=bool(recipe.get("gradient_checkpointing")),
+        weights="bfloat16" if is_half else "float32",
+        autocasts=is_half and zero.stage == 0,
+        attention=str(recipe.get("attn_implementation") or "sdpa"),
+        adapter=adapter,
+    )
     return Setup(
-        zero_stage=int(zero.get("stage", 0)),
+        step=step,
+        zero=zero,
+        accumulates=global_batch.of(recipe, gpus) > micro * gpus,
+        is_8bit="8bit" in str(recipe.get("optimizer")),
+    )
+
+
+def _zero(block: dict[str, Any]) -> Zero:
+    def offloads(key: str) -> bool:
+        return (block.get(key) or {}).get("device") in ("cpu", "nvme")
+
+    bucket = block.get("reduce_bucket_size", 5e8)
+    reuse = block.get("stage3_max_reuse_distance", 1e9)
+    return Zero(
+        stage=int(block.get("stage", 0)),
         offload_optimizer=offloads("offload_optimizer"),
         offload_param=offloads("offload_param"),
-        micro_batch_size=sequences,
-        sequence_len=int(recipe.get("sequence_len") or 512),
-        checkpointing=bool(recipe.get("gradient_checkpointing")),
-        is_float32=not (recipe.get("bf16") or recipe.get("fp16") or recipe.get("bfloat16")),
+        reduce_bucket_size=None if bucket == "auto" else int(float(bucket)),
+        max_reuse_distance=10**9 if reuse == "auto" else int(float(reuse)),
     )
 
 
@@ -78,66 +139,114 @@ def deepspeed_config(recipe: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def estimate(size: ModelSize, setup: Setup, gpus: int) -> Memory:
-    """Memory for full training of a model with Adam on one node.
+def estimate(config: dict[str, Any], setup: Setup, gpus: int) -> Memory:
+    """Memory for training the model with the config.json content `config` on one node.
 
-    Model states are what DeepSpeed's ``estimate_zero{2,3}_model_states_mem_needs`` say (18 bytes
-    a parameter shared out, 4 for the gathered largest layer). Without ZeRO: 18 bytes a parameter
-    on every GPU, 16 in float32. Activations are an estimate of ours: with gradient checkpointing
-    one hidden state per layer and one layer's working set (34 bytes per token and channel,
-    arXiv 2205.05198, equation 1 without attention scores, which flash attention never stores),
-    else that working set for every layer; and the logits with their gradient in float32.
+    Raises:
+        SolarError: transformers does not know the architecture.
+        CannotRun: see `training_step.trace`.
     """
-    with quiet():
-        from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
-        from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
-
-    if setup.zero_stage == 3:
-        cpu, states, _ = estimate_zero3_model_states_mem_needs(
-            size.parameters,
-            size.largest_layer,
-            num_gpus_per_node=gpus,
-            cpu_offload=setup.offload_optimizer,
-            cpu_offload_params=setup.offload_param,
-        )
-    elif setup.zero_stage in (1, 2):
-        cpu, states = estimate_zero2_model_states_mem_needs(
-            size.parameters, num_gpus_per_node=gpus, cpu_offload=setup.offload_optimizer
-        )
-    else:
-        cpu, states = 0, size.parameters * (16 if setup.is_float32 else 18)
-    channels = setup.micro_batch_size * setup.sequence_len * size.hidden_size
-    width = 4 if setup.is_float32 else 2
-    working_set = channels * 17 * width
-    kept = size.layers * channels * width + working_set
-    activations = kept if setup.checkpointing else size.layers * working_set
-    logits = setup.micro_batch_size * setup.sequence_len * size.vocab_size * (4 + 4)
-    return Memory(int(states), int(activations + logits), int(cpu))
+    traced = training_step.trace(config, setup.step)
+    if setup.zero.stage == 0:
+        return _unshared(traced, setup, gpus)
+    return _shared(traced, model_size.of(config), setup, gpus)
 
 
-def what_fits(size: ModelSize, setup: Setup, gpus: int, gpu_bytes: float) -> str | None:
-    """The smallest change of a recipe that brings it below `gpu_bytes`; None if none of them does.
+def _unshared(traced: Traced, setup: Setup, gpus: int) -> Memory:
+    moments = 2 * (traced.trained if setup.is_8bit else traced.gradients)
+    # DistributedDataParallel has them a second time, in the buckets that it sends.
+    buckets = traced.gradients if gpus > 1 else 0
+    states = traced.weights + traced.gradients + moments + buckets
+    return Memory(states, _beside_gradients(traced, setup), 0)
 
-    Tried in the order in which they cost time: less per step, then ZeRO-3, then the CPU.
+
+def _beside_gradients(traced: Traced, setup: Setup) -> int:
+    """The most that a pass holds beside states of which the gradients are a part."""
+    if setup.accumulates:  # those of the passes before are there from the start
+        return traced.without_gradients
+    return max(traced.with_gradients - traced.gradients, 0)
+
+
+def _shared(traced: Traced, size: ModelSize, setup: Setup, gpus: int) -> Memory:
+    """DeepSpeed 0.18's buffers, see `deepspeed.runtime.zero.stage_1_and_2` and ``stage3``."""
+    zero = setup.zero
+    width = traced.gradients // traced.trained
+    bucket = (zero.reduce_bucket_size or size.hidden_size**2) * width * 2
+    optimizer = 12 * traced.trained // gpus  # weights and both moments in float32
+    update = 4 * traced.trained // gpus  # gradients in float32 for the update
+    gradients = traced.gradients if zero.stage == 1 else traced.gradients // gpus
+    weights, gathered, cpu = traced.weights, 0, 0
+    if zero.stage == 3:
+        weights //= gpus
+        # What the forward pass used last is kept for the backward pass, which begins with it.
+        gathered = min(traced.weights, width * (zero.max_reuse_distance // 2 + size.largest_layer))
+        if zero.offload_param:
+            weights, cpu = 0, cpu + traced.weights
+    if zero.offload_optimizer:
+        cpu += (optimizer + update) * gpus
+        optimizer = gradients = update = 0
+    step = traced.without_gradients
+    if zero.stage == 1:
+        step = _beside_gradients(traced, setup)
+    return Memory(weights + gradients + optimizer, max(step + gathered + bucket, update), cpu)
+
+
+def what_fits(config: dict[str, Any], setup: Setup, gpus: int, gpu_bytes: float) -> str | None:
+    """The change of a recipe that brings it below `gpu_bytes`; None if there is none.
+
+    Tried in the order in which they cost time: less per pass, then ZeRO-3, then the CPU, and
+    shorter sequences last, since they change what is trained. What is not needed is left out.
     """
-    changes: list[tuple[str, Setup]] = []
-    now = setup
-    if not now.checkpointing:
-        now = replace(now, checkpointing=True)
-        changes.append(("gradient_checkpointing: true", now))
-    if now.micro_batch_size > 1:
-        now = replace(now, micro_batch_size=2 if setup.micro_batch_size % 2 == 0 else 1)
-        changes.append(("micro_batch_size: 1 (more gradient_accumulation_steps)", now))
-    if now.zero_stage != 3:
-        now = replace(now, zero_stage=3)
-        changes.append(("deepspeed: a file with zero_optimization.stage 3", now))
-    if not now.offload_optimizer:
-        now = replace(now, offload_optimizer=True)
-        changes.append(("zero_optimization.offload_optimizer: {device: cpu}", now))
-    if not now.offload_param:
-        now = replace(now, offload_param=True)
-        changes.append(("zero_optimization.offload_param: {device: cpu}", now))
-    for index, (_, changed) in enumerate(changes):
-        if estimate(size, changed, gpus).gpu <= gpu_bytes:
-            return " and ".join(text for text, _ in changes[: index + 1])
+    tried: list[tuple[str, Change]] = []
+    for text, change in _changes(setup):
+        tried.append((text, change))
+        if _fits(config, setup, tried, gpus, gpu_bytes):
+            for one in list(tried):
+                fewer = [other for other in tried if other is not one]
+                if _fits(config, setup, fewer, gpus, gpu_bytes):
+                    tried = fewer
+            return " and ".join(text for text, _ in tried)
     return None
+
+
+def _fits(
+    config: dict[str, Any],
+    setup: Setup,
+    changes: list[tuple[str, Change]],
+    gpus: int,
+    gpu_bytes: float,
+) -> bool:
+    for _, change in changes:
+        setup = change(setup)
+    return estimate(config, setup, gpus).gpu <= gpu_bytes
+
+
+def _changes(setup: Setup) -> Iterator[tuple[str, Change]]:
+    """Keys to write, and what each makes of a `Setup`."""
+
+    def step(**values: Any) -> Change:
+        return lambda old: replace(old, step=replace(old.step, **values))
+
+    def zero(**values: Any) -> Change:
+        return lambda old: replace(old, zero=replace(old.zero, **values))
+
+    if not setup.step.recomputes:
+        yield "gradient_checkpointing: true", step(recomputes=True)
+    at_once = 2 if setup.step.is_pairs else 1
+    micro = setup.step.sequences // at_once
+    while micro > 1:
+        micro //= 2
+        text = f"micro_batch_size: {micro} at the same global batch"
+        fewer = step(sequences=micro * at_once)
+        yield text, lambda old, fewer=fewer: replace(fewer(old), accumulates=True)
+    if setup.zero.stage != 3:
+        text = "deepspeed: recipes/deepspeed/zero3_bf16.json"
+        yield text, lambda old: zero(stage=3)(step(autocasts=False)(old))
+    if not setup.zero.offload_optimizer:
+        yield "zero_optimization.offload_optimizer: {device: cpu}", zero(offload_optimizer=True)
+    if not setup.zero.offload_param:
+        yield "zero_optimization.offload_param: {device: cpu}", zero(offload_param=True)
+    length = setup.step.length
+    while length > 512:
+        length //= 2
+        yield f"sequence_len: {length}", step(length=length)

@@ -22,7 +22,6 @@ class ModelSize:
         largest_layer: Parameters of the largest single module, which ZeRO-3 gathers whole.
         layers: Hidden layers.
         hidden_size: Width of the residual stream.
-        vocab_size: Width of the logits.
         layers_are_alike: Whether all layers hold weights of the same names and shapes.
         token_weights: Weights that one token is multiplied with: those of matrices, the head's
             also where it is the embedding; of experts, only as many as a token is sent to.
@@ -33,7 +32,6 @@ class ModelSize:
     largest_layer: int
     layers: int
     hidden_size: int
-    vocab_size: int
     layers_are_alike: bool
     token_weights: int
     attention: tuple[tuple[int, int | None], ...]
@@ -66,7 +64,6 @@ def _of(text: str) -> ModelSize:
         ),
         layers=text_config.num_hidden_layers,
         hidden_size=text_config.hidden_size,
-        vocab_size=text_config.vocab_size,
         layers_are_alike=len({_shapes(layer) for layer in layers(model)}) == 1,
         token_weights=_token_weights(model, text_config),
         attention=_attention(text_config),
@@ -146,5 +143,6 @@ def _shapes(layer: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
 def with_layers(config: dict[str, Any], layer_map: list[int]) -> dict[str, Any]:
     """`config` of the model whose layer i is layer ``layer_map[i]`` of the one `config` is of."""
     text = model_config.language_model(config)
-    grown = {**text, **config_rules.grow(text, layer_map).changes}
+    key = transformers_config(config).get_text_config().attribute_map.get("num_hidden_layers")
+    grown = {**text, **config_rules.grow(text, layer_map, key or "num_hidden_layers").changes}
     return grown if text is config else {**config, "text_config": grown}

@@ -15,6 +15,7 @@ from solar_plugins import data
 from solar_plugins.chain import chain_file, global_batch, model_config, yaml_file
 from solar_plugins.chain.check.recipe import plugin_names
 from solar_plugins.chain.plan import data_size, memory, model_size, peak, training_run
+from solar_plugins.chain.plan.training_step import CannotRun
 from solar_plugins.chain.resolve import merge_models, resolve, set_key
 from solar_plugins.chain.run.quiet import quiet
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
@@ -193,7 +194,7 @@ class _Planner:
             plan.disk_gib = size.parameters * width / GIB
             plan.notes.append("on the CPU, a few minutes and one copy of the model's weights")
         else:
-            self._train(plan, content, size)
+            self._train(plan, content, config, size)
         return plan
 
     def _merged(
@@ -217,22 +218,23 @@ class _Planner:
             return config
         return model_size.with_layers(config, layers)
 
-    def _train(self, plan: StagePlan, recipe: dict[str, Any], size: model_size.ModelSize) -> None:
-        setup = memory.read_setup(recipe)
+    def _train(
+        self,
+        plan: StagePlan,
+        recipe: dict[str, Any],
+        config: dict[str, Any],
+        size: model_size.ModelSize,
+    ) -> None:
+        setup = memory.read_setup(recipe, self.machine.gpus)
         if isinstance(recipe.get("deepspeed"), str) and not Path(recipe["deepspeed"]).is_file():
             plan.notes.append(f"{recipe['deepspeed']} is not there, so memory is without ZeRO")
-        need = memory.estimate(size, setup, self.machine.gpus)
-        plan.zero_stage = setup.zero_stage
-        plan.states_gib, plan.activations_gib = need.states / GIB, need.activations / GIB
-        plan.gpu_gib, plan.cpu_gib = need.gpu / GIB, need.cpu / GIB
+        plan.zero_stage = setup.zero.stage
+        try:
+            self._memory(plan, config, setup)
+        except CannotRun as reason:
+            plan.notes.append(f"memory per GPU is not known, the model does not run here: {reason}")
         if recipe.get("adapter"):
-            plan.notes.append("an adapter is trained: memory and disk are those of full training")
-        if need.gpu > self.machine.gpu_bytes:
-            change = memory.what_fits(size, setup, self.machine.gpus, self.machine.gpu_bytes)
-            plan.warnings.append(
-                f"{plan.gpu_gib:.0f} GiB per GPU needed, {self.machine.gpu_bytes / GIB:.0f} there. "
-                + (f"It fits with {change}." if change else "No setting makes it fit: more GPUs.")
-            )
+            plan.notes.append("an adapter is trained: disk is that of full training")
         plan.global_batch = global_batch.of(recipe, self.machine.gpus)
         try:
             global_batch.accumulation_steps(recipe, self.machine.gpus)
@@ -248,6 +250,18 @@ class _Planner:
         seconds = work.seconds(speed)
         plan.hours = None if seconds is None else seconds / 3600
         _disk(plan, recipe, size, setup, len(work.runs))
+
+    def _memory(self, plan: StagePlan, config: dict[str, Any], setup: memory.Setup) -> None:
+        gpus, there = self.machine.gpus, self.machine.gpu_bytes
+        need = memory.estimate(config, setup, gpus)
+        plan.states_gib, plan.activations_gib = need.states / GIB, need.activations / GIB
+        plan.gpu_gib, plan.cpu_gib = need.gpu / GIB, need.cpu / GIB
+        if need.gpu > there:
+            change = memory.what_fits(config, setup, gpus, there)
+            plan.warnings.append(
+                f"{plan.gpu_gib:.0f} GiB per GPU needed, {there / GIB:.0f} there. "
+                + (f"It fits with {change}." if change else "No setting makes it fit: more GPUs.")
+            )
 
 
 def _trained(recipe: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
@@ -269,7 +283,7 @@ def _disk(
     runs: int,
 ) -> None:
     """Weights of the stage (of each step with sDPO), and the checkpoints that stay beside them."""
-    width = 4 if setup.is_float32 else 2
+    width = 4 if setup.step.weights == "float32" else 2
     copies = runs if runs > 1 else 0
     plan.disk_gib = size.parameters * width * (1 + copies) / GIB
     if runs > 1:
@@ -277,7 +291,7 @@ def _disk(
     saved = _checkpoints(recipe, plan.steps)
     kept = min(saved, int(recipe.get("save_total_limit") or saved))
     # Adam's two moments in float32, and float32 copies of the weights where they are bf16.
-    state = 0 if recipe.get("save_only_model") else (8 if setup.is_float32 else 12)
+    state = 0 if recipe.get("save_only_model") else (8 if width == 4 else 12)
     plan.checkpoints_gib = kept * runs * size.parameters * (width + state) / GIB
     if saved > 3 and not recipe.get("save_total_limit"):
         plan.notes.append(f"save_total_limit is not set: {saved} checkpoints stay")

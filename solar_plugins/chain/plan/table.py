@@ -27,9 +27,10 @@ def show(plan: Plan, console: Console) -> None:
     console.print(
         "An estimate: 6 FLOPs per weight and token and those of causal attention, a third more "
         f"with gradient checkpointing, at {plan.utilisation:.0%} of {plan.peak_tflops:g} TFLOP/s "
-        "per GPU, half of that where "
-        "sequences are not packed; model states by DeepSpeed's estimators, for Adam; activations "
-        "by formula. Nothing of it was measured.",
+        "per GPU, half of that where sequences are not packed; no time was measured. Memory: model "
+        "states by DeepSpeed's arithmetic, for Adam, and the rest from a training step that the "
+        "model's own code runs without data; compared with real trainings on CPUs, not on GPUs, "
+        "where CUDA, NCCL and the allocator's gaps come on top.",
         highlight=False,
     )
     for stage in plan.stages:
