@@ -11,7 +11,9 @@ from forked_ranks import RankedRun
 from safetensors.torch import load_file
 
 sys.path.append(str(Path(__file__).parent.parent / "depth_up_scaling"))
+sys.path.append(str(Path(__file__).parent.parent / "sdpo"))
 
+import sdpo_world
 from tiny_recipe import write_base, write_text
 
 from solar_plugins import proof
@@ -19,7 +21,8 @@ from solar_plugins import proof
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    for heavy in ("axolotl.cli.config", "axolotl.core.builders.causal", "axolotl.train"):
+    builders = ("axolotl.core.builders.causal", "axolotl.core.builders.rl")
+    for heavy in ("axolotl.cli.config", *builders, "axolotl.train"):
         import_module(heavy)  # once here; every rank is a fork of this process
     import_module("deepspeed")
     folder = tmp_path_factory.mktemp("batch_ranks")
@@ -83,6 +86,29 @@ def test_the_model_is_that_of_one_process(trained, world):
     # What the rounding of gradients summed over ranks leaves, see test_dus_ranks; other batches
     # are off by the length of a step.
     assert max((one[name] - found[name]).abs().max().item() for name in one) < 1e-4
+
+
+def test_each_step_of_sdpo_has_the_same_batch(world):
+    sdpo_world.make_model(world / "sft")
+    pairs = sdpo_world.make_preferences(world / "pairs.jsonl", 8, seed=1)
+    step = {"datasets": [sdpo_world.dataset(pairs, "chatml.default")]}
+    for ranks in (1, 2):
+        values = sdpo_world.recipe(
+            world,
+            output_dir=str(world / f"sdpo_on_{ranks}"),
+            plugins=["solar_plugins.StepwiseDPOPlugin", "solar_plugins.StagePlugin"],
+            sdpo={"steps": [step, step]},
+            global_batch_size=4,
+            micro_batch_size=1,
+            val_set_size=0,
+            eval_strategy="no",
+        )
+        del values["gradient_accumulation_steps"]
+        log = RankedRun(values, ranks=ranks).end()
+        assert f"global_batch_size: 4, gradient_accumulation_steps: {4 // ranks}" in log
+    one, two = (load_file(world / f"sdpo_on_{n}" / "model.safetensors") for n in (1, 2))
+    # Another batch would be another number of updates of up to 2e-3 each.
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
 
 
 def test_a_batch_that_three_cannot_share_stops_before_the_model_is_loaded(world):
