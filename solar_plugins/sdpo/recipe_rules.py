@@ -39,7 +39,7 @@ def check_recipe(recipe: dict[str, Any], plan: StepPlan, trainer_cls: str) -> No
         raise SolarError(f"rl: {recipe.get('rl')!r} with an sdpo block. Write `rl: dpo` (or ipo).")
     ours = [dataset["path"] for step in plan.steps for dataset in step.datasets]
     given = recipe.get("datasets")
-    if given and [dict(dataset).get("path") for dataset in given] != ours:
+    if given and _paths(given) != ours:
         raise SolarError(
             "datasets: given beside sdpo.steps, so it is unclear when to train on them. "
             "Move them into a step, under sdpo.steps[…].datasets."
@@ -49,7 +49,7 @@ def check_recipe(recipe: dict[str, Any], plan: StepPlan, trainer_cls: str) -> No
     for key, why in _ALWAYS:
         if recipe.get(key):
             raise SolarError(f"{key}: {_yaml(recipe[key])} with an sdpo block; {why}. Remove it.")
-    if (recipe.get("context_parallel_size") or 1) > 1:
+    if recipe.get("context_parallel_size") not in (None, 1):
         raise SolarError(
             f"context_parallel_size: {recipe['context_parallel_size']} with an sdpo block; each "
             "process would see a part of every answer. Remove it."
@@ -108,7 +108,7 @@ def _check_adapter(recipe: dict[str, Any]) -> None:
             "step to step; write lora or qlora, or remove the line (all weights are trained)."
         )
     init = recipe.get("peft_init_lora_weights")
-    loftq = (recipe.get("peft") or {}).get("loftq_config")
+    loftq = _block(recipe, "peft").get("loftq_config")
     if loftq or init not in _BASE_STAYS:
         key = "peft.loftq_config" if loftq else f"peft_init_lora_weights: {init}"
         raise SolarError(
@@ -118,7 +118,7 @@ def _check_adapter(recipe: dict[str, Any]) -> None:
 
 
 def _check_step(recipe: dict[str, Any], step: Step) -> None:
-    if "rl_beta" in step.settings and (recipe.get("trl") or {}).get("beta") is not None:
+    if "rl_beta" in step.settings and _block(recipe, "trl").get("beta") is not None:
         raise SolarError(
             f"{step.where}.rl_beta: trl.beta is set too and would win. "
             "Remove trl.beta and write rl_beta."
@@ -142,13 +142,29 @@ def _check_step(recipe: dict[str, Any], step: Step) -> None:
                 )
     if now.get("early_stopping_patience"):
         evals, saves = now.get("eval_steps"), now.get("save_steps")
-        if not evals or not saves or saves % evals:
+        numbers = all(isinstance(every, int | float) and every > 0 for every in (evals, saves))
+        if not numbers or saves % evals:
             where = step.where if "early_stopping_patience" in step.settings else ""
             raise SolarError(
                 f"{where}{'.' if where else ''}early_stopping_patience: "
                 f"{now['early_stopping_patience']} with eval_steps: {_yaml(evals)} and save_steps: "
                 f"{_yaml(saves)}. Set both, save_steps to a multiple of eval_steps."
             )
+
+
+def _paths(datasets: Any) -> Any:
+    """The paths of dataset entries, plain or as Axolotl's schema has typed them."""
+    try:
+        return [dict(dataset).get("path") for dataset in datasets]
+    except (TypeError, ValueError):  # no list, or an entry without keys
+        return datasets
+
+
+def _block(recipe: dict[str, Any], key: str) -> dict[str, Any]:
+    block = recipe.get(key) or {}
+    if not isinstance(block, dict):
+        raise SolarError(f"{key}: {_yaml(block)} found. A block of keys is needed; or remove it.")
+    return block
 
 
 def _yaml(value: Any) -> str:

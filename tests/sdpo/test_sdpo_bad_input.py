@@ -121,6 +121,15 @@ def test_blocks(block, message):
             "rl: dpo.",
         ),
         (
+            LORA | {"peft": 3},
+            "peft: 3 found. A block of keys is needed; or remove it.",
+        ),
+        (
+            {"early_stopping_patience": 2, "eval_steps": [4], "save_steps": 6},
+            "early_stopping_patience: 2 with eval_steps: [4] and save_steps: 6. Set both, "
+            "save_steps to a multiple of eval_steps.",
+        ),
+        (
             {"context_parallel_size": 2},
             "context_parallel_size: 2 with an sdpo block; each process would see a part of every "
             "answer. Remove it.",
@@ -129,6 +138,14 @@ def test_blocks(block, message):
 )
 def test_recipes(change, message):
     assert refusal({"steps": [STEP]}, change) == message
+
+
+@pytest.mark.parametrize("datasets", [3, "orca.jsonl", [3], [["ab"]], {"path": "orca.jsonl"}])
+def test_datasets_that_are_no_list_of_entries(datasets):
+    assert refusal({"steps": [STEP]}, {"datasets": datasets}) == (
+        "datasets: given beside sdpo.steps, so it is unclear when to train on them. "
+        "Move them into a step, under sdpo.steps[…].datasets."
+    )
 
 
 def test_a_live_reference_takes_what_stored_log_probabilities_cannot():

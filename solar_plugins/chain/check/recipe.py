@@ -148,7 +148,7 @@ def _our_blocks(source: Source, files: Files) -> None:
             continue
         try:
             parsed = parse(source.content.get(block))
-            if block == "sdpo" and _is_list_of_entries(source.content.get("datasets") or []):
+            if block == "sdpo":
                 recipe_rules.check_recipe(source.content, parsed, _SDPO_TRAINER)
         except SolarError as error:
             _add_fault(source, block, str(error))
@@ -156,10 +156,6 @@ def _our_blocks(source: Source, files: Files) -> None:
         if block == "flan_filter" and isinstance(value, dict):
             _filtered_datasets(source, value.get("datasets"))
             files.expect(source, (block, "index"), value.get("index"), "the filter's index")
-
-
-def _is_list_of_entries(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
 def _add_fault(source: Source, block: str, text: str) -> None:
