@@ -150,7 +150,7 @@ def in_cache(files, model, name, text):
             ["is not there, or is private. Correct the name, or `hf auth login`"],
         ),
         ("open/model@v9", [False], ["has no revision 'v9'."]),
-        ("broken/model", [True], ["was not asked (HfHubHTTPError). Not known: depth"]),
+        ("broken/model", [True], ["did not answer (HfHubHTTPError). Not known: depth"]),
         ("not a name", [False], ["no name that the Hub allows"]),
     ],
 )

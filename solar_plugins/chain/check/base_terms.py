@@ -80,8 +80,9 @@ def _ask_hub(source: Source, model: str, is_here: bool, has_card: bool) -> Model
         _fault(source, f"{page} has no revision {revision!r}.")
         return None
     except (HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
-        why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else type(error).__name__
-        unknown = f"{constants.ENDPOINT} was not asked ({why})"
+        asked = f"did not answer ({type(error).__name__})"
+        how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else asked
+        unknown = f"{constants.ENDPOINT} {how}"
     missing = [] if is_here else ["depth", "tokenizer", "context"]
     if unknown:
         missing += ([] if has_card else ["licence"]) + ([] if is_here else ["whether it is gated"])
