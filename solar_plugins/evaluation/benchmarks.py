@@ -68,9 +68,3 @@ def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
     if any(value is None for value in values):
         return None
     return math.hypot(*values) / len(values)
-
-
-def scores_of(result: Mapping) -> dict[str, float | None]:
-    """The scores by benchmark key of a result file that `evaluate_model` wrote."""
-    found = {task["benchmark"]: task["value"] for task in result["tasks"].values()}
-    return {benchmark.key: found.get(benchmark.key) for benchmark in BENCHMARKS}

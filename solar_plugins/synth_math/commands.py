@@ -12,24 +12,25 @@ from pathlib import Path
 
 import click
 
+from solar_plugins.data.recipe import SynthMathRecipe
 from solar_plugins.errors import SolarError
 
 _SHARED = [
     click.option(
         "--math",
-        default="EleutherAI/hendrycks_math",
+        default=SynthMathRecipe.math,
         show_default=True,
         help="MATH: an id on the Hub, a folder, or a file with its training split.",
     ),
     click.option(
         "--math-test",
-        default="EleutherAI/hendrycks_math",
+        default=SynthMathRecipe.math_test,
         show_default=True,
         help="MATH again, for its test split: nothing within reach of it is written.",
     ),
     click.option(
         "--gsm8k",
-        default="openai/gsm8k",
+        default=SynthMathRecipe.gsm8k,
         show_default=True,
         help="GSM8K, both splits: nothing within reach of it is written.",
     ),
@@ -45,18 +46,20 @@ _SHARED = [
     click.option(
         "--instruct-rows",
         type=click.IntRange(1),
-        default=52_000,
+        default=SynthMathRecipe.instruct_rows,
         show_default=True,
         help="Rows of Synth. Math-Instruct. Table 1: 52K used of 126K.",
     ),
     click.option(
         "--alignment-rows",
         type=click.IntRange(1),
-        default=20_100,
+        default=SynthMathRecipe.alignment_rows,
         show_default=True,
         help="Pairs of Synth. Math-Alignment. Table 1: 20.1K used of 126K.",
     ),
-    click.option("--seed", type=int, default=42, show_default=True, help="Of the draw."),
+    click.option(
+        "--seed", type=int, default=SynthMathRecipe.seed, show_default=True, help="Of the draw."
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the data card as JSON."),
 ]
 
@@ -84,7 +87,7 @@ def synth_math_command() -> None:
 @synth_math_command.command("from-metamathqa", short_help="From the public MetaMathQA and MATH.")
 @click.option(
     "--metamathqa",
-    default="meta-math/MetaMathQA",
+    default=SynthMathRecipe.metamathqa,
     show_default=True,
     help="An id on the Hub, a folder or a file (parquet, jsonl, json).",
 )

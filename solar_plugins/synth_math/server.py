@@ -73,9 +73,6 @@ class Server:
     """Asks, waits, tries again, and keeps every answer in `cache` before it returns it.
 
     Attributes:
-        asked: requests that were sent, tries included.
-        answered: replies that came and were kept.
-        reused: answers that were in the cache.
         prompt_tokens, completion_tokens: as the server counted them, cached replies included.
     """
 
@@ -90,7 +87,6 @@ class Server:
             timeout=httpx.Timeout(settings.timeout_s, pool=None),
             limits=httpx.Limits(max_connections=None),
         )
-        self.asked = self.answered = self.reused = 0
         self.prompt_tokens = self.completion_tokens = 0
 
     async def close(self) -> None:
@@ -123,9 +119,6 @@ class Server:
         if answer is None:
             answer = await self._try(request)
             self.cache.put(key, answer)
-            self.answered += 1
-        else:
-            self.reused += 1
         self.prompt_tokens += answer["prompt_tokens"]
         self.completion_tokens += answer["completion_tokens"]
         return answer
@@ -138,7 +131,6 @@ class Server:
             await self._turn()
             if self._stopping.is_set():
                 raise NoAnswer("stopped")
-            self.asked += 1
             post = self._client.post(self._address, json=request)
             try:
                 # httpx's own timeout is for one read: a server that drips would never reach it.

@@ -17,11 +17,6 @@ from solar_plugins.synth_math.data_card import card_text
 
 T = TypeVar("T")
 
-# Table 1: "Synth. Math-Instruct": 126K in total, at most 52K used; "Synth. Math-Alignment": 126K,
-# at most 20.1K used.
-INSTRUCT_ROWS = 52_000
-ALIGNMENT_ROWS = 20_100
-
 INSTRUCT = "math_instruct.jsonl"
 ALIGNMENT = "math_alignment.jsonl"
 CARD = "math_data_card.json"

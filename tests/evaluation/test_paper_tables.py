@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, h6, scores_of
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, h6
 from solar_plugins.evaluation.paper import (
     COLUMNS,
     CONTAMINATION_THRESHOLD,
@@ -73,11 +73,6 @@ def test_h6_of_five_is_no_number():
     assert h6(scores | {"mmlu": None}) is None
     assert h6({key: value for key, value in scores.items() if key != "arc"}) is None
     assert h6(dict.fromkeys(COLUMNS, 0.0)) == 0.0
-
-
-def test_scores_of_a_result_file_name_what_was_not_run():
-    result = {"tasks": {"mini_arc": {"benchmark": "arc", "value": 0.25}}}
-    assert scores_of(result) == dict.fromkeys(COLUMNS) | {"arc": 0.25}
 
 
 def test_released_models_have_their_rows():

@@ -17,7 +17,6 @@ import fcntl
 import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import sys
 import threading
@@ -278,8 +277,3 @@ def end_descendants() -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-
-
-def free_gib(path: Path) -> float:
-    """Free space of the disk that `path` is on."""
-    return shutil.disk_usage(path).free / 2**30
