@@ -222,6 +222,9 @@ def test_the_launchers_command_line():
     ]
     assert launcher.choose(None, []) == launcher.IN_PROCESS, "no GPU in the tests"
     assert launcher.choose(None, ["--nnodes", "2"]) == "accelerate"
+    assert launcher.processes("torchrun", []) == launcher.processes(launcher.IN_PROCESS, []) == 1
+    assert launcher.processes("accelerate", []) == 1, "no GPU in the tests"
+    assert launcher.processes("torchrun", ["--nnodes", "2"]) is None
     with pytest.raises(SolarError, match="found after '--', but --launcher none"):
         launcher.choose("none", ["--nnodes", "2"])
 

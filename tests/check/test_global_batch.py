@@ -85,6 +85,20 @@ def test_check_reads_it_for_a_number_of_gpus(declared):
     assert run.output.startswith("sft.yml:15:1: global_batch_size: 32 is no multiple")
 
 
+def test_run_starts_nothing_on_gpus_that_cannot_share_it(declared, monkeypatch):
+    listing = Path("bin/nvidia-smi")  # what a machine with three of them says
+    listing.parent.mkdir()
+    listing.write_text("#!/bin/sh\nfor i in 0 1 2; do echo GPU $i: NVIDIA; done\n")
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(listing.parent.absolute()), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    run = CliRunner().invoke(cli, ["run", "chain.yml"])
+    assert run.exit_code == 1
+    assert "global_batch_size: 32 is no multiple of the 12 that 3 GPUs" in run.output
+    assert "nothing was started" in run.output
+    assert not Path("outputs").exists()
+
+
 def test_axolotl_takes_the_key_with_the_plugin(declared):
     assert list(check_files(["sft.yml"])) == []
 

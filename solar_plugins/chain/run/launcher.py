@@ -52,9 +52,10 @@ def choose(asked: str | None, launcher_args: Sequence[str]) -> str:
 
 def processes(launcher: str, launcher_args: Sequence[str]) -> int | None:
     """On how many processes a training will run; None where the launcher's arguments decide."""
-    if launcher == IN_PROCESS:
-        return 1
-    return None if launcher_args else max(1, gpu_count())
+    if launcher_args:
+        return None
+    # torchrun starts one unless it is told otherwise, accelerate one per GPU.
+    return max(1, gpu_count()) if launcher == "accelerate" else 1
 
 
 def train_command(resolved: Path, launcher: str, launcher_args: Sequence[str]) -> list[str]:
