@@ -59,9 +59,9 @@ def costs(run: Run) -> list[Cost]:
             Cost(
                 stage.name,
                 planned.get("steps"),
-                _last(stage, ("step",)),
+                max((log["step"] for log in stage.metrics), default=None),
                 planned.get("tokens"),
-                _last(stage, _TOKENS),
+                _tokens(stage),
                 planned.get("flops"),
                 planned.get("hours"),
                 stage.record.wall_s,
@@ -107,11 +107,11 @@ def cost_grid(run: Run) -> Grid:
     return Grid("Cost of the trainings, planned and spent", columns, rows, notes)
 
 
-def _last(stage: StageRun, keys: tuple[str, ...]) -> int | None:
-    """The last value of a counter, summed over the steps of sDPO, which each count from nothing."""
+def _tokens(stage: StageRun) -> int | None:
+    """The last count, summed over the steps of sDPO: each of their trainers counts from nothing."""
     last: dict[Any, int] = {}
     for log in stage.metrics:
-        for key in keys:
+        for key in _TOKENS:
             if isinstance(log.get(key), int | float):
                 last[log.get("sdpo_step")] = round(log[key])
     return sum(last.values()) if last else None

@@ -112,7 +112,7 @@ def test_local_rows_are_counted(tmp_path):
     file.write_text(f"{row}\n\n{row}\n{row}\n", encoding="utf-8")
     entry = {"path": str(file), "type": "completion"}
     size = data_size.of([entry], str, None, is_preference=False)
-    assert (size.rows, size.tokens_per_row) == (3, pytest.approx(100, abs=1))
+    assert (size.rows, size.tokens_per_row) == (3, pytest.approx(101, abs=1))
     half = data_size.of([{**entry, "shards": 2}], str, None, is_preference=False)
     assert half.rows == 2
     unknown = data_size.of([entry, {"path": "a/b"}], str, None, is_preference=False)

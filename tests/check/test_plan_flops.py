@@ -114,8 +114,9 @@ def test_what_a_prompt_format_writes_is_counted(tmp_path):
         data_size.of([entry], str, None, is_preference=True).tokens_per_row
         for entry in (plain, asked)
     ]
-    # Four letters a token; the prompt and what is around it stand before both answers.
-    assert tokens == pytest.approx([(2 * 40 + 160) / 4, (2 * 80 + 160) / 4], abs=2)
+    # Four letters a token; the prompt and what is around it stand before both answers, and both
+    # end.
+    assert tokens == pytest.approx([(2 * 40 + 160) / 4 + 2, (2 * 80 + 160) / 4 + 2], abs=2)
 
 
 def test_rows_that_the_filter_knows_by_name_are_left_out(tmp_path):

@@ -34,8 +34,8 @@ def run_folder(tmp_path):
     log(folder, "base", [{"step": 50, "tokens/total": 2600}, {"step": 98, "tokens/total": 5200.0}])
     plan(folder, "cpt", world_size=1)
     plan(folder, "cand_1", world_size=1, steps=7, tokens=900, flops=1e12, hours=None)
-    steps = [{"step": 3, "sdpo_step": 1}, {"step": 4, "sdpo_step": 2}]
-    log(folder, "cand_1", [{**one, "num_tokens": 100.0 * one["step"]} for one in steps])
+    first = {"step": 3, "sdpo_step": 1, "num_tokens": 300.0}
+    log(folder, "cand_1", [first, {"step": 7, "sdpo_step": 2, "num_tokens": 400.0}])
     return folder
 
 
@@ -48,7 +48,7 @@ def test_planned_taken_and_spent(run_folder):
     assert base.wall_s == 19.5
     assert base.gpu_hours == pytest.approx(2 * 19.5 / 3600)
     assert base.flops_per_s == pytest.approx(3.9e15 / 19.5 / 2)
-    # Each step of sDPO counts from nothing.
+    # The runner's logs count the steps on from one step of sDPO to the next, and not the tokens.
     assert (found["cand_1"].steps, found["cand_1"].tokens) == (7, 700)
 
 

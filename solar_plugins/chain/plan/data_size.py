@@ -149,6 +149,7 @@ def _entry(
             [_text(row, is_preference, around) for row in kept],
             ", ".join(map(str, listed)),
             tokenizer,
+            ends=2 if is_preference else 1,
         )
     elif known is not None:
         rows, kept = known.rows, ""
@@ -225,7 +226,10 @@ def _read(files: list[Path]) -> tuple[int, list[dict]]:
     return rows, found
 
 
-def _measured(rows: int, sample: list[str], names: str, tokenizer: Path | None) -> DataSize:
+def _measured(
+    rows: int, sample: list[str], names: str, tokenizer: Path | None, ends: int
+) -> DataSize:
+    """The mean length of `sample`, with as many ends of a sequence as Axolotl adds to a row."""
     if not sample:
         return DataSize(rows, None, (f"{names}: no rows that could be read",))
     if tokenizer is not None and tokenizer.is_file():
@@ -237,6 +241,7 @@ def _measured(rows: int, sample: list[str], names: str, tokenizer: Path | None) 
     else:
         mean = sum(map(len, sample)) / len(sample) / _LETTERS_PER_TOKEN
         how = f"{_LETTERS_PER_TOKEN:g} letters each"
+    mean += ends
     return DataSize(rows, mean, (f"{names}: {rows:,} rows, {mean:.0f} tokens each ({how})",))
 
 
