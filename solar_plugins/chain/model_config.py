@@ -41,6 +41,10 @@ KNOWN: dict[str, dict[str, Any]] = {
 """Hub id -> its config.json."""
 
 
+DEPTH_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""What architectures call the number of their layers, the usual name first."""
+
+
 def file_of(model: str) -> Path | None:
     """The config.json of `model` on this machine: of the folder, or of the Hub's cache."""
     folder = Path(os.path.expanduser(model))
@@ -89,10 +93,7 @@ def language_model(config: dict[str, Any]) -> dict[str, Any]:
 def depth(config: dict[str, Any]) -> int | None:
     """How many layers a model with this configuration has; None if it does not say."""
     text = language_model(config)
-    for key in ("num_hidden_layers", "n_layer", "num_layers", "n_layers"):
-        if isinstance(text.get(key), int):
-            return text[key]
-    return None
+    return next((text[key] for key in DEPTH_KEYS if isinstance(text.get(key), int)), None)
 
 
 def depth_of(model: str) -> int | None:

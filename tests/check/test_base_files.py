@@ -68,7 +68,7 @@ def change(base, **config):
 
 def told(with_axolotl=False):
     found = check_files(["cpt.yml"], with_axolotl, base_model="./base")
-    return [finding for finding in found if finding.path in ("base_model", "depth_up_scaling")]
+    return [f for f in found if f.path.startswith(("base_model", "depth_up_scaling"))]
 
 
 def test_a_whole_base_has_no_finding(base):
@@ -97,15 +97,6 @@ QUICK = {
         "`trust_remote_code: true`.",
     ),
     "no tokenizer": (without("tokenizer.json"), "./base has no tokenizer (tokenizer.json)."),
-}
-
-FULL = {
-    "encoder": (lambda base: change(base, model_type="bert"), "bert is an encoder"),
-    "no weights": (without("model.safetensors"), "Name a folder with a whole model"),
-    "quantised": (
-        lambda base: change(base, quantization_config={"quant_method": "gptq"}),
-        "its weights are quantised already (gptq)",
-    ),
     "layers that share": (
         lambda base: change(base, model_type="gemma3n_text", num_kv_shared_layers=4),
         "num_kv_shared_layers",
@@ -116,6 +107,19 @@ FULL = {
             depth_up_scaling={"base_num_hidden_layers": 6, "layer_map": [0] * 8},
         ),
         "is depth up-scaled already (6 -> 8 layers)",
+    ),
+    "first layers of another kind": (
+        lambda base: change(base, model_type="deepseek_v3", first_k_dense_replace=5),
+        "the first 5 layers of this base differ from the rest (first_k_dense_replace)",
+    ),
+}
+
+FULL = {
+    "encoder": (lambda base: change(base, model_type="bert"), "bert is an encoder"),
+    "no weights": (without("model.safetensors"), "Name a folder with a whole model"),
+    "quantised": (
+        lambda base: change(base, quantization_config={"quant_method": "gptq"}),
+        "its weights are quantised already (gptq)",
     ),
 }
 

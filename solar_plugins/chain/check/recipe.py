@@ -25,6 +25,7 @@ from solar_plugins.chain.check.likely import the_one_meant
 from solar_plugins.chain.check.source import Path_, Source
 from solar_plugins.chain.check.tool_facts import known
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
+from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.sdpo import recipe_rules, step_plan
@@ -75,8 +76,8 @@ def check(
     tokenizer.check(source, types, given)
     if given:
         base_files.check(source, given)
-    if given and not base_model_is_given:
-        grown_depth(source, _depth(given))
+    if given:
+        _up_scaling(source, given)
     if "base_model" not in recipe and not base_model_is_given:
         source.add(
             ("base_model",),
@@ -196,11 +197,26 @@ def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, st
     return place, message
 
 
-def _depth(model: str) -> int | None:
+def _up_scaling(source: Source, model: str) -> None:
+    """What the config.json of a base tells of its up-scaling; `axolotl_rules` has the rest."""
     try:
-        return model_config.depth_of(model)
+        config = model_config.find(model)
     except SolarError:
-        return None  # the model's own fault, which loading it will tell
+        return  # `base_files` says so
+    depth = model_config.depth(config) if config else None
+    if depth is None or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
+        return
+    if grown_depth(source, depth) is None:
+        return
+    block = depth_up_scaling_args.parse(source.content.get("depth_up_scaling"))
+    text = model_config.language_model(config)
+    key = next(key for key in model_config.DEPTH_KEYS if isinstance(text.get(key), int))
+    try:
+        config_rules.refuse_grown(config, model)
+        config_rules.grow(text, block.layer_map(depth), key)
+    except SolarError as error:
+        where, _, message = str(error).partition(": ")
+        source.add(tuple(where.split(".")), "model", message)
 
 
 def grown_depth(source: Source, depth: int | None) -> int | None:
