@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -75,7 +76,7 @@ def test_every_layer_is_run_where_layers_differ():
     assert training_step.trace(config, step) == whole.traced(whole.peaks)
 
 
-def peak_of(step: callable) -> int:
+def peak_of(step: Callable[[], None]) -> int:
     """Bytes that torch's allocator held more than before, at most, while `step` ran."""
     with torch.profiler.profile(profile_memory=True) as profile:
         step()
@@ -101,6 +102,33 @@ def test_as_torch_allocates_it(kind, recomputes):
     measured = peak_of(lambda: model(input_ids=ids, labels=ids, use_cache=False).loss.backward())
     traced = training_step.trace(config, replace(STEP, recomputes=recomputes))
     assert traced.with_gradients == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"is_pairs": True},
+        {"is_pairs": True, "weights": "bfloat16"},
+        {"weights": "bfloat16", "autocasts": True},
+        {"attention": "eager"},
+        {"adapter": Adapter(rank=16, targets="all-linear", dropout=0.1)},
+        {"adapter": Adapter(rank=16, targets=("q_proj",), dropout=0.0), "recomputes": True},
+    ],
+    ids=["pairs", "pairs in bf16", "autocast", "eager", "adapter", "adapter, recomputed"],
+)
+def test_what_a_recipe_changes_as_torch_allocates_it(changes):
+    config, step = small(num_hidden_layers=2), replace(STEP, **changes)
+    model = training_step._model(config, step).to_empty(device="cpu")
+    loss = training_step._pair_loss if step.is_pairs else training_step._loss
+    ids = torch.zeros(step.sequences, step.length, dtype=torch.long)
+
+    def run() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=step.autocasts):
+            result = loss(model, ids, step)
+        result.backward()
+
+    traced = training_step.trace(config, step)
+    assert traced.with_gradients == pytest.approx(peak_of(run), rel=0.05)
 
 
 def test_activations_double_with_the_batch():

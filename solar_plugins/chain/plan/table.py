@@ -72,4 +72,6 @@ def _whole(value: int | None) -> str:
 def _decimal(value: float | None) -> str:
     if value is None:
         return ""
+    if value == 0:
+        return "0"
     return f"{value:,.1f}" if value >= 0.05 else f"{value:.3f}"
