@@ -99,8 +99,8 @@ def of_recipe(
         gpus: On how many.
         tokenizer, rebase, known: See `data_size.of`.
     """
-    runs, notes = [], []
-    for one in _runs(recipe):
+    planned, notes = [], []
+    for one in recipes_of(recipe):
         entries = one.get("datasets") or one.get("pretraining_dataset") or []
         found = data_size.of(
             [entries] if isinstance(entries, dict) else entries,
@@ -115,11 +115,12 @@ def of_recipe(
             notes += found.notes
         if run.packed and run.rows is not None:
             notes.append(f"packed sequences are taken to be {PACKING:.0%} full")
-        runs.append(run)
-    return Work(runs, tuple(dict.fromkeys(notes)))
+        planned.append(run)
+    return Work(planned, tuple(dict.fromkeys(notes)))
 
 
-def _runs(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+def recipes_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    """The recipe of each training run: itself, or one per step of sDPO."""
     if "sdpo" not in recipe:
         return [recipe]
     return [
