@@ -233,3 +233,13 @@ def test_only_the_keys_that_are_needed_are_named():
 def test_a_model_that_does_not_run_without_data_is_said_to():
     with pytest.raises(CannotRun, match="scaled_dot_product_attention"):
         training_step.trace(small("GptOss"), STEP)
+
+
+def test_what_is_not_planned_is_said():
+    values = recipe(fsdp_version=2, load_in_4bit=True, deepspeed="nowhere.json")
+    assert memory.left_out(values) == [
+        "nowhere.json is not there, so memory is without ZeRO",
+        "FSDP is not planned: memory is that of a GPU that holds everything",
+        "load_in_4bit is not planned: the weights count as bf16",
+    ]
+    assert memory.left_out(recipe()) == []

@@ -114,6 +114,20 @@ def read_setup(recipe: dict[str, Any], gpus: int) -> Setup:
     )
 
 
+def left_out(recipe: dict[str, Any]) -> list[str]:
+    """What of an Axolotl recipe changes memory and is not in its `Setup`."""
+    notes = []
+    given = recipe.get("deepspeed")
+    if isinstance(given, str) and not Path(given).is_file():
+        notes.append(f"{given} is not there, so memory is without ZeRO")
+    if recipe.get("fsdp_config") or recipe.get("fsdp_version"):
+        notes.append("FSDP is not planned: memory is that of a GPU that holds everything")
+    for key in ("load_in_4bit", "load_in_8bit"):
+        if recipe.get(key):
+            notes.append(f"{key} is not planned: the weights count as bf16")
+    return notes
+
+
 def _zero(block: dict[str, Any]) -> Zero:
     def offloads(key: str) -> bool:
         return (block.get(key) or {}).get("device") in ("cpu", "nvme")

@@ -225,9 +225,11 @@ class _Planner:
         config: dict[str, Any],
         size: model_size.ModelSize,
     ) -> None:
-        setup = memory.read_setup(recipe, self.machine.gpus)
-        if isinstance(recipe.get("deepspeed"), str) and not Path(recipe["deepspeed"]).is_file():
-            plan.notes.append(f"{recipe['deepspeed']} is not there, so memory is without ZeRO")
+        setups = [
+            memory.read_setup(run, self.machine.gpus) for run in training_run.recipes_of(recipe)
+        ]
+        setup = max(setups, key=lambda each: each.step.sequences * each.step.length)
+        plan.notes += memory.left_out(recipe)
         plan.zero_stage = setup.zero.stage
         try:
             self._memory(plan, config, setup)
