@@ -28,40 +28,41 @@ def weight_files(folder: str | Path, key: str = "base_model") -> list[Path]:
         raise SolarError(
             f"{key}: {folder} is a file. Name the folder of a whole safetensors model."
         )
-    if (folder / INDEX).is_file():
-        files = _indexed(folder / INDEX)
-    elif (folder / SINGLE).is_file():
+    if (folder / SINGLE).is_file():  # where there are both, transformers takes this one
         files = [folder / SINGLE]
+    elif (folder / INDEX).is_file():
+        files = _indexed(folder / INDEX)
     else:
         raise SolarError(f"{key}: {folder} {_what_instead(folder)}")
     check_files(files)
     return files
 
 
-def check_files(files: Iterable[str | Path]) -> list[str]:
+def check_files(files: Iterable[str | Path]) -> dict[str, dict]:
     """Require that all are safetensors files of their full length, and hold each tensor once.
 
     Returns:
-        The names of the tensors.
+        Name -> dtype, shape and offsets of every tensor.
 
     Raises:
         SolarError: the first that is not, or a tensor that two of them hold.
     """
     holder: dict[str, Path] = {}
+    found: dict[str, dict] = {}
     for file in map(Path, files):
         if file.suffix != ".safetensors":
             raise SolarError(
                 f"base_model: {file} is not a safetensors file, and only those can be read layer "
                 f"by layer. {_CONVERT}"
             )
-        for name in header(file):
+        for name, entry in header(file).items():
             if name in holder:
                 raise SolarError(
                     f"{file}: holds {name}, and so does {holder[name].name}; which of them is "
                     f"right cannot be told. {_AGAIN}"
                 )
-            holder[name] = file
-    return list(holder)
+            holder[name], found[name] = file, entry
+    return found
 
 
 _CONVERT = (
@@ -75,6 +76,8 @@ def _indexed(index: Path) -> list[Path]:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(weight_map.values()))
         missing = [name for name in names if not (index.parent / name).is_file()]
+        if not names:
+            raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SolarError(
             f"{index}: not a readable index of shards. Fetch the base again."

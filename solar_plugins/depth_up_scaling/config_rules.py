@@ -144,8 +144,14 @@ def mark(
 def refuse_grown(config: dict[str, Any], base_model: str) -> None:
     """Raise if `config` is that of a model that was grown already."""
     found = config.get(MARK)
-    if found:
-        base, now = found["base_num_hidden_layers"], len(found["layer_map"])
+    if found is not None:
+        try:
+            base, now = found["base_num_hidden_layers"], len(found["layer_map"])
+        except (KeyError, TypeError):
+            raise SolarError(
+                f"base_model: config.json of {base_model} says {MARK}: {found!r}, from which it "
+                "cannot be told whether it is up-scaled already. Name a base without that key."
+            ) from None
         raise SolarError(
             f"base_model: {base_model} is depth up-scaled already ({base} -> {now} layers). "
             "Take `depth_up_scaling` and its plugin out of this recipe, "

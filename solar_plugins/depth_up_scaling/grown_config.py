@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -14,6 +17,29 @@ from transformers.models.auto.modeling_auto import (
 
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError
+
+
+def load_config(name: str | Path, trust_remote_code: bool, **options: Any) -> PreTrainedConfig:
+    """The config of a folder or a Hub id, as transformers reads it.
+
+    Raises:
+        SolarError: it cannot.
+    """
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code, **options)
+    except OSError as error:  # not there, not readable, or the Hub cannot be reached
+        raise SolarError(f"base_model: no config of {name}. {_lines(error)[0]}") from None
+    except StrictDataclassError as error:
+        raise SolarError(f"base_model: the config of {name}: {_lines(error)[-1]}") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise SolarError(
+            f"base_model: the config of {name} cannot be read ({' '.join(_lines(error))}). "
+            "Correct its config.json, or name another base."
+        ) from None
+
+
+def _lines(error: Exception) -> list[str]:
+    return [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
 
 
 def base_depth(config: PreTrainedConfig) -> int:

@@ -62,7 +62,7 @@ def new_model_folder(out: str | Path, wait: bool = False) -> Iterator[Path]:
         FileExistsError: `out` is there, perhaps since another process wrote it.
         OSError: the disk is full, or nothing can be written there.
     """
-    out = Path(out).absolute()
+    out = Path(out).resolve()  # a link to an empty folder stays a link
     hidden = out.parent / f".{out.name}.unfinished"
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = _locked(hidden, wait)

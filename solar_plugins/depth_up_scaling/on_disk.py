@@ -18,15 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.utils import logging as transformers_logging
 
 from solar_plugins import atomic
 from solar_plugins.depth_up_scaling import base_files, config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
-from solar_plugins.depth_up_scaling.checkpoint_files import weight_files
-from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config, reloaded
+from solar_plugins.depth_up_scaling.checkpoint_files import check_files, weight_files
+from solar_plugins.depth_up_scaling.grown_config import (
+    base_depth,
+    grow_config,
+    load_config,
+    reloaded,
+)
 from solar_plugins.depth_up_scaling.layer_map import stacked
 from solar_plugins.depth_up_scaling.model_card import model_card
 from solar_plugins.depth_up_scaling.new_model_folder import check_out, new_model_folder
@@ -117,7 +122,7 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
         model = AutoModelForCausalLM.from_config(base_config, trust_remote_code=trust_remote_code)
     plan = plan_tensors(
         blueprint(type(model), base_config, layers, block.init),
-        list(stored),
+        check_files(files),
         get_model_conversion_mapping(model),
     )
     warnings = list(grown.warnings)
@@ -207,21 +212,6 @@ def write(
     )
 
 
-def load_config(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
-    """The config of the model in `folder`.
-
-    Raises:
-        SolarError: transformers cannot read it.
-    """
-    from huggingface_hub.errors import StrictDataclassError
-
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        line = str(error).strip().splitlines()[-1].strip()
-        raise SolarError(f"base_model: the config of {folder}: {line}") from None
-
-
 def _config_json(
     raw: dict[str, Any], config: PreTrainedConfig, changes: dict[str, Any]
 ) -> dict[str, Any]:
@@ -286,6 +276,7 @@ def _check_loadable(folder: Path, up_scaling: UpScaling) -> None:
             config=up_scaling.config,
             device_map="meta",
             dtype="auto",
+            generation_config=GenerationConfig(),  # else looked for in the config, which comes last
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             trust_remote_code=up_scaling.trust_remote_code,

@@ -11,17 +11,21 @@ from typing import Any
 from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
-from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from solar_plugins import proof
 from solar_plugins.depth_up_scaling import config_rules, identity
 from solar_plugins.depth_up_scaling.args import BLOCK, DepthUpScalingBlock, parse
-from solar_plugins.depth_up_scaling.checkpoint_files import count_elements, weight_files
-from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config
+from solar_plugins.depth_up_scaling.checkpoint_files import (
+    check_files,
+    count_elements,
+    weight_files,
+)
+from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config, load_config
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
-from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint
+from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint, plan_tensors
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.plugin_names import is_named
 
@@ -84,7 +88,7 @@ class DepthUpScalingPlugin(BasePlugin):
         for key, value in overrides.items():
             setattr(base_config, key, value)
         _, grown = grow_config(base_config, layers)
-        self._blueprint = _compare_without_weights(base_config, mark)
+        self._blueprint = _compare_without_weights(cfg, base_config, mark)
         for warning in grown.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
         self._facts = {
@@ -162,20 +166,13 @@ class DepthUpScalingPlugin(BasePlugin):
 
 
 def _load_base_config(cfg: dict) -> PreTrainedConfig:
-    """The base's own config; a folder's weights are looked at as well, long before they load."""
+    """The base's own config, once its weights, if it is a folder, are there and whole."""
     base_model = str(cfg["base_model"])
     if Path(base_model).exists():
         weight_files(base_model)
     revision = {"revision": cfg["revision_of_model"]} if cfg.get("revision_of_model") else {}
     name = str(cfg.get("base_model_config") or base_model)
-    try:
-        config = AutoConfig.from_pretrained(
-            name, trust_remote_code=cfg.get("trust_remote_code") is True, **revision
-        )
-    except OSError as error:  # not there, not readable, or the Hub cannot be reached
-        raise SolarError(f"base_model: no config of {name}. {_first_line(error)}") from None
-    except (ValueError, StrictDataclassError) as error:
-        raise SolarError(f"base_model: the config of {name}: {_last_line(error)}") from None
+    config = load_config(name, cfg.get("trust_remote_code") is True, **revision)
     if config.get_text_config() is not config:
         raise SolarError(
             f"base_model: {config.model_type} keeps its language model's config inside another "
@@ -209,25 +206,21 @@ def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:
 
 
 def _compare_without_weights(
-    base_config: PreTrainedConfig, mark: dict[str, Any]
+    cfg: dict, base_config: PreTrainedConfig, mark: dict[str, Any]
 ) -> Blueprint | None:
-    """Whatever the loading would refuse in the architecture, refused before data are prepared."""
+    """What the loading would refuse in architecture and files, refused before data are prepared."""
     if type(base_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return None  # the base brings its own code, which is imported when it is loaded
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(base_config)]
-    return blueprint(model_class, base_config, mark["layer_map"], mark["init"])
+    layers = blueprint(model_class, base_config, mark["layer_map"], mark["init"])
+    if Path(str(cfg["base_model"])).is_dir():
+        stored = check_files(weight_files(cfg["base_model"]))
+        plan_tensors(layers, stored, get_model_conversion_mapping(layers.base))
+    return layers
 
 
 def _ranges_text(ranges: Iterable[Sequence[int]]) -> str:
     return " + ".join(f"{start}-{end - 1}" for start, end in ranges)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
 
 
 def _user_overrides(cfg: dict, per_layer: Iterable[str]) -> dict[str, Any]:

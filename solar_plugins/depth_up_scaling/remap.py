@@ -79,7 +79,7 @@ def up_scaled_loading(
         if state_dict is not None or depth != len(layer_map):
             return original(model, state_dict, checkpoint_files, load_config, expected_keys)
         _refuse_loading(base_config, load_config)
-        keys = check_files(checkpoint_files)
+        stored = check_files(checkpoint_files)
         conversions = load_config.weight_mapping or ()
         zero3 = modeling_utils.is_deepspeed_zero3_enabled()
         # quantised or partitioned modules cannot be compared with the base's
@@ -88,7 +88,7 @@ def up_scaled_loading(
             layers = known
         else:
             layers = blueprint(type(model), base_config, layer_map, init, built)
-        plan = plan_tensors(layers, keys, conversions)
+        plan = plan_tensors(layers, stored, conversions)
         mapped = zero3 and not load_config.is_quantized
         state_dict = remapped_state_dict(checkpoint_files, plan, mapped)
         result = original(model, state_dict, checkpoint_files, load_config, expected_keys)

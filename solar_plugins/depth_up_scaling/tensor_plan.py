@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
@@ -15,6 +16,9 @@ from solar_plugins.depth_up_scaling.grown_config import config_for, grow_config,
 from solar_plugins.depth_up_scaling.layer_map import added_layers
 from solar_plugins.depth_up_scaling.structure import check_structure, skeleton
 from solar_plugins.errors import SolarError
+
+FLOATING = ("F64", "F32", "F16", "BF16")
+"""As the safetensors header spells them: what is a weight as it was trained."""
 
 Conversion = WeightRenaming | WeightConverter
 
@@ -106,17 +110,18 @@ class TensorPlan:
 
 
 def plan_tensors(
-    layers: Blueprint, keys: Iterable[str], conversions: Sequence[Conversion]
+    layers: Blueprint, stored: Mapping[str, Mapping], conversions: Sequence[Conversion]
 ) -> TensorPlan:
     """Map the base's checkpoint to the deeper model's.
 
     Args:
         layers: how the deeper model is made of the base's layers.
-        keys: the tensor names in the base's files.
+        stored: name -> dtype and shape of every tensor in the base's files
+            (`checkpoint_files.check_files`).
         conversions: how transformers renames checkpoint names (`get_model_conversion_mapping`).
 
     Raises:
-        SolarError: a name whose layer cannot be told.
+        SolarError: the files do not fit the base's config, or a name whose layer cannot be told.
     """
     copies: dict[int, list[int]] = {}
     for i, j in enumerate(layers.layer_map):
@@ -125,8 +130,8 @@ def plan_tensors(
 
     targets: dict[str, list[str]] = {}
     zeroed, dropped = set(), []
-    places = key_layers(keys, layers.base, layers.layer_lists, conversions)
-    for key in keys:
+    places = key_layers(stored, layers.base, layers.layer_lists, conversions)
+    for key in stored:
         place = places.get(key)
         if place is None:
             targets[key] = [key]
@@ -137,7 +142,38 @@ def plan_tensors(
             dropped.append(key)
         elif layers.silent and place.parameter(layers.base) in layers.silent:
             zeroed.update(name for i, name in names.items() if i in added)
+    _check_count(places.values(), layers.depth)
     return TensorPlan(targets, frozenset(zeroed), dropped)
+
+
+def _check_count(places: Iterable[KeyLayer], depth: int) -> None:
+    """Behind the last layer there may be heads, but no layer like the others."""
+    inside: dict[int, set[tuple[str, str]]] = {}
+    for place in places:
+        inside.setdefault(place.layer, set()).add((place.layer_list, place.inside))
+    counted = [inside.get(layer) for layer in range(depth)]
+    more = [layer for layer, names in inside.items() if layer >= depth and names in counted]
+    if None in counted or more:
+        found = f"nothing of layer {counted.index(None)}" if None in counted else f"layer {more[0]}"
+        raise SolarError(
+            f"base_model: its files hold {found}, where its config.json counts {depth} layers. "
+            "Correct that number, or fetch the base again."
+        )
+
+
+def _check_entry(key: str, entry: Mapping, wanted: torch.Tensor, converted: bool) -> None:
+    """Require the dtype and, unless several tensors become one, the shape that the model wants."""
+    if wanted.is_floating_point() and entry["dtype"] not in FLOATING:
+        raise SolarError(
+            f"base_model: {key} is stored as {entry['dtype']}, so that its weights are quantised "
+            "already. Name the unquantised model; it can still be loaded in 4 bits."
+        )
+    shape = tuple(wanted.shape)
+    if not converted and tuple(entry["shape"]) != shape:
+        raise SolarError(
+            f"base_model: {key} has the shape {tuple(entry['shape'])} in its files, where its "
+            f"config.json wants {shape}. Fetch or write the base again."
+        )
 
 
 class KeyLayer(NamedTuple):
@@ -170,7 +206,7 @@ _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 
 
 def key_layers(
-    keys: Iterable[str],
+    stored: Mapping[str, Mapping],
     base: PreTrainedModel,
     lists: Sequence[str],
     conversions: Sequence[Conversion],
@@ -181,17 +217,19 @@ def key_layers(
     per expert for one per layer): transformers' own renaming says which layer a name ends up in.
 
     Raises:
-        SolarError: a name whose layer cannot be told.
+        SolarError: a name whose layer cannot be told, or a tensor that the model cannot take.
     """
     renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
     prefix, state_dict = base.base_model_prefix, base.state_dict(keep_vars=True)
     inside_list = re.compile(rf"({'|'.join(map(re.escape, lists))})\.(\d+)\.(.+)")
     found = {}
-    for key in keys:
-        name, _ = rename_source_key(key, renamings, converters, prefix, state_dict)
+    for key, entry in stored.items():
+        name, converter = rename_source_key(key, renamings, converters, prefix, state_dict)
         if name not in state_dict and key in state_dict:
-            name = key
+            name, converter = key, None
+        if name in state_dict:
+            _check_entry(key, entry, state_dict[name], converter is not None)
         # names of layers that the base's model does not have keep the checkpoint's short prefix
         match = inside_list.fullmatch(name) or inside_list.fullmatch(f"{prefix}.{name}")
         if match is None:

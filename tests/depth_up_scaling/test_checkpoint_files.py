@@ -40,6 +40,9 @@ def test_single_file_and_shards(tmp_path):
     write_safetensors(tmp_path / "1.safetensors", a=[5])
     write_safetensors(tmp_path / "2.safetensors", b=[1, 1], c=[])
     write_index(tmp_path, "1.safetensors", "2.safetensors", "2.safetensors")
+    # as transformers chooses between them
+    assert weight_files(tmp_path) == [tmp_path / "model.safetensors"]
+    (tmp_path / "model.safetensors").unlink()
     assert weight_files(tmp_path) == [tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
     assert count_elements(weight_files(tmp_path)) == 7
 
@@ -53,7 +56,9 @@ def test_missing_shard(tmp_path):
     )
 
 
-@pytest.mark.parametrize("text", ["not json", "[]", "{}", '{"weight_map": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "text", ["not json", "[]", "{}", '{"weight_map": {"a": 1}}', '{"weight_map": {}}']
+)
 def test_unreadable_index(tmp_path, text):
     (tmp_path / "model.safetensors.index.json").write_text(text)
     assert "not a readable index of shards" in line_of(tmp_path)

@@ -131,6 +131,16 @@ def test_a_grown_model_is_not_grown_again():
     )
 
 
+@pytest.mark.parametrize("found", [{}, True, {"remove_layers": 1}])
+def test_a_mark_that_says_nothing(found):
+    with pytest.raises(SolarError) as error:
+        refuse_grown({"depth_up_scaling": found}, "./base")
+    assert str(error.value) == (
+        f"base_model: config.json of ./base says depth_up_scaling: {found!r}, from which it cannot "
+        "be told whether it is up-scaled already. Name a base without that key."
+    )
+
+
 def test_the_mark_says_how_it_was_made():
     assert mark(8, [(0, 5), (3, 8)], "identity") == {
         "base_num_hidden_layers": 8,

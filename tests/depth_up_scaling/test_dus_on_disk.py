@@ -351,8 +351,17 @@ def test_bases_that_are_not_whole(base, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_base_without_a_tokenizer(base, tmp_path):
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+def test_a_link_to_an_empty_folder(base, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    write(base, tmp_path / "out", remove_layers=1)
+    assert (tmp_path / "out").is_symlink()
+    assert AutoConfig.from_pretrained(tmp_path / "disk").num_hidden_layers == 6
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_base_of_config_and_weights_alone(base, tmp_path):
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         (base / name).unlink()
     result = run(base, "--out", tmp_path / "out")
     assert result.exit_code == 0

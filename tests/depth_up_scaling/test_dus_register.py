@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from solar_plugins.depth_up_scaling.plugin import DepthUpScalingPlugin
@@ -92,6 +94,67 @@ def test_refused_by_the_files(tiny_base, tmp_path):
         "once: load it with transformers' from_pretrained, save_pretrained it to a folder, and "
         "name that folder."
     )
+
+
+def config_changed(base, folder, **changes):
+    shutil.copytree(base, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"num_hidden_layers": 7},
+            "its files hold layer 7, where its config.json counts 7 layers.",
+        ),
+        (
+            {"num_hidden_layers": 9},
+            "its files hold nothing of layer 8, where its config.json counts 9 layers.",
+        ),
+        (
+            {"vocab_size": 65},
+            "lm_head.weight has the shape (64, 32) in its files, where its config.json wants "
+            "(65, 32).",
+        ),
+        ({"quantization_config": {"quant_method": "fp8"}}, "its weights are quantised already"),
+    ],
+)
+def test_files_that_the_config_does_not_fit(changes, words, tiny_base, tmp_path):
+    base = config_changed(tiny_base("llama"), tmp_path / "base", **changes)
+    assert line(base).startswith(f"base_model: {words}")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn], ids=str)
+def test_weights_that_are_quantised_without_a_word(dtype, tiny_base, tmp_path):
+    """transformers would read them as the numbers that they are not."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base("llama"), base)
+    tensors = load_file(base / "model.safetensors")
+    name = "model.layers.3.mlp.up_proj.weight"
+    tensors[name] = tensors[name].to(dtype)
+    save_file(tensors, base / "model.safetensors")
+    stored = {torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3"}[dtype]
+    assert line(base) == (
+        f"base_model: {name} is stored as {stored}, so that its weights are quantised already. "
+        "Name the unquantised model; it can still be loaded in 4 bits."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "cannot be read (list indices must be integers or slices, not str)."),
+        ('{"model_type": "llama", "quantization_config": "x"}', "cannot be read ('str' object"),
+        ('{"model_type": "nothing"}', "cannot be read (The checkpoint you are trying to load has"),
+    ],
+)
+def test_a_config_that_transformers_cannot_read(content, words, tiny_base, tmp_path):
+    base = config_changed(tiny_base("llama"), tmp_path / "base")
+    (base / "config.json").write_text(content)
+    assert line(base).startswith(f"base_model: the config of {base} {words}")
 
 
 def test_a_base_that_is_grown_already(tiny_base, tmp_path):

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, RecurrentGemmaConfig
 from transformers.models.llama import modeling_llama
 
 from solar_plugins.depth_up_scaling import tensor_plan
+from solar_plugins.depth_up_scaling.checkpoint_files import check_files
 from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config
 from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map, stacked
 from solar_plugins.depth_up_scaling.remap import remapped_state_dict, up_scaled_loading
@@ -130,12 +131,12 @@ def test_real_tensors_for_zero3_view_the_file_once_per_use(tiny_base):
     folder = tiny_base("llama")
     file = folder / "model.safetensors"
     base = plain(folder)
-    keys = list(load_file(file))
+    stored = check_files([file])
     for init in ("copy", "identity"):
-        plan = plan_tensors(blueprint(type(base), base.config, MAP, init), keys, ())
+        plan = plan_tensors(blueprint(type(base), base.config, MAP, init), stored, ())
         state_dict = remapped_state_dict([str(file)], plan, mapped=True)
         expected = expected_tensors(state_dict, base, ["model.layers"], MAP, plan.zeroed)
-        assert len(state_dict) == len(keys) + 2 * 9  # two layers more, nine tensors each
+        assert len(state_dict) == len(stored) + 2 * 9  # two layers more, nine tensors each
         assert all(torch.equal(state_dict[name], expected[name]) for name in expected)
         pointers = [tensor.data_ptr() for tensor in state_dict.values()]
         assert len(set(pointers)) == len(pointers)
