@@ -3,10 +3,16 @@
 The environment is set before anything heavy is imported; processes that tests start inherit it.
 """
 
+from __future__ import annotations
+
+import multiprocessing
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -27,3 +33,18 @@ os.environ.setdefault(
 # Where flash-linear-attention can be imported, transformers takes its kernels (qwen3_next) and its
 # classes (mamba) for its own, and these run on GPUs only. Without it there is a path in PyTorch.
 sys.modules["fla"] = None
+
+_STARTED_WARM = "axolotl.train" in sys.modules
+
+
+@pytest.fixture(scope="session")
+def server() -> Any:
+    """Where processes are forked from: everything that stages need is imported once."""
+    from solar_plugins.chain.run import worker
+
+    if _STARTED_WARM:
+        return multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    modules = [name for kind in worker.PRELOAD.values() for name in kind]
+    context.set_forkserver_preload([*worker._VERIFY, *modules])
+    return context

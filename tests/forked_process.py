@@ -1,10 +1,47 @@
-"""What a process that was forked out of the tests must not share with its siblings."""
+"""Work in forks of this process, which has imported everything already."""
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 from tqdm import tqdm
+
+
+def fork(work: Callable[[], object], log: Path, threads: int = 1) -> int:
+    """Do `work` in a fork that writes to the end of `log`; its process id.
+
+    Its exit status is 0, or 1 where `work` raised; the traceback is in the log then.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.argv = ["axolotl"]
+
+        import torch
+
+        own_progress_lock()
+        torch.set_num_threads(threads)
+        gc.freeze()  # Axolotl collects garbage after every step; the imports are not any
+        work()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def own_progress_lock() -> None:

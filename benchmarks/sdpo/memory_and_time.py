@@ -27,7 +27,6 @@ import statistics
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -45,6 +44,7 @@ os.environ.update(
 
 import yaml  # noqa: E402
 from environment import environment  # noqa: E402
+from forked_process import fork  # noqa: E402
 from sdpo_world import WORDS, dataset, make_model, recipe, sha256  # noqa: E402
 
 STEPS = 2
@@ -202,27 +202,8 @@ def train(values: dict, threads: int) -> Cost:
 def forked(work: Callable[[], None], log: Path, threads: int) -> Cost:
     """Do `work` in a fork. Exits with the log's end where it failed."""
     started = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            sys.argv = ["axolotl"]
-
-            import torch
-
-            torch.set_num_threads(threads)
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+    log.write_text("")
+    pid = fork(work, log, threads)
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
         sys.exit(f"{log.read_text()[-4000:]}\n{log} failed")

@@ -5,17 +5,15 @@ A run through torchrun spends a minute on the imports of its ranks; forked ones 
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
-import sys
 import time
-import traceback
+from functools import partial
 from pathlib import Path
 
 import yaml
-from forked_process import own_progress_lock
+from forked_process import fork
 
 
 class RankedRun:
@@ -38,51 +36,32 @@ class RankedRun:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.pids = [self._start(rank, ranks, port) for rank in range(ranks)]
+        self.pids = [
+            fork(partial(self._train, rank, ranks, port), self.log) for rank in range(ranks)
+        ]
 
-    def _start(self, rank: int, ranks: int, port: int) -> int:
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 1
-        try:
-            os.environ.update(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE=str(ranks),
-                LOCAL_WORLD_SIZE=str(ranks),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-            )
-            os.environ.pop("ACCELERATE_USE_CPU", None)  # it would turn DeepSpeed off
-            descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            sys.argv = ["axolotl"]
+    def _train(self, rank: int, ranks: int, port: int) -> None:
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(ranks),
+            LOCAL_WORLD_SIZE=str(ranks),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+        os.environ.pop("ACCELERATE_USE_CPU", None)  # it would turn DeepSpeed off
 
-            import axolotl.utils.distributed
-            import torch
-            from accelerate.state import AcceleratorState, GradientState
-            from axolotl.logging_config import configure_logging
-            from train_on_cpu_ranks import main
+        import axolotl.utils.distributed
+        from accelerate.state import AcceleratorState, GradientState
+        from axolotl.logging_config import configure_logging
+        from train_on_cpu_ranks import main
 
-            # What an earlier run in the parent left set.
-            AcceleratorState._reset_state(reset_partial_state=True)
-            GradientState._reset_state()
-            axolotl.utils.distributed.distributed_state = None
-            own_progress_lock()
-            configure_logging()  # the parent's writes to what was its output then
-            torch.set_num_threads(1)
-            gc.freeze()
-            main(str(self.recipe))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+        # What an earlier run in the parent left set.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        axolotl.utils.distributed.distributed_state = None
+        configure_logging()  # the parent's writes to what was its output then
+        main(str(self.recipe))
 
     def end(self, timeout_s: float = 600) -> str:
         """Wait for all ranks to succeed; when one fails the others are killed. Returns the log."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
 import random
 import signal
-import sys
 import time
-import traceback
 from pathlib import Path
 
 import yaml
-from forked_process import own_progress_lock
+from forked_process import fork
 
 WORDS = ["red", "blue", "green", "big", "small", "cat", "dog", "bird", "runs", "eats", "the", "a"]
 SPECIAL = ["<unk>", "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>"]
@@ -122,34 +119,13 @@ class Run:
         self.recipe = output.parent / f"{output.name}.yml"
         self.recipe.write_text(yaml.safe_dump(values))
         self.log = output.parent / f"{output.name}.{name}.log"
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._train()
+        self.log.write_text("")
+        self.pid = fork(self._train, self.log)
 
     def _train(self) -> None:
-        status = 1
-        try:
-            descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            sys.argv = ["axolotl"]
+        from axolotl.cli.train import do_cli
 
-            import torch
-            from axolotl.cli.train import do_cli
-
-            own_progress_lock()
-
-            torch.set_num_threads(1)
-            gc.freeze()  # Axolotl collects garbage after every step; the imports are not any
-            do_cli(str(self.recipe))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+        do_cli(str(self.recipe))
 
     def end(self) -> str:
         """Wait for it to succeed. Returns its log."""

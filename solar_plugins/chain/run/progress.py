@@ -116,8 +116,9 @@ class Display:
 
     def _render(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for heading in ("stage", "kind", "state"):
-            table.add_column(heading, no_wrap=True)
+        longest = max((len(name) for name in self.rows), default=0)  # a long note leaves it whole
+        for heading, width in (("stage", longest), ("kind", 8), ("state", 7)):
+            table.add_column(heading, no_wrap=True, min_width=width)
         for heading in ("elapsed", "left", "step", "loss", "memory"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("", overflow="ellipsis", no_wrap=True)
