@@ -1,25 +1,23 @@
 """What `solar plan` predicts of a training's memory, against what the training takes.
 
-    .venv/bin/python benchmarks/plan_memory.py [--only sft-256x8 …]
+    .venv/bin/python benchmarks/plan_memory.py [--only llama-256x8 …]
 
 Small models of several shapes are trained for three steps on the CPU, each by Axolotl in a process
 of its own as `solar run` starts it, or in two processes under ZeRO: with kept and with recomputed
-activations, texts and preference pairs, adapters, float32 and bf16. Measured is the most private
-memory of a process, seen 500 times a second, above that of a training of next to nothing, which
-holds the imports. Predicted is what `solar plan` says. Prints JSON and, to stderr, a table.
+activations, texts and preference pairs, adapters, float32 and bf16. Measured is the most memory
+that a process has held, above that of a training of next to nothing, which holds the imports.
+Predicted is what `solar plan` says. Prints JSON and, to stderr, a table.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
 import json
 import random
 import socket
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +87,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     names = parser.parse_args().only
     rows: list[dict[str, Any]] = []
-    nothing: dict[int, int] = {}  # by ZeRO stage
+    nothing: dict[int, float] = {}  # by ZeRO stage
     with tempfile.TemporaryDirectory(prefix="plan_memory_") as name:
         folder = Path(name)
         workers = [
@@ -116,12 +114,12 @@ def main() -> None:
     print(json.dumps({"rows": rows, "largest_error": worst, **environment()}, indent=2))
 
 
-def measure(case: Case, folder: Path, workers: list[Workers]) -> int:
-    """Train `case`; the most private memory in bytes of one of its processes."""
+def measure(case: Case, folder: Path, workers: list[Workers]) -> float:
+    """Train `case`; the most memory in bytes of one of its processes."""
     log = folder / "log"
     recipe = finished(workers[0].start(write_case, case, folder, log=log))
     if not case.zero:
-        return peak_private_bytes([workers[0].start(train, recipe, log=log)])
+        return peak_bytes([workers[0].start(train, recipe, log=log)])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -131,7 +129,7 @@ def measure(case: Case, folder: Path, workers: list[Workers]) -> int:
          "DS_ACCELERATOR": "cpu"}
         for rank in range(RANKS)
     ]  # fmt: skip
-    return peak_private_bytes(
+    return peak_bytes(
         [
             worker.start(train_as_rank, recipe, log=log, env=environment)
             for worker, environment in zip(workers, environments, strict=True)
@@ -188,19 +186,14 @@ def _give_back() -> None:
     ctypes.CDLL(None).mallopt(-3, 64 * 1024)  # M_MMAP_THRESHOLD of malloc.h; also ends its growth
 
 
-def peak_private_bytes(works: list[Work]) -> int:
-    """The most memory of its own, files not counted, that one of the processes is seen to hold."""
-    peak = 0
-    while None in [work.poll() for work in works]:
-        for work in works:
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{work.process.pid}/status").read_text().splitlines():
-                    if line.startswith("RssAnon:"):
-                        peak = max(peak, int(line.split()[1]) * 1024)
-        time.sleep(0.002)
+def peak_bytes(works: list[Work]) -> float:
+    """The most memory that one of the processes has held, files that it maps included.
+
+    (Weights that nothing writes to stay pages of the file that they were read from.)
+    """
     for work in works:
         finished(work)
-    return peak
+    return max(work.outcome.peak_memory_gib for work in works) * GIB
 
 
 def write_case(case: Case, folder: Path) -> Path:

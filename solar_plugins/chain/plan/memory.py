@@ -27,6 +27,9 @@ from solar_plugins.chain.plan.training_step import Adapter, Step, Traced
 
 GIB = 1024**3
 
+_SUB_GROUP = 10**9
+"""Weights of one GPU's share that ZeRO-3 updates together; ``sub_group_size``'s default."""
+
 
 @dataclass(frozen=True)
 class Zero:
@@ -188,6 +191,8 @@ def _shared(traced: Traced, size: ModelSize, setup: Setup, gpus: int) -> Memory:
     bucket = (zero.reduce_bucket_size or size.hidden_size**2) * width * 2
     optimizer = 12 * traced.trained // gpus  # weights and both moments in float32
     update = 4 * traced.trained // gpus  # gradients in float32 for the update
+    if zero.stage == 3:  # which goes from one group of weights to the next
+        update = min(update, 4 * _SUB_GROUP)
     gradients = traced.gradients if zero.stage == 1 else traced.gradients // gpus
     weights, gathered, cpu = traced.weights, 0, 0
     if zero.stage == 3:
@@ -197,7 +202,7 @@ def _shared(traced: Traced, size: ModelSize, setup: Setup, gpus: int) -> Memory:
         if zero.offload_param:
             weights, cpu = 0, cpu + traced.weights
     if zero.offload_optimizer:
-        cpu += (optimizer + update) * gpus
+        cpu += 16 * traced.trained
         optimizer = gradients = update = 0
     step = traced.without_gradients
     if zero.stage == 1:
