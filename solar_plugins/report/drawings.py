@@ -31,8 +31,10 @@ def lineage(nodes: list[Node]) -> str:
     width = max((x + half for x, _, half in places.values()), default=0) + MARGIN
     height = MARGIN * 2 + (max(level.values(), default=0) + 1) * (NODE_HEIGHT + GAP_Y) - GAP_Y
     parts = [
-        f'<svg class="lineage" viewBox="0 0 {width:.0f} {height}" style="max-width:{width:.0f}px" '
-        f'role="img" aria-label="Lineage of the models"><title>Lineage of the models</title>'
+        f'<svg class="lineage" viewBox="0 0 {width:.0f} {height}" role="img" '
+        # names stay readable on a phone, where the picture is moved sideways
+        f'style="max-width:{width:.0f}px;min-width:{0.7 * width:.0f}px" '
+        'aria-label="Lineage of the models"><title>Lineage of the models</title>'
     ]
     for route in routes:
         parts.append(f'<path class="edge" d="{_path([places[key] for key in route])}"/>')

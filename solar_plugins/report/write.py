@@ -250,7 +250,8 @@ def _filter_grid(stage: str, audit: dict[str, Any]) -> tables.Grid:
         for task, reasons in dataset["removed"].items()
     ]
     notes = [
-        f"{audit['rows_removed']:,} of {audit['rows_in']:,} rows removed. {audit['recall_ceiling']}"
+        f"{audit['rows_removed']:,} of {audit['rows_in']:,} rows removed.",
+        *audit["recall_ceiling"],
     ]
     return tables.Grid(
         f"FLAN filter of {stage}", ["dataset", "task", "rows removed"], rows, notes, left=2

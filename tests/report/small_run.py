@@ -118,7 +118,7 @@ def write_proofs(folder: Path) -> None:
         "rows_in": 600,
         "rows_removed": 100,
         "rows_out": 500,
-        "recall_ceiling": "Rows without a task name are kept & counted.",
+        "recall_ceiling": ["By name only.", "Rows without a task name are kept & counted."],
         "datasets": [
             {
                 "source": "orca_like.jsonl",

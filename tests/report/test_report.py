@@ -118,6 +118,7 @@ def test_the_page_has_every_part(run_folder):
     assert "sft_v3_v4 merge from sft_v3, sft_v4" in stages["sft_v3_v4"][0]
     assert ["hellaswag:1.1.0", "40", "hellaswag110"] in page.sections["filter"]
     assert "100 of 600 rows removed" in page.texts["filter"]
+    assert "By name only. Rows without a task name are kept" in page.texts["filter"]
     assert "axolotl 0.19.0" in page.texts["repeat"]
     assert "lm_eval 0.4.11" in page.texts["repeat"]
 
