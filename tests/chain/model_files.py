@@ -26,5 +26,7 @@ def write_model(folder: Path, layers: int = 2, config: dict | None = None) -> No
     shapes = {"model.embed_tokens.weight": [8, 4]}
     shapes.update({f"model.layers.{i}.mlp.up_proj.weight": [6, 4] for i in range(layers)})
     write_safetensors(folder / "model.safetensors", shapes)
-    (folder / "config.json").write_text(json.dumps({"num_hidden_layers": layers, **(config or {})}))
+    plain = {"model_type": "llama", "num_hidden_layers": layers}
+    (folder / "config.json").write_text(json.dumps(plain | (config or {})))
     (folder / "tokenizer_config.json").write_text("{}")
+    (folder / "tokenizer.model").touch()
