@@ -95,7 +95,7 @@ def harness_grid(run: Run) -> Grid:
     """How each benchmark was measured; several lines where models were measured differently."""
     rows: dict[tuple, list[str]] = {}
     for result in run.results.values():
-        harness = ", ".join(f"{name} {version}" for name, version in result["harness"].items())
+        harness = f"lm_eval {result['harness']['lm_eval']}"
         for name, task in result["tasks"].items():
             title = next(b.title for b in BENCHMARKS if b.key == task["benchmark"])
             facts = [task[key] for key in ("metric", "num_fewshot", "n", "version")]
