@@ -57,7 +57,8 @@ class Family:
 
     @property
     def title(self) -> str:
-        return f"{self.file} with another {' and '.join(map(short, self.keys))}"
+        names = ["start" if key == FROM else short(key) for key in self.keys]
+        return f"{self.file} with another {' and '.join(names)}"
 
 
 def families(run: Run) -> list[Family]:

@@ -100,11 +100,14 @@ def up_scaling_grid(run: Run) -> Grid:
     """Held-out loss of the base, of the up-scaled model before training, and after it."""
     rows = []
     for found in findings.up_scalings(run):
-        for what, pair in (
+        models = (
             ("base model", found.base),
             ("up-scaled, not trained", found.up_scaled),
             ("after continued pretraining", found.trained),
-        ):
+        )
+        if not any(pair and pair[1] is not None for _, pair in models):
+            continue  # a chain that goes on from models that another one has measured
+        for what, pair in models:
             if pair is not None:
                 rows.append([what, pair[0], loss_cell(pair[1])])
     unit = findings.loss_unit(run)

@@ -166,7 +166,7 @@ def test_the_same_training_of_other_models(run_folder):
     write_result(run_folder, "cand_1_v4", loss=1.0)
     metrics = run_folder / ".solar" / "metrics"
     (metrics / "cand_1_v4.jsonl").write_text((metrics / "cand_1.jsonl").read_text())
-    figures = pictures(run_folder)["cand_1.yml with another from"]
+    figures = pictures(run_folder)["cand_1.yml with another start"]
     assert hollow(figures["H6 with one standard error, before the training hollow"]) == [
         f"{source}: {100 * result(source)['h6']:.2f}" for source in ("sft_v3", "sft_v4")
     ]
