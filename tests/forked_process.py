@@ -32,6 +32,9 @@ def fork(work: Callable[[], object], log: Path, threads: int = 1) -> int:
         import torch
 
         own_progress_lock()
+        # A pool of threads that the parent has used hangs in a fork; accelerate, which would ask
+        # for one where there are more cores than ranks, goes by the variable.
+        os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
         gc.freeze()  # Axolotl collects garbage after every step; the imports are not any
         work()
