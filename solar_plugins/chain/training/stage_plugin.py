@@ -25,9 +25,12 @@ from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE, MetricsFile
 from solar_plugins.chain.who_makes import missing_input
 from solar_plugins.errors import SolarError, show_errors_in_one_line
+from solar_plugins.plugin_names import is_named
 
 # Axolotl shows INFO and WARNING only of loggers below its own name.
 LOG = get_logger("axolotl.solar_plugins.stage")
+
+PLUGIN = "StagePlugin"
 
 
 class StagePlugin(BasePlugin):
@@ -48,9 +51,11 @@ class StagePlugin(BasePlugin):
         """Refuse a recipe whose inputs are missing or whose plugins could not be imported, and fit
         to its base model and to the number of GPUs what was written for others."""
         show_errors_in_one_line()
+        if not is_named(cfg, PLUGIN):
+            return
         _refuse_dropped_plugins(cfg)
-        if cfg.get(global_batch.KEY) is not None:
-            self.recipe = dict(cfg)
+        self.recipe = dict(cfg) if cfg.get(global_batch.KEY) is not None else {}
+        if self.recipe:
             _share_batch(cfg)
         fault = missing_input(dict(cfg))
         if fault:
@@ -63,19 +68,23 @@ class StagePlugin(BasePlugin):
 
     def pre_model_load(self, cfg: DictDefault) -> None:
         """Seed what is drawn while the model is built: Axolotl leaves LoRA's start unseeded."""
+        if not is_named(cfg, PLUGIN):
+            return
         set_seed(42 if cfg.seed is None else cfg.seed)
 
     def add_callbacks_post_trainer(
         self, cfg: DictDefault, trainer: Trainer
     ) -> list[TrainerCallback]:
         """The callback that follows the training; sDPO asks again for each of its steps."""
+        if not is_named(cfg, PLUGIN):
+            return []
         if self._metrics is None:
             begun.note(cfg.output_dir, self._base_model)
         return [_Follow(self)]
 
     def post_train_unload(self, cfg: DictDefault) -> None:
         """Note that the training came to its end: Axolotl exits with 0 after Ctrl-C as well."""
-        if int(os.environ.get("RANK", "0")) == 0:
+        if is_named(cfg, PLUGIN) and int(os.environ.get("RANK", "0")) == 0:
             facts = {
                 "steps": self._steps,
                 "world_size": int(os.environ.get("WORLD_SIZE", "1")),
