@@ -4,7 +4,7 @@ import json
 
 import yaml
 from axolotl.cli.train import do_cli as axolotl_train
-from tiny_recipe import write_base, write_text
+from tiny_recipe import recipe, write_base, write_text
 
 
 class Runs:
@@ -17,38 +17,18 @@ class Runs:
         write_text(folder / "text.jsonl")
 
     def recipe(self, name, **keys):
-        recipe = {
-            "base_model": str(self.base),
+        up_scaled = {
             "plugins": ["solar_plugins.DepthUpScalingPlugin"],
             "depth_up_scaling": {"remove_layers": 1},
-            "datasets": [
-                {
-                    "path": str(self.folder / "text.jsonl"),
-                    "ds_type": "json",
-                    "type": "completion",
-                }
-            ],
-            "dataset_prepared_path": str(self.folder / "prepared"),
-            "output_dir": str(self.folder / name),
-            "special_tokens": {"pad_token": "<pad>"},
-            "sequence_len": 64,
             "micro_batch_size": 2,
             "gradient_accumulation_steps": 1,
             "max_steps": 4,
+            "save_strategy": None,
             "save_steps": 2,
-            "learning_rate": 1e-3,
-            "optimizer": "adamw_torch",
-            "lr_scheduler": "constant",
-            "attn_implementation": "eager",
-            "bf16": False,
-            "fp16": False,
-            "tf32": False,
-            "logging_steps": 1,
-            "seed": 7,
-            **keys,
         }
+        values = recipe(self.folder, name, **{**up_scaled, **keys})
         file = self.folder / f"{name}.yml"
-        file.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v is not None}))
+        file.write_text(yaml.safe_dump(values))
         return str(file)
 
     def preferences(self, name):

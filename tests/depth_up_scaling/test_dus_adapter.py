@@ -7,6 +7,7 @@ import shutil
 import sys
 
 import pytest
+import tiny_recipe
 import torch
 from axolotl.cli import inference
 from axolotl.cli.merge_lora import do_cli as axolotl_merge_lora
@@ -25,18 +26,7 @@ from solar_plugins.depth_up_scaling.args import parse
 from solar_plugins.errors import SolarError
 
 MAP = [0, 1, 2, 1, 2, 3]
-LORA = {
-    "adapter": "lora",
-    "lora_r": 4,
-    "lora_alpha": 8,
-    "lora_dropout": 0.0,
-    "lora_target_modules": ["q_proj", "v_proj", "down_proj"],
-    # their Triton kernels want a GPU
-    "lora_mlp_kernel": False,
-    "lora_qkv_kernel": False,
-    "lora_o_kernel": False,
-    "learning_rate": 5e-2,
-}
+LORA = {**tiny_recipe.LORA, "learning_rate": 5e-2}
 IDS = torch.tensor([[1, 45, 40, 7, 33]])
 
 

@@ -14,7 +14,7 @@ from sharding import TOLD, sharded
 
 sys.path.append(str(Path(__file__).parent.parent / "depth_up_scaling"))
 
-from tiny_recipe import write_base, write_text
+from tiny_recipe import LORA, recipe, write_base, write_text
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from solar_plugins import proof
@@ -24,29 +24,13 @@ STEPS = 4
 
 
 def values_of(folder, name, **keys):
-    return {
-        "base_model": str(folder / "base"),
+    up_scaled = {
         "plugins": ["solar_plugins.DepthUpScalingPlugin"],
         "depth_up_scaling": {"remove_layers": 1},
-        "datasets": [{"path": str(folder / "text.jsonl"), "ds_type": "json", "type": "completion"}],
-        "dataset_prepared_path": str(folder / "prepared"),
-        "output_dir": str(folder / name),
-        "special_tokens": {"pad_token": "<pad>"},
-        "sequence_len": 64,
         "gradient_accumulation_steps": 1,
         "max_steps": STEPS,
-        "save_strategy": "no",
-        "learning_rate": 1e-3,
-        "optimizer": "adamw_torch",
-        "lr_scheduler": "constant",
-        "attn_implementation": "eager",
-        "bf16": False,
-        "fp16": False,
-        "tf32": False,
-        "logging_steps": 1,
-        "seed": 7,
-        **keys,
     }
+    return recipe(folder, name, **{**up_scaled, **keys})
 
 
 def run_here(world, name, **keys):
@@ -130,19 +114,6 @@ def test_same_model_as_in_one_process(two, one, world):
     # AdamW divides by the root of the squared gradient: where a gradient is nearly nothing, the
     # rounding of its sum over ranks shows as a share of the step. Seen: 4e-7 to 4e-6.
     assert furthest < 1e-5
-
-
-LORA = {
-    "adapter": "lora",
-    "lora_r": 4,
-    "lora_alpha": 8,
-    "lora_dropout": 0.0,
-    "lora_target_modules": ["q_proj", "v_proj", "down_proj"],
-    # their Triton kernels want a GPU
-    "lora_mlp_kernel": False,
-    "lora_qkv_kernel": False,
-    "lora_o_kernel": False,
-}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parent.parent / "depth_up_scaling"))
 sys.path.append(str(Path(__file__).parent.parent / "sdpo"))
 
 import sdpo_world
-from tiny_recipe import write_base, write_text
+import tiny_recipe
 
 from solar_plugins import proof
 
@@ -26,35 +26,20 @@ def world(tmp_path_factory) -> Path:
         import_module(heavy)  # once here; every rank is a fork of this process
     import_module("deepspeed")
     folder = tmp_path_factory.mktemp("batch_ranks")
-    write_base(folder / "base")
-    write_text(folder / "text.jsonl")
+    tiny_recipe.write_base(folder / "base")
+    tiny_recipe.write_text(folder / "text.jsonl")
     return folder
 
 
 def values_of(world: Path, name: str) -> dict:
-    text = {"path": str(world / "text.jsonl"), "ds_type": "json", "type": "completion"}
-    return {
-        "base_model": str(world / "base"),
-        "plugins": ["solar_plugins.StagePlugin"],
-        "datasets": [text],
-        "dataset_prepared_path": str(world / "prepared"),
-        "output_dir": str(world / name),
-        "special_tokens": {"pad_token": "<pad>"},
-        "sequence_len": 64,
-        "global_batch_size": 4,
-        "micro_batch_size": 1,
-        "num_epochs": 1,
-        "save_strategy": "no",
-        "learning_rate": 1e-3,
-        "optimizer": "adamw_torch",
-        "lr_scheduler": "constant",
-        "attn_implementation": "eager",
-        "bf16": False,
-        "fp16": False,
-        "tf32": False,
-        "logging_steps": 1,
-        "seed": 7,
-    }
+    return tiny_recipe.recipe(
+        world,
+        name,
+        plugins=["solar_plugins.StagePlugin"],
+        global_batch_size=4,
+        micro_batch_size=1,
+        num_epochs=1,
+    )
 
 
 @pytest.fixture(scope="module", params=[1, 2])

@@ -76,7 +76,6 @@ def check(
     tokenizer.check(source, types, given)
     if given:
         base_files.check(source, given)
-    if given:
         _up_scaling(source, given)
     if "base_model" not in recipe and not base_model_is_given:
         source.add(
