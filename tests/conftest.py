@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from good_files import FILES
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -48,3 +49,12 @@ def server() -> Any:
     modules = [name for kind in worker.PRELOAD.values() for name in kind]
     context.set_forkserver_preload([*worker._VERIFY, *modules])
     return context
+
+
+@pytest.fixture
+def good_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a chain of good files in it; each test spoils one of them."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -136,6 +136,18 @@ def row_of_stage(stage: str) -> Row | None:
     return next((row for row in ROWS if stage in row.stages), None)
 
 
+def stages_of_row(model: str) -> tuple[str, ...]:
+    """Names of the stages that make the model of a row, by the row's name; none if no row has it.
+
+    >>> stages_of_row("sft V3+V4")
+    ('sft_v3_v4',)
+    """
+    if model.casefold() == _PUBLIC[RELEASED].casefold():
+        model = "Merge v1"  # section 4.3.2
+    rows = (row for row in ROWS if row.model.casefold() == model.casefold())
+    return tuple(stage for row in rows for stage in row.stages)
+
+
 def row_of_model(name: str, place: str) -> Row | None:
     """The row of a model that was evaluated: of the released one by its id, else of its stage.
 

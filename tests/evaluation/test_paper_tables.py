@@ -17,6 +17,7 @@ from solar_plugins.evaluation.paper import (
     harness_row,
     row_of_model,
     row_of_stage,
+    stages_of_row,
     table,
 )
 from solar_plugins.evaluation.scores import scores_table
@@ -50,6 +51,13 @@ def test_rows_as_the_paper_prints_them():
     assert row_of_stage("cpt").model == "SOLAR 10.7B"
     assert row_of_stage("dus") is None  # the paper prints no scores of the untrained model
     assert row_of_stage("cand_1").score("gsm8k") == 66.57
+
+
+def test_rows_are_found_by_their_names():
+    assert stages_of_row("SFT v3+v4") == ("sft_v3_v4",)
+    assert stages_of_row("dpo V2") == ("dpo_v2",)
+    assert stages_of_row("SOLAR 10.7B-Instruct") == stages_of_row("Merge v1")
+    assert stages_of_row("Qwen 72B") == stages_of_row("SFT v9") == ()
 
 
 def test_a_row_that_two_tables_print_is_the_same_in_both():

@@ -106,6 +106,16 @@ def test_what_the_run_is_given_goes_into_every_job(chains):
     assert words[5:8] == ["--base-model=my org/model", "--set", "output_dir=/big disk/out"]
 
 
+def test_a_row_of_the_paper_ends_with_its_scores(chains):
+    paper = Path(__file__).parents[2] / "recipes" / "paper.yml"
+    made = export(str(paper), "--to", "slurm", "--until", "SFT v1", "--out", str(chains / "jobs"))
+    names = ["01_cpt.sbatch", "02_sft_v1.sbatch", "03_h6.sbatch", "submit.sh"]
+    assert [path.name for path in made] == names
+    training, evaluation = (made[number].read_text(encoding="utf-8") for number in (1, 2))
+    assert "--until sft_v1 --launcher" in training
+    assert "--until 'SFT v1'\n" in evaluation
+
+
 def test_skypilot_runs_the_stages_one_after_the_other(chains):
     (path,) = export(
         "all.yml", "--to", "skypilot", "--nodes", "2", "--gpu", "A100", "--store", "s3://mine"

@@ -10,7 +10,10 @@ from recipe_files import DPO, MERGES, RECIPES, ROOT, SFT, TRAINED, merge, recipe
 
 from solar_plugins.chain.chain_file import load_chain
 from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.chain.run.run_folder import RunFolder
+from solar_plugins.chain.run.wanted import wanted
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
+from solar_plugins.evaluation import paper
 
 CHAINS = ("solar", "paper")
 
@@ -85,9 +88,17 @@ def test_paper_yml_makes_every_row_of_tables_3_to_7(at_root):
         assert chain.stages[name] == solar.stages[name]
 
 
-def test_the_scores_beside_the_stages_are_the_papers():
-    from solar_plugins.evaluation import paper
+@pytest.mark.parametrize("chain_name", ["paper", "tiny/paper"])
+@pytest.mark.parametrize("number", range(3, 8))
+def test_every_row_can_be_asked_for_by_its_name(chain_name, number, at_root, tmp_path):
+    chain = load_chain(f"recipes/{chain_name}.yml")
+    for row in paper.table(number):
+        *before, evaluation = wanted(chain, row.model, RunFolder(tmp_path))
+        assert evaluation.from_ == (before[-1].name,)
+        assert paper.row_of_stage(before[-1].name).scores == row.scores
 
+
+def test_the_scores_beside_the_stages_are_the_papers():
     text = (RECIPES / "paper.yml").read_text(encoding="utf-8")
     written = dict(re.findall(r"^  (\w+): +\{.*\} # ([\d.]+)", text, flags=re.MULTILINE))
     assert len(written) == 16

@@ -25,7 +25,7 @@ import click
 @click.option("--store", metavar="BUCKET", help="SkyPilot: where the outputs stay (s3://name).")
 @click.option("--base-model", metavar="M", help="As for solar run.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="As for solar run.")
-@click.option("--until", metavar="STAGE", help="Only this stage and what it needs.")
+@click.option("--until", metavar="STAGE", help="As for solar run.")
 def export_command(
     chain_file: str,
     to: str,

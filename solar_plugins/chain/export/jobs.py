@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 
 from solar_plugins.chain.chain_file import Chain, Stage
+from solar_plugins.chain.run.run_folder import RunFolder
+from solar_plugins.chain.run.wanted import wanted
 
 RENDEZVOUS_PORT = 29400
 """torchrun's own default."""
@@ -73,6 +75,7 @@ class Plan:
         folder: Where the scripts go.
         root: The folder that the paths in the recipes count from, absolute.
         settings: Options of `solar run` that every job passes on (``--set``, ``--base-model``).
+        until: As for `solar run`: a stage, or a row of the paper's tables.
     """
 
     chain: Chain
@@ -91,7 +94,7 @@ class Plan:
     def jobs(self) -> list[Job]:
         """In an order in which each comes after what it needs."""
         jobs: list[Job] = []
-        for stage in self.chain.order(self.until):
+        for stage in wanted(self.chain, self.until, RunFolder(self.chain.output_dir)):
             has_gpus = stage.kind in ("train", "evaluate")
             jobs.append(
                 Job(
@@ -111,7 +114,10 @@ class Plan:
             job: One of `jobs`.
             rendezvous: torchrun's options for several nodes, in which the shell puts variables in.
         """
-        words = ["solar", "run", str(self.chain.path), "--until", job.name, *self.settings]
+        # A row's evaluation is of its model alone.
+        is_whole = job.stage == self.chain.stages[job.name]
+        until = job.name if is_whole else self.until
+        words = ["solar", "run", str(self.chain.path), "--until", until, *self.settings]
         command = shlex.join(words)
         if job.stage.kind != "train" or not job.gpus:
             return command

@@ -189,7 +189,8 @@ def _shared(traced: Traced, size: ModelSize, setup: Setup, gpus: int) -> Memory:
     zero = setup.zero
     width = traced.gradients // traced.trained
     bucket = (zero.reduce_bucket_size or size.hidden_size**2) * width * 2
-    optimizer = 12 * traced.trained // gpus  # weights and both moments in float32
+    # Weights in float32 and both moments.
+    optimizer = (4 + (2 if setup.is_8bit else 8)) * traced.trained // gpus
     update = 4 * traced.trained // gpus  # gradients in float32 for the update
     if zero.stage == 3:  # which goes from one group of weights to the next
         update = min(update, 4 * _SUB_GROUP)

@@ -23,7 +23,7 @@ from solar_plugins.sdpo import step_plan
 
 PACKING = 0.99
 """Share of a packed sequence that is filled: Axolotl's packer, tried on lognormal lengths of 200 to
-330 tokens on average, reaches 0.995 to 0.999 (`tests/check/test_plan_flops.py` tries it again)."""
+330 tokens on average, reaches 0.995 to 0.999 (`tests/plan/test_plan_flops.py` tries it again)."""
 
 
 @dataclass(frozen=True)

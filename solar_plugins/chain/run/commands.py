@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from solar_plugins.chain.chain_file import Chain
+    from solar_plugins.chain.chain_file import Chain, Stage
 
 _EXIT_INTERRUPTED = 130
 
@@ -26,7 +26,12 @@ _EXIT_INTERRUPTED = 130
     "stage's own file (cpt.learning_rate=1e-5, sft_v4.flan_filter.tasks=solar). "
     "The value is read as YAML. May be given several times.",
 )
-@click.option("--until", metavar="STAGE", help="Only this stage and what it needs.")
+@click.option(
+    "--until",
+    metavar="STAGE",
+    help="Only this stage and what it needs; or, by its name there, a row of the paper's tables "
+    "with its scores.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run and why; write nothing.")
 @click.option(
     "--no-check", is_flag=True, help="Start although `solar check --quick` finds something wrong."
@@ -57,6 +62,7 @@ def run_command(
     \b
     solar run recipes/tiny/solar.yml
     solar run recipes/solar.yml --base-model meta-llama/Llama-2-7b-hf --until cpt
+    solar run recipes/paper.yml --until "SFT v2"
     solar run recipes/solar.yml --set output_dir=/big/disk --set cpt.learning_rate=1e-5
     solar run recipes/solar.yml --launcher torchrun -- --nnodes 2 --rdzv_endpoint host:29400
 
@@ -76,20 +82,24 @@ def run_command(
     if not no_check:
         gpus = launchers.processes(name, launcher_args)
         _refuse_findings(chain, base_model is not None, gpus)
+    from solar_plugins.chain.run.run_folder import RunFolder
+    from solar_plugins.chain.run.wanted import wanted
+
+    stages = wanted(chain, until, RunFolder(chain.output_dir))
     if dry_run:
-        _print_dry_run(chain, until)
+        _print_dry_run(chain, stages)
         return
     from solar_plugins.chain.run.progress import Display, make_console
     from solar_plugins.chain.run.runner import Runner
     from solar_plugins.sharing.card import write_cards
 
     console = make_console()
-    display = Display(chain.order(until), console)
+    display = Display(stages, console)
     display.heading = f"{chain.name}: {chain.path} -> {chain.output_dir}"
     runner = Runner(chain, display, name, launcher_args)
     try:
         with display:
-            runner.run(until)
+            runner.run(stages)
     except KeyboardInterrupt:
         click.echo("interrupted: the same command goes on from here.", err=True)
         sys.exit(_EXIT_INTERRUPTED)
@@ -119,10 +129,10 @@ def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> 
         sys.exit(1)
 
 
-def _print_dry_run(chain: Chain, until: str | None) -> None:
+def _print_dry_run(chain: Chain, stages: list[Stage]) -> None:
     from solar_plugins.chain.run.runner import dry_run
 
-    for stage, decision in dry_run(chain, until):
+    for stage, decision in dry_run(chain, stages):
         click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")
 
 

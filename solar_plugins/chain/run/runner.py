@@ -92,12 +92,12 @@ def decide(chain: Chain, stage: Stage, folder: RunFolder) -> Decision:
     return Decision("continue", why, recipe, inputs)
 
 
-def dry_run(chain: Chain, until: str | None = None) -> list[tuple[Stage, Decision]]:
-    """What `run` would do, stage by stage; nothing is written."""
+def dry_run(chain: Chain, order: Sequence[Stage]) -> list[tuple[Stage, Decision]]:
+    """What `Runner.run` would do, stage by stage; nothing is written."""
     folder = RunFolder(chain.output_dir)
     folder.claim(chain)
     decisions, to_run = [], set()
-    for stage in chain.order(until):
+    for stage in order:
         waits = sorted(to_run.intersection(stage.needs))
         if waits:
             decision = Decision("wait", f"after {', '.join(waits)}", resolve(chain, stage), {})
@@ -131,14 +131,13 @@ class Runner:
         self._launcher_args = list(launcher_args)
         self._workers: Workers | None = None
 
-    def run(self, until: str | None = None) -> None:
-        """Run what is not done.
+    def run(self, order: Sequence[Stage]) -> None:
+        """Run what is not done of `order`, in which each stage comes after what it needs.
 
         Raises:
             SolarError: nothing was started because something is wrong with chain or folder.
             StageFailed: a stage failed; those before it are done.
         """
-        order = self.chain.order(until)
         self.folder.claim(self.chain)
         self._check_before_start(order)
         with self.folder.lock(), _sigterm_like_ctrl_c():
@@ -160,7 +159,7 @@ class Runner:
                 self._start_workers(order[place:])
                 self._run_stage(stage, decision)
 
-    def _check_before_start(self, order: list[Stage]) -> None:
+    def _check_before_start(self, order: Sequence[Stage]) -> None:
         """Find what would stop a later stage before the first one starts."""
         if any(BASE_MODEL in stage.from_ for stage in order):
             base = self.chain.base_model
@@ -180,7 +179,7 @@ class Runner:
                 if fault:
                     raise SolarError(f"{stage.file}: {fault}")
 
-    def _start_workers(self, to_come: list[Stage]) -> None:
+    def _start_workers(self, to_come: Sequence[Stage]) -> None:
         if self._workers is None:
             kinds = {stage.kind for stage in to_come}
             if self._launcher != launcher.IN_PROCESS:
@@ -249,7 +248,7 @@ class Runner:
         """Of an evaluation, take over the results of the models that did not change."""
         was, now = dict(old.inputs), dict(decision.inputs)
         models_were, models_are = was.pop("from"), now.pop("from")
-        if stage.kind != "evaluate" or was != now or old.state != DONE:
+        if stage.kind != "evaluate" or was != now:
             return
         for name in stage.from_:
             if models_were.get(name) == models_are[name] and (kept / f"{name}.json").is_file():

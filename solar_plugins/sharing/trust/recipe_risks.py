@@ -120,7 +120,7 @@ _TEMPLATE_KEYS = {"chat_template", "chat_template_jinja"}
 
 LOADERS = {"json", "csv", "parquet", "text", "arrow"}
 # `datasets` reads these names with pickle, or with code of a folder.
-_PICKLELOADERS = {"pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5"}
+_PICKLE_LOADERS = {"pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5"}
 _LM_EVAL_MODELS = {"hf", "hf-auto", "huggingface", "hf-multimodal", "vllm"}
 
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy")
@@ -217,8 +217,8 @@ def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tu
     if key == "type" and _is_code_type(value):
         yield "code", value
     if key == "ds_type" and value not in LOADERS:
-        yield ("pickle" if value in _PICKLELOADERS else "dataset_script"), value
-    if key in ("path", "dataset_path") and value in _PICKLELOADERS:
+        yield ("pickle" if value in _PICKLE_LOADERS else "dataset_script"), value
+    if key in ("path", "dataset_path") and value in _PICKLE_LOADERS:
         yield "pickle", value
     if value.endswith((".py", ".pyc", ".so", ".sh", ".ipynb")) or ".py#" in value:
         yield "dataset_script", value

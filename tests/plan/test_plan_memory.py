@@ -172,7 +172,9 @@ def test_states_of_each_stage_of_zero():
     # Without it the moments are bf16, and DistributedDataParallel has the gradients twice.
     assert estimate(recipe(), 1).states == 8 * PARAMETERS
     assert estimate(recipe(), 8).states == 10 * PARAMETERS
-    assert estimate(recipe(optimizer="adamw_bnb_8bit"), 1).states == 6 * PARAMETERS
+    in_8_bits = {"optimizer": "adamw_bnb_8bit"}
+    assert estimate(recipe(**in_8_bits), 1).states == 6 * PARAMETERS
+    assert estimate(zero(3) | in_8_bits).states == 10 * PARAMETERS // 8
 
 
 def test_offloading_moves_states_to_the_cpu():

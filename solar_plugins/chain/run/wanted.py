@@ -1,0 +1,59 @@
+"""What `--until` asks for: every stage, one stage, or one row of the paper's tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
+from solar_plugins.chain.run import fingerprint
+from solar_plugins.chain.run.run_folder import Record, RunFolder
+from solar_plugins.evaluation import paper
+
+
+def wanted(chain: Chain, until: str | None, folder: RunFolder) -> list[Stage]:
+    """The stages to be done, in order.
+
+    Args:
+        until: None for all; a stage's name for that stage and what it needs; a row's name in the
+            paper's tables (``SFT v2``) for the stage that makes its model, what that needs, and the
+            evaluation of this one model.
+        folder: Other models that the evaluation has already measured stay in its results.
+
+    Raises:
+        SolarError: the chain has neither such a stage nor such a row.
+    """
+    model = None if until in chain.stages else _model_of_row(chain, until)
+    if model is None:
+        return chain.order(until)
+    evaluation = next((stage for stage in chain.stages.values() if _scores(stage, model)), None)
+    ends = [
+        name for name in (model, *(evaluation.after if evaluation else ())) if name in chain.stages
+    ]
+    before = {stage.name for end in ends for stage in chain.order(end)}
+    stages = [stage for stage in chain.order() if stage.name in before]
+    if evaluation:
+        measured = _measured(chain, evaluation, folder)
+        models = tuple(name for name in evaluation.from_ if name == model or name in measured)
+        stages.append(replace(evaluation, from_=models))
+    return stages
+
+
+def _model_of_row(chain: Chain, row: str | None) -> str | None:
+    names = (*chain.stages, BASE_MODEL)
+    return next((name for name in paper.stages_of_row(row or "") if name in names), None)
+
+
+def _scores(stage: Stage, model: str) -> bool:
+    return stage.kind == "evaluate" and model in stage.from_
+
+
+def _measured(chain: Chain, evaluation: Stage, folder: RunFolder) -> set[str]:
+    """The models whose results are there, and which are what they were when they were measured."""
+    record: Record | None = folder.read_record(evaluation.name)
+    if record is None:
+        return set()
+    then, now = record.inputs["from"], fingerprint.models(chain, evaluation, folder)
+    place = folder.stage(evaluation.name)
+    return {
+        name for name in now if then.get(name) == now[name] and (place / f"{name}.json").is_file()
+    }

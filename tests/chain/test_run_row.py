@@ -1,0 +1,90 @@
+"""`solar run --until "SFT v2"`: one row of the paper's tables, its model and its scores."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solar_process import Solar
+
+sys.path.append(str(Path(__file__).parent.parent / "evaluation"))
+
+import tiny_benchmarks
+
+CHAIN = """\
+name: small
+base_model: base
+output_dir: ./run
+stages:
+  sft_v1: {merge: v1.yml}
+  sft_v2: {merge: v2.yml}
+  h6: {evaluate: h6.yml, from: [base_model, sft_v1, sft_v2]}
+"""
+STACK = """\
+slices:
+  - sources: [{model: base, layer_range: [0, 2]}]
+  - sources: [{model: base, layer_range: [0, LAST]}]
+merge_method: passthrough
+dtype: float32
+"""
+
+
+def write(folder: Path) -> None:
+    tiny_benchmarks.write_model(folder / "base")
+    tasks = tiny_benchmarks.write_tasks(folder / "tasks")
+    tiny_benchmarks.write_config(folder / "h6.yml", tasks, ["tiny_arc", "tiny_loss"], model="hf")
+    for name, last in (("v1", 1), ("v2", 2)):
+        (folder / f"{name}.yml").write_text(STACK.replace("LAST", str(last)))
+    (folder / "chain.yml").write_text(CHAIN)
+
+
+@pytest.fixture
+def solar(server: Any, tmp_path: Path) -> Solar:
+    making = server.Process(target=write, args=(tmp_path,))
+    making.start()
+    making.join()
+    assert making.exitcode == 0
+    return Solar(server, tmp_path)
+
+
+def test_rows_come_one_by_one_and_then_all(solar):
+    def results() -> dict[str, bytes]:
+        return {path.stem: path.read_bytes() for path in (solar.folder / "run/h6").glob("*.json")}
+
+    def run(*arguments: str) -> str:
+        status, output = solar("run", "chain.yml", *arguments)
+        assert status == 0, output
+        return output
+
+    run("--until", "SFT v1")
+    first = results()
+    assert list(first) == ["sft_v1"]
+    assert not (solar.folder / "run/sft_v2").exists()
+
+    asked = run("--until", "sft V2", "--dry-run")
+    assert [line.split()[:3] for line in asked.splitlines()] == [
+        ["sft_v2", "merge", "run"],
+        ["h6", "evaluate", "wait"],
+    ]
+    run("--until", "sft V2")
+    second = results()
+    assert sorted(second) == ["sft_v1", "sft_v2"]
+    assert second["sft_v1"] == first["sft_v1"], "kept, with the seconds that it took"
+    assert second["sft_v2"] != second["sft_v1"]
+
+    run()
+    whole = results()
+    assert sorted(whole) == ["base_model", "sft_v1", "sft_v2"]
+    assert {name: whole[name] for name in second} == second
+
+    again = run("--until", "SFT v1")
+    assert again.count("done: already") == 2
+    assert results() == whole
+
+
+def test_a_row_that_no_stage_makes_is_named(solar):
+    status, output = solar("run", "chain.yml", "--until", "DPO v2")
+    assert status == 1
+    assert "--until: chain.yml has no stage 'DPO v2'" in output
