@@ -7,8 +7,18 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError
+
+if TYPE_CHECKING:
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+
+# What of `model_args` decides which GPUs a model of `hf` or of `vllm` is on.
+_SPREADING = {
+    *("parallelize", "device_map", "device_map_option", "max_memory_per_gpu"),
+    *("data_parallel_size", "tensor_parallel_size"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,15 +81,24 @@ class Backend:
         """Whether this process has to start one process per copy; vLLM starts its own."""
         return model == "hf" and self.data_parallel > 1 and "LOCAL_RANK" not in os.environ
 
-    def launch_command(self, arguments: Sequence[str]) -> list[str]:
-        """`solar` with `arguments` in one process per copy, through accelerate's launcher."""
+    def launch_command(self, module: str, arguments: Sequence[str]) -> list[str]:
+        """`module` with `arguments` in one process per copy, through accelerate's launcher."""
         return [
             *(sys.executable, "-m", "accelerate.commands.launch"),
             *("--multi_gpu", "--num_machines", "1", "--num_processes", str(self.data_parallel)),
             *("--mixed_precision", "no", "--dynamo_backend", "no"),
-            *("--module", "solar_plugins.cli"),
+            *("--module", module),
             *arguments,
         ]
 
 
 AS_CONFIGURED = Backend()
+
+
+def on_all_gpus(config: EvaluatorConfig, gpus: int) -> Backend:
+    """A copy of the model on each of `gpus` GPUs, unless the config file says how to spread it."""
+    spread_by_config = _SPREADING.intersection(config.model_args)
+    has_place = not str(config.device).startswith("cuda")
+    if gpus < 2 or config.model not in ("hf", "vllm") or spread_by_config or has_place:
+        return AS_CONFIGURED
+    return Backend(data_parallel=gpus)

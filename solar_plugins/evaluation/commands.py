@@ -85,7 +85,8 @@ def evaluate_command(
         arguments += ["--limit", str(limit)] if limit is not None else []
         arguments += ["--backend", backend] if backend is not None else []
         arguments += ["--json"] if as_json else []
-        raise click.exceptions.Exit(subprocess.run(chosen.launch_command(arguments)).returncode)
+        command = chosen.launch_command("solar_plugins.cli", arguments)
+        raise click.exceptions.Exit(subprocess.run(command).returncode)
     with redirect_stdout(sys.stderr):  # lm-eval prints its config
         result = evaluate_model(
             config_file, model, out, name_of(model), limit, chosen, all_or_nothing=False

@@ -13,6 +13,7 @@ import random
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import lm_eval.models  # noqa: F401  (fills the registry)
@@ -181,6 +182,9 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
 
 def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
     """lm-eval's results of what `load_tasks` gave; None on ranks above 0."""
+    if lm.world_size > 1:
+        for task in leaves(tasks):
+            _draw_examples_as_one_process(task)
     return evaluate(
         lm=lm,
         task_dict=tasks,
@@ -194,6 +198,24 @@ def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
         fewshot_as_multiturn=config.fewshot_as_multiturn,
         confirm_run_unsafe_code=config.confirm_run_unsafe_code,
     )
+
+
+def _draw_examples_as_one_process(task: Task) -> None:
+    """Let each rank build the prompts of all items, and keep those of its own.
+
+    lm-eval draws the examples of a prompt item by item from one stream, on each rank for its own
+    items alone: the prompts, and so the scores, would depend on how many GPUs there are.
+    """
+    build = task.build_all_requests
+
+    def build_all_and_keep_own(*, rank: int, world_size: int, **options: Any) -> None:
+        build(rank=0, world_size=1, **options)
+        chosen = {name: options[name] for name in ("limit", "samples")}
+        own = task.doc_iterator(rank=rank, world_size=world_size, **chosen)
+        numbers = {number for number, _ in own}
+        task._instances = [one for one in task.instances if one.doc_id in numbers]
+
+    task.build_all_requests = build_all_and_keep_own
 
 
 def leaves(tasks: dict) -> Iterator[Task]:

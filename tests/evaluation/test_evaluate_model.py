@@ -361,13 +361,40 @@ def test_backends_reach_lm_eval_and_its_launcher(world, measured, monkeypatch):
     copies = Backend(None, 8)
     assert copies.needs_launch("hf")
     assert not Backend("vllm", 8).needs_launch("vllm")  # starts its own processes
-    command = copies.launch_command(["evaluate", "MODEL", "--data-parallel", "8"])
+    command = copies.launch_command("solar_plugins.cli", ["evaluate", "MODEL"])
     parsed = launch_command_parser().parse_args(command[3:])
     assert (parsed.num_processes, parsed.multi_gpu, parsed.module) == (8, True, True)
     assert parsed.training_script == "solar_plugins.cli"
-    assert parsed.training_script_args == ["evaluate", "MODEL", "--data-parallel", "8"]
+    assert parsed.training_script_args == ["evaluate", "MODEL"]
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert not copies.needs_launch("hf")  # this is one of them
+
+
+def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch):
+    """But not where the config file says where its model goes."""
+    from solar_plugins.chain.run import stages
+    from solar_plugins.evaluation import backend
+    from solar_plugins.evaluation.harness import read_config
+
+    def chosen(gpus: int = 8, **changes) -> backend.Backend:
+        config = write_config(tmp_path / "h6.yml", world, ["tiny_arc"], model="hf", **changes)
+        return backend.on_all_gpus(read_config(config, world / "model"), gpus)
+
+    assert chosen(device="cuda") == backend.Backend(None, 8)
+    assert chosen(device="cuda", gpus=1) == backend.AS_CONFIGURED
+    assert chosen(device="cpu") == backend.AS_CONFIGURED
+    assert chosen(device="cuda", model_args={"parallelize": True}) == backend.AS_CONFIGURED
+
+    started = []
+    monkeypatch.setattr(stages, "launch", lambda command, log: started.append(command))
+    config = write_config(tmp_path / "h6.yml", world, ["tiny_arc"], model="hf", device="cuda")
+    models = {"base_model": str(world / "model")}
+    metrics, log = tmp_path / "metrics.jsonl", tmp_path / "log"
+    stages.evaluate(config, models, tmp_path / "h6", metrics, 8, log)
+    (command,) = started
+    assert command[-6:-4] == ["--module", "solar_plugins.evaluation.rank"]
+    result = tmp_path / "h6" / "base_model.json"
+    assert command[-4:] == [str(config), models["base_model"], str(result), "base_model"]
 
 
 @pytest.mark.parametrize(

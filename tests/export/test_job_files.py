@@ -113,7 +113,7 @@ def test_a_row_of_the_paper_ends_with_its_scores(chains):
     assert [path.name for path in made] == names
     training, evaluation = (made[number].read_text(encoding="utf-8") for number in (1, 2))
     assert "--until sft_v1 --launcher" in training
-    assert "--until 'SFT v1'\n" in evaluation
+    assert "--until 'SFT v1' &" in evaluation
 
 
 def test_skypilot_runs_the_stages_one_after_the_other(chains):

@@ -171,8 +171,11 @@ class _Planner:
         if stage.kind == "data":
             folder = self.chain.output_dir / stage.name
             self.known |= data_size.to_come(resolve(self.chain, stage), folder)
-        if stage.kind in ("data", "evaluate"):
             return StagePlan(stage.name, stage.kind)
+        if stage.kind == "evaluate":
+            count = len(stage.from_)
+            what = f"{count} model{'s' * (count != 1)} to evaluate; these hours are not planned"
+            return StagePlan(stage.name, stage.kind, notes=[what])
         content = self.chain.rebase(yaml_file.read_mapping(stage.file))
         for key, value in self.chain.settings.get(stage.name, {}).items():
             set_key(content, key, value, stage)

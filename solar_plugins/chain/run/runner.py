@@ -300,8 +300,9 @@ class Runner:
             folders = (place, temporary, self.folder.parts(name))
             return self._workers.start(stages.generate, resolved, *folders, **common)
         models = {source: self.chain.model_path(source) for source in stage.from_}
-        file = self.folder.metrics(name)
-        return self._workers.start(stages.evaluate, resolved, models, place, file, **common)
+        gpus = 0 if self._launcher == launcher.IN_PROCESS else launcher.gpu_count()
+        arguments = (resolved, models, place, self.folder.metrics(name), gpus, log)
+        return self._workers.start(stages.evaluate, *arguments, **common)
 
     def _start_check(self, stage: Stage, recipe: dict[str, Any]) -> Work:
         place = self.folder.stage(stage.name)

@@ -111,13 +111,17 @@ def _merge_with_mergekit(content: dict[str, Any], text: str, out: Path) -> None:
     run_merge(config, str(out), options, config_source=text)
 
 
-def evaluate(resolved: Path, models: dict[str, str], folder: Path, metrics: Path) -> None:
+def evaluate(
+    resolved: Path, models: dict[str, str], folder: Path, metrics: Path, gpus: int, log: Path
+) -> None:
     """lm-eval on each model; one result file per model, whole or not there.
 
     Args:
         models: ``{name: path}``.
+        gpus: How many there are: each gets a copy of the model and its share of the items.
+        log: Where the output of this process goes.
     """
-    from solar_plugins.evaluation import h6
+    from solar_plugins.evaluation import backend, h6, harness
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, path) in enumerate(models.items()):
@@ -125,7 +129,13 @@ def evaluate(resolved: Path, models: dict[str, str], folder: Path, metrics: Path
         out = folder / f"{name}.json"
         if out.exists():  # by an attempt with the same fingerprint that was interrupted
             continue
-        h6.evaluate_model(resolved, path, out, name)
+        config = harness.read_config(resolved, path)
+        spread = backend.on_all_gpus(config, gpus)
+        if spread.needs_launch(config.model):
+            arguments = [str(resolved), path, str(out), name]
+            launch(spread.launch_command("solar_plugins.evaluation.rank", arguments), log)
+        else:
+            h6.evaluate_model(resolved, path, out, name, backend=spread)
     write_step(metrics, len(models), len(models))
 
 
