@@ -49,17 +49,18 @@ def solar(server: Any, tmp_path: Path) -> Solar:
     return Solar(server, tmp_path)
 
 
-def test_rows_come_one_by_one_and_then_all(solar):
-    def results() -> dict[str, bytes]:
-        return {path.stem: path.read_bytes() for path in (solar.folder / "run/h6").glob("*.json")}
+def results_in(folder: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in (folder / "run/h6").glob("*.json")}
 
+
+def test_rows_come_one_by_one_and_then_all(solar):
     def run(*arguments: str) -> str:
         status, output = solar("run", "chain.yml", *arguments)
         assert status == 0, output
         return output
 
     run("--until", "SFT v1")
-    first = results()
+    first = results_in(solar.folder)
     assert list(first) == ["sft_v1"]
     assert not (solar.folder / "run/sft_v2").exists()
 
@@ -69,19 +70,37 @@ def test_rows_come_one_by_one_and_then_all(solar):
         ["h6", "evaluate", "wait"],
     ]
     run("--until", "sft V2")
-    second = results()
+    second = results_in(solar.folder)
     assert sorted(second) == ["sft_v1", "sft_v2"]
     assert second["sft_v1"] == first["sft_v1"], "kept, with the seconds that it took"
     assert second["sft_v2"] != second["sft_v1"]
 
     run()
-    whole = results()
+    whole = results_in(solar.folder)
     assert sorted(whole) == ["base_model", "sft_v1", "sft_v2"]
     assert {name: whole[name] for name in second} == second
 
     again = run("--until", "SFT v1")
     assert again.count("done: already") == 2
-    assert results() == whole
+    assert results_in(solar.folder) == whole
+
+
+def test_chains_that_share_an_evaluation_leave_each_other_their_results(solar):
+    one = CHAIN.replace("[base_model, sft_v1, sft_v2]", "sft_v2").replace("  sft_v1", "# sft_v1")
+    (solar.folder / "one.yml").write_text(one)
+    assert solar("run", "chain.yml")[0] == 0
+    whole = results_in(solar.folder)
+    status, output = solar("run", "one.yml")
+    assert (status, output.count("done: already")) == (0, 2), output
+
+    (solar.folder / "v2.yml").write_text(STACK.replace("LAST", "1"))
+    status, output = solar("run", "one.yml")
+    assert status == 0, output
+    changed = results_in(solar.folder)
+    assert changed.keys() == whole.keys()
+    assert [name for name in whole if changed[name] != whole[name]] == ["sft_v2"]
+    status, output = solar("run", "chain.yml")
+    assert (status, output.count("done: already")) == (0, 3), output
 
 
 def test_a_row_that_no_stage_makes_is_named(solar):

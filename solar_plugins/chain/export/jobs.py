@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 from solar_plugins.chain.chain_file import Chain, Stage
-from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.run.wanted import wanted
 
 RENDEZVOUS_PORT = 29400
@@ -94,7 +93,7 @@ class Plan:
     def jobs(self) -> list[Job]:
         """In an order in which each comes after what it needs."""
         jobs: list[Job] = []
-        for stage in wanted(self.chain, self.until, RunFolder(self.chain.output_dir)):
+        for stage in wanted(self.chain, self.until):
             has_gpus = stage.kind in ("train", "evaluate")
             jobs.append(
                 Job(

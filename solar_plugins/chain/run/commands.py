@@ -82,10 +82,9 @@ def run_command(
     if not no_check:
         gpus = launchers.processes(name, launcher_args)
         _refuse_findings(chain, base_model is not None, gpus)
-    from solar_plugins.chain.run.run_folder import RunFolder
     from solar_plugins.chain.run.wanted import wanted
 
-    stages = wanted(chain, until, RunFolder(chain.output_dir))
+    stages = wanted(chain, until)
     if dry_run:
         _print_dry_run(chain, stages)
         return

@@ -49,27 +49,27 @@ def inputs(chain: Chain, stage: Stage, recipe: dict[str, Any], folder: RunFolder
         recipe: The resolved recipe, see `solar_plugins.chain.resolve`.
         folder: Where the stages before have their records, all done.
     """
+    before = {name: _digest_of_outputs(folder, name) for name in stage.needs}
+    if BASE_MODEL in stage.from_:
+        before[BASE_MODEL] = _digest_of_model(chain.base_model)
     return {
         "recipe": _portable(recipe, chain),
         "files": _digests_of_files(recipe, chain, folder),
         "code": digest_of_code(stage, recipe),
-        "from": models(chain, stage, folder),
+        "from": before,
         "versions": {name: tool_version(name) for name in TOOLS[stage.kind]},
     }
-
-
-def models(chain: Chain, stage: Stage, folder: RunFolder) -> dict[str, str]:
-    """A digest of each model or data set of another stage that goes into `stage`."""
-    before = {name: _digest_of_outputs(folder, name) for name in stage.needs}
-    if BASE_MODEL in stage.from_:
-        before[BASE_MODEL] = _digest_of_model(chain.base_model)
-    return before
 
 
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value, keys sorted."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differ_in_models_alone(old: dict, new: dict) -> bool:
+    """Whether two `inputs` are the same but for what comes from other stages."""
+    return {**old, "from": None} == {**new, "from": None}
 
 
 def differences(old: dict, new: dict, at: str = "") -> list[str]:

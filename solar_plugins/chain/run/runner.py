@@ -77,7 +77,7 @@ def decide(chain: Chain, stage: Stage, folder: RunFolder) -> Decision:
                 f"Move it away, or choose another place: --set output_dir=FOLDER."
             )
         return Decision("run", "not done yet", recipe, inputs)
-    same = record.fingerprint == fingerprint.digest(inputs)
+    same = record.fingerprint == fingerprint.digest(inputs) or _is_measured(record, inputs)
     if not filled:
         return Decision("run", "its folder is gone", recipe, inputs)
     if record.state == DONE:
@@ -90,6 +90,16 @@ def decide(chain: Chain, stage: Stage, folder: RunFolder) -> Decision:
         return Decision("skip", "done, nothing changed", recipe, inputs)
     why = "failed before" if record.state == FAILED else "was interrupted"
     return Decision("continue", why, recipe, inputs)
+
+
+def _is_measured(record: Record, inputs: dict[str, Any]) -> bool:
+    """Whether a done evaluation has scored all these models, and others perhaps."""
+    if record.kind != "evaluate" or record.state != DONE:
+        return False
+    return (
+        fingerprint.differ_in_models_alone(record.inputs, inputs)
+        and inputs["from"].items() <= record.inputs["from"].items()
+    )
 
 
 def dry_run(chain: Chain, order: Sequence[Stage]) -> list[tuple[Stage, Decision]]:
@@ -192,19 +202,22 @@ class Runner:
 
     def _run_stage(self, stage: Stage, decision: Decision) -> None:
         name = stage.name
+        measured: dict[str, str] = {}
         if decision.action == "again":
             old = self.folder.read_record(name)
             kept = self.folder.set_aside(name)
             self.display.say(f"{name}: {decision.why}; the old output is kept at {kept}")
-            self._keep_results(stage, decision, old, kept)
+            measured = self._keep_results(stage, decision, old, kept)
         before = self.folder.read_record(name) if decision.action == "continue" else None
+        if before:
+            measured = before.inputs["from"]
         record = Record(
             stage=name,
             kind=stage.kind,
             from_=list(stage.from_),
             state=RUNNING,
             fingerprint=decision.fingerprint,
-            inputs=decision.inputs,
+            inputs={**decision.inputs, "from": {**measured, **decision.inputs["from"]}},
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             attempts=before.attempts + 1 if before else 1,
             wall_s=before.wall_s if before else 0.0,
@@ -244,17 +257,26 @@ class Runner:
         row.wall_s = record.wall_s
         self.display.set(name, "done", _facts_text(record))
 
-    def _keep_results(self, stage: Stage, decision: Decision, old: Record, kept: Path) -> None:
-        """Of an evaluation, take over the results of the models that did not change."""
-        was, now = dict(old.inputs), dict(decision.inputs)
-        models_were, models_are = was.pop("from"), now.pop("from")
-        if stage.kind != "evaluate" or was != now:
-            return
-        for name in stage.from_:
-            if models_were.get(name) == models_are[name] and (kept / f"{name}.json").is_file():
+    def _keep_results(
+        self, stage: Stage, decision: Decision, old: Record, kept: Path
+    ) -> dict[str, str]:
+        """Of an evaluation of other models, take over the results that still hold.
+
+        Returns:
+            The digests of the models that were measured, by name.
+        """
+        alike = fingerprint.differ_in_models_alone(old.inputs, decision.inputs)
+        if stage.kind != "evaluate" or not alike:
+            return {}
+        measured = {}
+        for name, digest in old.inputs["from"].items():
+            is_same = decision.inputs["from"].get(name, digest) == digest
+            if is_same and (kept / f"{name}.json").is_file():
                 place = self.folder.stage(stage.name)
                 place.mkdir(exist_ok=True)
                 shutil.copy2(kept / f"{name}.json", place / f"{name}.json")
+                measured[name] = digest
+        return measured
 
     def _prepare(self, stage: Stage, decision: Decision) -> str:
         """Write the resolved file, clear what an earlier attempt left half; a note for people."""

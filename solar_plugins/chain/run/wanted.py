@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
-from solar_plugins.chain.run import fingerprint
-from solar_plugins.chain.run.run_folder import Record, RunFolder
 from solar_plugins.evaluation import paper
 
 
-def wanted(chain: Chain, until: str | None, folder: RunFolder) -> list[Stage]:
+def wanted(chain: Chain, until: str | None) -> list[Stage]:
     """The stages to be done, in order.
 
     Args:
         until: None for all; a stage's name for that stage and what it needs; a row's name in the
             paper's tables (``SFT v2``) for the stage that makes its model, what that needs, and the
             evaluation of this one model.
-        folder: Other models that the evaluation has already measured stay in its results.
 
     Raises:
         SolarError: the chain has neither such a stage nor such a row.
@@ -26,16 +23,10 @@ def wanted(chain: Chain, until: str | None, folder: RunFolder) -> list[Stage]:
     if model is None:
         return chain.order(until)
     evaluation = next((stage for stage in chain.stages.values() if _scores(stage, model)), None)
-    ends = [
-        name for name in (model, *(evaluation.after if evaluation else ())) if name in chain.stages
-    ]
-    before = {stage.name for end in ends for stage in chain.order(end)}
+    ends = (model, *(evaluation.after if evaluation else ()))
+    before = {stage.name for end in ends if end != BASE_MODEL for stage in chain.order(end)}
     stages = [stage for stage in chain.order() if stage.name in before]
-    if evaluation:
-        measured = _measured(chain, evaluation, folder)
-        models = tuple(name for name in evaluation.from_ if name == model or name in measured)
-        stages.append(replace(evaluation, from_=models))
-    return stages
+    return [*stages, replace(evaluation, from_=(model,))] if evaluation else stages
 
 
 def _model_of_row(chain: Chain, row: str | None) -> str | None:
@@ -45,15 +36,3 @@ def _model_of_row(chain: Chain, row: str | None) -> str | None:
 
 def _scores(stage: Stage, model: str) -> bool:
     return stage.kind == "evaluate" and model in stage.from_
-
-
-def _measured(chain: Chain, evaluation: Stage, folder: RunFolder) -> set[str]:
-    """The models whose results are there, and which are what they were when they were measured."""
-    record: Record | None = folder.read_record(evaluation.name)
-    if record is None:
-        return set()
-    then, now = record.inputs["from"], fingerprint.models(chain, evaluation, folder)
-    place = folder.stage(evaluation.name)
-    return {
-        name for name in now if then.get(name) == now[name] and (place / f"{name}.json").is_file()
-    }
