@@ -58,7 +58,7 @@ class Family:
     @property
     def title(self) -> str:
         names = ["start" if key == FROM else short(key) for key in self.keys]
-        return f"{self.file} with another {' and '.join(names)}"
+        return f"{self.file} with {'another' if len(names) == 1 else 'other'} {', '.join(names)}"
 
 
 def families(run: Run) -> list[Family]:

@@ -105,6 +105,15 @@ def test_the_scores_beside_the_stages_are_the_papers():
         assert paper.row_of_stage(stage).h6 == float(h6), stage
 
 
+def test_the_lines_that_the_readme_names_are_there(at_root):
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| the line to change |")[1]
+    lines = re.findall(r"\| `([\w/.]+\.yml)`: `([^`]+)` \|\n", table)
+    assert len(lines) == 14
+    for file, line in lines:
+        found = [text.split(" #")[0].strip() for text in (ROOT / file).open(encoding="utf-8")]
+        assert line in found, file
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_each_recipe_has_its_header(name):
     text = (RECIPES / f"{name}.yml").read_text(encoding="utf-8")
