@@ -12,8 +12,8 @@ from typing import Any
 
 from solar_plugins import project
 from solar_plugins.chain import yaml_file
-from solar_plugins.chain.chain_file import Chain, load_chain
-from solar_plugins.chain.resolve import resolve
+from solar_plugins.chain.chain_file import Chain, Stage, load_chain
+from solar_plugins.chain.resolve import resolve, set_key
 from solar_plugins.errors import SolarError
 from solar_plugins.sharing import shipped, unpack
 from solar_plugins.sharing.fetch import read_source
@@ -53,7 +53,44 @@ def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[
     chain = load_chain(file, base_model=base_model)
     if stage is not None:
         return resolve(chain, chain.stage(stage, "show"))
-    return {**content, "base_model": chain.base_model, "output_dir": str(chain.output_dir)}
+    stages = dict(content["stages"])
+    for name, entry in stages.items():
+        moved = _moved(chain, chain.stages[name])
+        if moved:
+            stages[name] = {**entry, "set": {**(entry.get("set") or {}), **moved}}
+    places = {"base_model": chain.base_model, "output_dir": str(chain.output_dir)}
+    return {**content, **places, "stages": stages}
+
+
+def _moved(chain: Chain, stage: Stage) -> dict[str, Any]:
+    """What `set` has to say where the stage's file names paths in the folder of another chain.
+
+    `extends` moves them along; a plain chain has only its own folder.
+    """
+    if stage.kind == "merge":  # its models are those of `from`
+        return {}
+    recipe = yaml_file.read_mapping(stage.file)
+    for dotted, value in chain.settings.get(stage.name, {}).items():
+        set_key(recipe, dotted, value, stage)
+    written = {key: value for key, value in recipe.items() if key not in ("base_model", *_PLACES)}
+    return {
+        key: chain.rebase(value)
+        for key, value in _dotted(written).items()
+        if chain.rebase(value) != value
+    }
+
+
+def _dotted(block: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """The values of nested keys by their dotted names.
+
+    >>> _dotted({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    found: dict[str, Any] = {}
+    for key, value in block.items():
+        name = f"{before}{key}"
+        found |= _dotted(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
 
 
 def effect(file: Path) -> dict[str, Any]:

@@ -160,6 +160,18 @@ def test_show_prints_the_plain_file_that_is_run(folder: Path):
     assert "is no chain" in solar("show", "my_sft.yml", "cpt")[1]
 
 
+def test_the_plain_chain_runs_what_the_short_one_runs(folder: Path):
+    """Also where a stage reads the output of another one, in the folder of the extended chain."""
+    Path("plain.yml").write_text(solar("show", "mine.yml")[1])
+    assert "extends" not in Path("plain.yml").read_text()
+    short, plain = load_chain("mine.yml"), load_chain("plain.yml")
+    assert plain.stages.keys() == short.stages.keys()
+    for name, stage in short.stages.items():
+        assert resolve(plain, plain.stages[name]) == resolve(short, stage)
+    flan_filter = resolve(plain, plain.stages["sft_v3"])["flan_filter"]
+    assert flan_filter["index"] == "outputs/mine/flan_index/flan.index"
+
+
 def test_diff_names_what_differs_in_effect(folder: Path):
     solar_yml = str(shipped.root() / "recipes/solar.yml")
     status, text = solar("diff", solar_yml, "mine.yml")
