@@ -280,6 +280,8 @@ def write_case(case: Case, folder: Path) -> Path:
         auto = ("gradient_accumulation_steps", "gradient_clipping", "train_batch_size",
                 "train_micro_batch_size_per_gpu")  # fmt: skip
         zero = {"stage": case.zero, "reduce_bucket_size": "auto"}
+        if case.zero == 3 and case.pairs:  # each step's model is saved whole
+            zero["stage3_gather_16bit_weights_on_model_save"] = True
         recipe["deepspeed"] = {"zero_optimization": zero, **dict.fromkeys(auto, "auto")}
     if case.checkpointing:
         recipe["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
