@@ -55,7 +55,7 @@ def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[
         return resolve(chain, chain.stage(stage, "show"))
     stages = dict(content["stages"])
     for name, entry in stages.items():
-        moved = _moved(chain, chain.stages[name])
+        moved = _moved(chain, chain.stages[str(name)])
         if moved:
             stages[name] = {**entry, "set": {**(entry.get("set") or {}), **moved}}
     places = {"base_model": chain.base_model, "output_dir": str(chain.output_dir)}

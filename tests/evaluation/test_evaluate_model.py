@@ -380,6 +380,8 @@ def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch
         config = write_config(tmp_path / "h6.yml", world, ["tiny_arc"], model="hf", **changes)
         return backend.on_all_gpus(read_config(config, world / "model"), gpus)
 
+    shipped = Path(__file__).parents[2] / "recipes" / "h6.yml"
+    assert backend.on_all_gpus(read_config(shipped, "org/model"), 8) == backend.Backend(None, 8)
     assert chosen(device="cuda") == backend.Backend(None, 8)
     assert chosen(device="cuda", gpus=1) == backend.AS_CONFIGURED
     assert chosen(device="cpu") == backend.AS_CONFIGURED

@@ -129,7 +129,7 @@ def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> 
 
 
 def _print_dry_run(chain: Chain, stages: list[Stage]) -> None:
-    from solar_plugins.chain.run.runner import dry_run
+    from solar_plugins.chain.run.decision import dry_run
 
     for stage, decision in dry_run(chain, stages):
         click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")

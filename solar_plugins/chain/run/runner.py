@@ -1,8 +1,7 @@
 """Runs a chain: what is not yet done, in order, each output verified before the next stage starts.
 
-Whether a stage is done is decided from its record: the same inputs (`fingerprint`), and outputs
-that are as they were (`run_folder.refuse_changed`). Nothing that is good is overwritten: the output
-of an older recipe is moved aside, and what is not ours is refused.
+Nothing that is good is overwritten: the output of an older recipe is moved aside, and what is not
+ours is refused (`decision`).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,8 @@ import yaml
 from solar_plugins import atomic, proof
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.resolve import resolve, with_plain_folders
-from solar_plugins.chain.run import fingerprint, launcher, run_folder, stages
+from solar_plugins.chain.run import fingerprint, launcher, stages
+from solar_plugins.chain.run.decision import Decision, decide
 from solar_plugins.chain.run.progress import Display
 from solar_plugins.chain.run.run_folder import DONE, FAILED, RUNNING, Record, RunFolder
 from solar_plugins.chain.run.worker import Outcome, Work, Workers
@@ -36,87 +35,6 @@ _POLL_S = 0.2
 
 class StageFailed(SolarError):
     """A stage ended without a sound output."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to do about a stage.
-
-    Attributes:
-        action: ``skip``, ``run`` (from the start), ``continue`` (an interrupted attempt with the
-            same inputs), ``again`` (its inputs changed: the old output is moved aside first), or
-            ``wait`` (a dry run cannot know yet: a stage before it is to run).
-        why: In a few words.
-    """
-
-    action: str
-    why: str
-    recipe: dict[str, Any]
-    inputs: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint.digest(self.inputs)
-
-
-def decide(chain: Chain, stage: Stage, folder: RunFolder) -> Decision:
-    """What to do about `stage`, all stages before it being done.
-
-    Raises:
-        SolarError: its folder is not ours, or its recorded output was changed since.
-    """
-    recipe = resolve(chain, stage)
-    inputs = fingerprint.inputs(chain, stage, recipe, folder)
-    record = folder.read_record(stage.name)
-    place = folder.stage(stage.name)
-    filled = run_folder.is_filled(place)
-    if record is None:
-        if filled:
-            raise SolarError(
-                f"{place}: is not empty and holds nothing that this chain has made. "
-                f"Move it away, or choose another place: --set output_dir=FOLDER."
-            )
-        return Decision("run", "not done yet", recipe, inputs)
-    same = record.fingerprint == fingerprint.digest(inputs) or _is_measured(record, inputs)
-    if not filled:
-        return Decision("run", "its folder is gone", recipe, inputs)
-    if record.state == DONE:
-        run_folder.refuse_changed(place, record.outputs)
-    if not same:
-        changes = fingerprint.differences(record.inputs, inputs)
-        more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
-        return Decision("again", f"changed: {changes[0]}{more}", recipe, inputs)
-    if record.state == DONE:
-        return Decision("skip", "done, nothing changed", recipe, inputs)
-    why = "failed before" if record.state == FAILED else "was interrupted"
-    return Decision("continue", why, recipe, inputs)
-
-
-def _is_measured(record: Record, inputs: dict[str, Any]) -> bool:
-    """Whether a done evaluation has scored all these models, and others perhaps."""
-    if record.kind != "evaluate" or record.state != DONE:
-        return False
-    return (
-        fingerprint.differ_in_models_alone(record.inputs, inputs)
-        and inputs["from"].items() <= record.inputs["from"].items()
-    )
-
-
-def dry_run(chain: Chain, order: Sequence[Stage]) -> list[tuple[Stage, Decision]]:
-    """What `Runner.run` would do, stage by stage; nothing is written."""
-    folder = RunFolder(chain.output_dir)
-    folder.claim(chain)
-    decisions, to_run = [], set()
-    for stage in order:
-        waits = sorted(to_run.intersection(stage.needs))
-        if waits:
-            decision = Decision("wait", f"after {', '.join(waits)}", resolve(chain, stage), {})
-        else:
-            decision = decide(chain, stage, folder)
-        if decision.action != "skip":
-            to_run.add(stage.name)
-        decisions.append((stage, decision))
-    return decisions
 
 
 class Runner:
