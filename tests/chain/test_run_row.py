@@ -13,6 +13,13 @@ sys.path.append(str(Path(__file__).parent.parent / "evaluation"))
 
 import tiny_benchmarks
 
+DATA = """\
+generator: untrained_model
+architecture: llama
+tokenizer: ./base
+seed: 1
+config: {hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 1}
+"""
 CHAIN = """\
 name: small
 base_model: base
@@ -69,7 +76,7 @@ def test_rows_come_one_by_one_and_then_all(solar):
         ["sft_v2", "merge", "run"],
         ["h6", "evaluate", "wait"],
     ]
-    run("--until", "sft V2")
+    assert "h6: not measured yet: sft_v2; the old output is kept at" in run("--until", "sft V2")
     second = results_in(solar.folder)
     assert sorted(second) == ["sft_v1", "sft_v2"]
     assert second["sft_v1"] == first["sft_v1"], "kept, with the seconds that it took"
@@ -103,7 +110,24 @@ def test_chains_that_share_an_evaluation_leave_each_other_their_results(solar):
     assert (status, output.count("done: already")) == (0, 3), output
 
 
+def test_scores_on_other_data_are_not_kept(solar):
+    (solar.folder / "data.yml").write_text(DATA)
+    chain = CHAIN.replace("  h6: {", "  data: {data: data.yml}\n  h6: {after: data, ")
+    (solar.folder / "chain.yml").write_text(chain)
+    assert solar("run", "chain.yml", "--until", "SFT v1")[0] == 0
+    first = results_in(solar.folder)
+    (solar.folder / "data.yml").write_text(DATA.replace("seed: 1", "seed: 2"))
+    status, output = solar("run", "chain.yml", "--until", "SFT v1")
+    assert status == 0, output
+    assert "h6: changed: from.data: " in output
+    assert results_in(solar.folder) != first, "measured again, in other seconds"
+
+
 def test_a_row_that_no_stage_makes_is_named(solar):
-    status, output = solar("run", "chain.yml", "--until", "DPO v2")
-    assert status == 1
-    assert "--until: chain.yml has no stage 'DPO v2'" in output
+    status, output = solar("run", "chain.yml", "--until", "STF v2")
+    assert (status, output.strip()) == (
+        1,
+        "Error: --until: chain.yml has no stage 'STF v2'. Did you mean 'SFT v2'? "
+        "Its stages: sft_v1, sft_v2, h6; its rows of the paper's tables: Mistral 7B, SFT v1, "
+        "SFT v2.",
+    )

@@ -56,29 +56,30 @@ def decide(chain: Chain, stage: Stage, folder: RunFolder) -> Decision:
                 f"Move it away, or choose another place: --set output_dir=FOLDER."
             )
         return Decision("run", "not done yet", recipe, inputs)
-    same = record.fingerprint == fingerprint.digest(inputs) or _is_measured(record, inputs)
     if not filled:
         return Decision("run", "its folder is gone", recipe, inputs)
     if record.state == DONE:
         run_folder.refuse_changed(place, record.outputs)
+    same = record.fingerprint == fingerprint.digest(inputs)
+    unmeasured = _unmeasured(stage, record, inputs)
+    if record.state == DONE and (same or unmeasured == []):
+        return Decision("skip", "done, nothing changed", recipe, inputs)
+    if unmeasured:
+        return Decision("again", f"not measured yet: {', '.join(unmeasured)}", recipe, inputs)
     if not same:
         changes = fingerprint.differences(record.inputs, inputs)
         more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
         return Decision("again", f"changed: {changes[0]}{more}", recipe, inputs)
-    if record.state == DONE:
-        return Decision("skip", "done, nothing changed", recipe, inputs)
     why = "failed before" if record.state == FAILED else "was interrupted"
     return Decision("continue", why, recipe, inputs)
 
 
-def _is_measured(record: Record, inputs: dict[str, Any]) -> bool:
-    """Whether a done evaluation has scored all these models, and others perhaps."""
-    if record.kind != "evaluate" or record.state != DONE:
-        return False
-    return (
-        fingerprint.differ_in_models_alone(record.inputs, inputs)
-        and inputs["from"].items() <= record.inputs["from"].items()
-    )
+def _unmeasured(stage: Stage, record: Record, inputs: dict[str, Any]) -> list[str] | None:
+    """The models that an evaluation has not scored; None where not the models alone differ."""
+    if not fingerprint.differ_in_models_alone(stage, record.inputs, inputs):
+        return None
+    before = record.inputs["from"]
+    return [name for name, digest in inputs["from"].items() if before.get(name) != digest]
 
 
 def dry_run(chain: Chain, order: Sequence[Stage]) -> list[tuple[Stage, Decision]]:

@@ -67,9 +67,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differ_in_models_alone(old: dict, new: dict) -> bool:
-    """Whether two `inputs` are the same but for what comes from other stages."""
-    return {**old, "from": None} == {**new, "from": None}
+def differ_in_models_alone(stage: Stage, old: dict, new: dict) -> bool:
+    """Whether two `inputs` of an evaluation are the same but for the models that it scores."""
+    same_data = all(old["from"].get(name) == new["from"][name] for name in stage.after)
+    same_rest = {**old, "from": None} == {**new, "from": None}
+    return stage.kind == "evaluate" and same_data and same_rest
 
 
 def differences(old: dict, new: dict, at: str = "") -> list[str]:

@@ -183,8 +183,7 @@ class Runner:
         Returns:
             The digests of the models that were measured, by name.
         """
-        alike = fingerprint.differ_in_models_alone(old.inputs, decision.inputs)
-        if stage.kind != "evaluate" or not alike:
+        if not fingerprint.differ_in_models_alone(stage, old.inputs, decision.inputs):
             return {}
         measured = {}
         for name, digest in old.inputs["from"].items():
