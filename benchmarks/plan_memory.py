@@ -25,9 +25,9 @@ from typing import Any
 import yaml
 from environment import environment
 
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.chain.run import stages
 from solar_plugins.chain.run.worker import Work, Workers
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
 MIB = 1024**2
 RANKS = 2

@@ -16,9 +16,9 @@ from typing import Any
 
 from environment import environment
 
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.training import metrics
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ import yaml
 from environment import environment
 
 from solar_plugins import atomic
-from solar_plugins.chain import model_config
-from solar_plugins.chain.check import tokenizer_files
+from solar_plugins.check import tokenizer_files
+from solar_plugins.models import model_config
 
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).resolve().parent

@@ -6,19 +6,15 @@ The plugin classes that Axolotl recipes name are loaded on first use, so that
 
 from importlib import import_module
 
+from solar_plugins.recipes.registry import PLUGINS
+
 __version__ = "0.1.0"
 
-_PLUGINS = {
-    "DepthUpScalingPlugin": "solar_plugins.depth_up_scaling.plugin",
-    "FlanFilterPlugin": "solar_plugins.flan_filter.plugin",
-    "StepwiseDPOPlugin": "solar_plugins.sdpo.plugin",
-    "StagePlugin": "solar_plugins.chain.training.stage_plugin",
-}
 
-__all__ = ["__version__", *_PLUGINS]
+__all__ = ["__version__", *PLUGINS]
 
 
 def __getattr__(name: str):
-    if name in _PLUGINS:
-        return getattr(import_module(_PLUGINS[name]), name)
+    if name in PLUGINS:
+        return getattr(import_module(PLUGINS[name].module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,35 +31,36 @@ LIGHT = [
     "solar_plugins",
     "solar_plugins.cli",
     "solar_plugins.chain.chain_file",
-    "solar_plugins.chain.check",
-    "solar_plugins.chain.check.commands",
-    "solar_plugins.chain.run.commands",
-    "solar_plugins.chain.plan.data_size",
-    "solar_plugins.chain.plan.memory",
-    "solar_plugins.chain.plan.model_size",
-    "solar_plugins.chain.plan.stages",
+    "solar_plugins.check",
+    "solar_plugins.cli.check",
+    "solar_plugins.cli.run",
+    "solar_plugins.plan.data_size",
+    "solar_plugins.plan.memory",
+    "solar_plugins.plan.model_size",
+    "solar_plugins.plan.stages",
     "solar_plugins.chain.run.runner",
     "solar_plugins.chain.verify.files",
-    "solar_plugins.data",
+    "solar_plugins.miniature",
     "solar_plugins.depth_up_scaling.args",
-    "solar_plugins.depth_up_scaling.commands",
+    "solar_plugins.cli.dus",
     "solar_plugins.depth_up_scaling.config_rules",
     "solar_plugins.depth_up_scaling.layer_map",
     "solar_plugins.evaluation.backend",
     "solar_plugins.evaluation.benchmarks",
-    "solar_plugins.evaluation.commands",
+    "solar_plugins.cli.evaluate",
     "solar_plugins.evaluation.contamination_items",
     "solar_plugins.flan_filter.args",
-    "solar_plugins.flan_filter.commands",
+    "solar_plugins.cli.filter",
     "solar_plugins.flan_filter.task_names",
-    "solar_plugins.report.commands",
-    "solar_plugins.rows",
+    "solar_plugins.cli.report",
+    "solar_plugins.recipes.rows",
     "solar_plugins.sdpo.args",
-    "solar_plugins.sharing.commands",
+    "solar_plugins.cli.pack",
+    "solar_plugins.cli.unpack",
     "solar_plugins.sharing.pack",
     "solar_plugins.sharing.unpack",
     "solar_plugins.sdpo.step_plan",
-    "solar_plugins.synth_math.commands",
+    "solar_plugins.cli.synth_math",
     "solar_plugins.synth_math.generate",
     "solar_plugins.synth_math.seeds",
 ]
@@ -94,9 +95,7 @@ def test_help_imports_nothing_heavy(arguments):
 def test_a_quick_check_imports_nothing_heavy(tmp_path):
     chain = tmp_path / "merge.yml"
     chain.write_text("merge_method: linear\nmodels: [{model: a/b, parameters: {weight: 1}}]\n")
-    code = (
-        f"from solar_plugins.chain.check import check_files\nprint(*check_files([{str(chain)!r}]))"
-    )
+    code = f"from solar_plugins.check import check_files\nprint(*check_files([{str(chain)!r}]))"
     assert not _loaded_after(code) & HEAVY
 
 

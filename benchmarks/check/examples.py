@@ -23,8 +23,8 @@ from axolotl.utils.config import prepare_plugins, validate_config
 from axolotl.utils.dict import DictDefault
 
 from solar_plugins import atomic
-from solar_plugins.chain.check import axolotl_rules, check_files
-from solar_plugins.chain.run.quiet import quiet
+from solar_plugins.check import axolotl_rules, check_files
+from solar_plugins.quiet import quiet
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ from environment import environment  # noqa: E402
 from planted_mistakes import MISTAKES  # noqa: E402
 
 from solar_plugins import atomic  # noqa: E402
-from solar_plugins.chain.check import kind_of  # noqa: E402
-from solar_plugins.chain.schema import shipped  # noqa: E402
+from solar_plugins.check import kind_of  # noqa: E402
+from solar_plugins.schema import shipped  # noqa: E402
 
 _SETTINGS = {"validate": True, "hover": True, "completion": True, "schemaStore": {"enable": False}}
 _BLOCKS = {"depth_up_scaling": "remove_layers", "flan_filter": "tasks", "sdpo": "steps"}

@@ -32,7 +32,7 @@ from environment import environment  # noqa: E402
 from planted_mistakes import MISTAKES, Mistake, readers_of  # noqa: E402
 
 from solar_plugins import atomic  # noqa: E402
-from solar_plugins.chain.check import axolotl_rules, check_files, kind_of  # noqa: E402
+from solar_plugins.check import axolotl_rules, check_files, kind_of  # noqa: E402
 
 
 def main() -> None:

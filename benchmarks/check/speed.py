@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE.parent))
 from environment import environment  # noqa: E402
 
 from solar_plugins import atomic  # noqa: E402
-from solar_plugins.chain.check import check_files  # noqa: E402
+from solar_plugins.check import check_files  # noqa: E402
 
 
 def main() -> None:

@@ -35,9 +35,10 @@ from transformers import AutoModelForCausalLM, MistralConfig
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from environment import environment
 
-from solar_plugins.depth_up_scaling import base_files, on_disk
+from solar_plugins.depth_up_scaling import on_disk
 from solar_plugins.depth_up_scaling.args import parse
-from solar_plugins.depth_up_scaling.commands import mergekit_config
+from solar_plugins.depth_up_scaling.mergekit_config import mergekit_config
+from solar_plugins.models import base_files
 
 BLOCK = parse({"remove_layers": None})
 

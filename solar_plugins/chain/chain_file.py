@@ -29,11 +29,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain import inherit, yaml_file
 from solar_plugins.errors import SolarError, nearest
-
-STAGE_KINDS = ("train", "merge", "evaluate", "data")
-"""What may run a stage: Axolotl, MergeKit, lm-eval, or a generator of ours."""
+from solar_plugins.recipes import extends
+from solar_plugins.recipes.registry import STAGE_KINDS
 
 BASE_MODEL = "base_model"
 """The word that stands for the chain's own base model in a stage's ``from``."""
@@ -177,7 +175,7 @@ def load_chain(
         SolarError: anything about the file that cannot be run, as one line.
     """
     path = Path(path)
-    content = yaml_file.read_mapping(path)
+    content = extends.read_mapping(path)
     settings: dict[str, dict[str, Any]] = {}
     written = content.get("output_dir")
     for key, value in (overrides or {}).items():
@@ -194,7 +192,7 @@ def load_chain(
             )
     if base_model is not None:
         if "output_dir" not in (overrides or {}) and base_model != content.get("base_model"):
-            content["output_dir"] = inherit.folder_for(written, base_model)
+            content["output_dir"] = extends.folder_for(written, base_model)
         content["base_model"] = base_model
 
     for key in content:
@@ -241,7 +239,7 @@ def load_chain(
         seed=seed,
         path=path,
         written_output_dir=Path(
-            os.path.normpath(inherit.written_output_dir(path, written or content["output_dir"]))
+            os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
         ),
         settings={
             name: {**stages[name].set_, **settings.get(name, {})}

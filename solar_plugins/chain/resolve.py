@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain import model_config, yaml_file
 from solar_plugins.chain.chain_file import Chain, Stage
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
+from solar_plugins.recipes import extends
 
 STAGE_PLUGIN = "solar_plugins.StagePlugin"
 """Added to every training, see `solar_plugins.chain.training.stage_plugin`."""
@@ -28,7 +29,7 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
     Raises:
         SolarError: the stage's file is not readable, or does not take the models that ``from`` has.
     """
-    recipe = yaml_file.read_mapping(stage.file)
+    recipe = extends.read_mapping(stage.file)
     for dotted, value in chain.settings.get(stage.name, {}).items():
         set_key(recipe, dotted, value, stage)
     recipe = chain.rebase(recipe)

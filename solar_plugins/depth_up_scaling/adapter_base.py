@@ -12,13 +12,13 @@ import contextlib
 import json
 from pathlib import Path
 
-from solar_plugins.depth_up_scaling import base_files, on_disk
-from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
-from solar_plugins.depth_up_scaling.checkpoint_files import weight_files
-from solar_plugins.depth_up_scaling.commands import command_line
-from solar_plugins.depth_up_scaling.new_model_folder import check_outside
+from solar_plugins.depth_up_scaling import on_disk
+from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock, command_line
 from solar_plugins.depth_up_scaling.tensor_copy import same_ends, stored_tensors
 from solar_plugins.errors import SolarError
+from solar_plugins.models import base_files
+from solar_plugins.models.new_folder import check_outside
+from solar_plugins.models.weight_files import weight_files
 
 FOLDER = "up_scaled_base"
 

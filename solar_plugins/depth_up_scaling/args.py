@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, StrictInt, ValidationError, field_validator, model_validator
@@ -149,3 +151,17 @@ def parse(block: Any) -> DepthUpScalingBlock:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def command_line(base: str, block: DepthUpScalingBlock, out: str | Path) -> str:
+    """The command that writes the same model, without the folders of this machine."""
+    words = ["solar", "dus", Path(base).resolve().name if Path(base).is_dir() else base]
+    if block.remove_layers is not None:
+        words += ["--remove-layers", str(block.remove_layers)]
+    if block.target_layers is not None:
+        words += ["--target-layers", str(block.target_layers)]
+    if block.layer_ranges is not None:
+        words += ["--layer-ranges", ",".join(f"{start}-{end}" for start, end in block.layer_ranges)]
+    if block.init != "copy":
+        words += ["--init", block.init]
+    return shlex.join([*words, "--out", Path(out).resolve().name])

@@ -23,9 +23,8 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.utils import logging as transformers_logging
 
 from solar_plugins import atomic
-from solar_plugins.depth_up_scaling import base_files, config_rules
+from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
-from solar_plugins.depth_up_scaling.checkpoint_files import check_files, weight_files
 from solar_plugins.depth_up_scaling.grown_config import (
     base_depth,
     grow_config,
@@ -33,8 +32,6 @@ from solar_plugins.depth_up_scaling.grown_config import (
     reloaded,
 )
 from solar_plugins.depth_up_scaling.layer_map import stacked
-from solar_plugins.depth_up_scaling.model_card import model_card
-from solar_plugins.depth_up_scaling.new_model_folder import check_out, new_model_folder
 from solar_plugins.depth_up_scaling.tensor_copy import (
     MAX_SHARD_BYTES,
     Tensor,
@@ -44,6 +41,10 @@ from solar_plugins.depth_up_scaling.tensor_copy import (
 )
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
 from solar_plugins.errors import SolarError
+from solar_plugins.models import base_files
+from solar_plugins.models.new_folder import check_out, new_model_folder
+from solar_plugins.models.up_scaled_card import model_card
+from solar_plugins.models.weight_files import check_files, weight_files
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,15 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from solar_plugins import proof
+from solar_plugins import run_record
 from solar_plugins.depth_up_scaling import config_rules, identity
 from solar_plugins.depth_up_scaling.args import BLOCK, DepthUpScalingBlock, parse
-from solar_plugins.depth_up_scaling.checkpoint_files import (
-    check_files,
-    count_elements,
-    weight_files,
-)
 from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config, load_config
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
 from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint, plan_tensors
 from solar_plugins.errors import SolarError, show_errors_in_one_line
-from solar_plugins.plugin_names import is_named
+from solar_plugins.models.weight_files import check_files, count_elements, weight_files
+from solar_plugins.recipes.registry import is_named
 
 # Axolotl shows messages below WARNING only for loggers of its own name.
 LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
@@ -162,7 +158,7 @@ class DepthUpScalingPlugin(BasePlugin):
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
         parameters = count_elements(weight_files(weights, "output_dir"))
-        proof.write(cfg.output_dir, BLOCK, {**self._facts, "parameters": parameters})
+        run_record.write(cfg.output_dir, BLOCK, {**self._facts, "parameters": parameters})
 
 
 def _load_base_config(cfg: dict) -> PreTrainedConfig:

@@ -22,7 +22,6 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, modeling_utils
 
-from solar_plugins.depth_up_scaling.checkpoint_files import check_files
 from solar_plugins.depth_up_scaling.grown_config import refuse_uncovered
 from solar_plugins.depth_up_scaling.tensor_plan import (
     Blueprint,
@@ -31,6 +30,7 @@ from solar_plugins.depth_up_scaling.tensor_plan import (
     plan_tensors,
 )
 from solar_plugins.errors import SolarError
+from solar_plugins.models.weight_files import check_files
 
 
 @dataclass

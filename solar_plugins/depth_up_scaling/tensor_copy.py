@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from solar_plugins import atomic
-from solar_plugins.depth_up_scaling.checkpoint_files import INDEX, SINGLE, header
+from solar_plugins.models.weight_files import INDEX, SINGLE, header
 
 MAX_SHARD_BYTES = 5_000_000_000
 """As MergeKit cuts them: small enough to fetch again, few enough to keep an eye on."""

@@ -96,7 +96,7 @@ def read_texts(chosen: Contaminable, place: str | None, count: int) -> tuple[lis
     Raises:
         SolarError: the benchmark cannot be read.
     """
-    from solar_plugins.rows import Source
+    from solar_plugins.recipes.rows import Source
 
     name, config, split = chosen.hub
     if place is not None and Path(place, "test.jsonl").is_file():  # the miniature's layout

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import json_lines
-from solar_plugins.flan_filter.ahead import ahead
 from solar_plugins.flan_filter.audit import Audit
 from solar_plugins.flan_filter.columns import find_columns, prompt_of_row
 from solar_plugins.flan_filter.plan import Plan
+from solar_plugins.flan_filter.prefetch import ahead
 from solar_plugins.flan_filter.row_files import (
     BYTES_PER_BATCH,
     ROWS_PER_BATCH,

@@ -18,10 +18,10 @@ import xxhash
 from filelock import FileLock
 
 from solar_plugins import atomic
-from solar_plugins.flan_filter.ahead import ahead
 from solar_plugins.flan_filter.audit import Audit
 from solar_plugins.flan_filter.columns import find_columns
 from solar_plugins.flan_filter.plan import Plan
+from solar_plugins.flan_filter.prefetch import ahead
 from solar_plugins.flan_filter.row_files import rows_per_batch, write_parquet
 from solar_plugins.flan_filter.row_filter import RowFilter
 from solar_plugins.flan_filter.whole_file import appears_whole

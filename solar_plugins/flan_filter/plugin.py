@@ -15,7 +15,7 @@ from datasets import Dataset, DatasetDict
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
-from solar_plugins import atomic, proof
+from solar_plugins import atomic, run_record
 from solar_plugins.errors import SolarError, nearest, show_errors_in_one_line
 from solar_plugins.flan_filter import index_file
 from solar_plugins.flan_filter.args import parse
@@ -23,8 +23,8 @@ from solar_plugins.flan_filter.audit import Audit
 from solar_plugins.flan_filter.audit_page import report
 from solar_plugins.flan_filter.filtered_copy import content_digest, copy_path, filtered_copy
 from solar_plugins.flan_filter.plan import Plan
-from solar_plugins.flan_filter.refusals import refuse_empty
-from solar_plugins.plugin_names import is_named
+from solar_plugins.flan_filter.sanity_checks import refuse_empty
+from solar_plugins.recipes.registry import is_named
 
 LOG = get_logger("axolotl.solar_plugins.flan_filter")
 
@@ -105,7 +105,9 @@ class FlanFilterPlugin(BasePlugin):
             for audit in self._audits
         }
         tasks = list(dict.fromkeys(task for audit in self._audits for task in audit.tasks))
-        proof.write(cfg.output_dir, "flan_filter", {**totals, "datasets": sources, "tasks": tasks})
+        run_record.write(
+            cfg.output_dir, "flan_filter", {**totals, "datasets": sources, "tasks": tasks}
+        )
 
     def _filter(self, cfg: DictDefault, plan: Plan, entry: DictDefault, folder: Path) -> Path:
         """The filtered copy of one dataset; its audit is added to the run's."""

@@ -16,7 +16,7 @@ from solar_plugins.flan_filter.audit import Audit, clipped
 from solar_plugins.flan_filter.columns import Columns, prompts_of_table
 from solar_plugins.flan_filter.evidence import BY_NAME, DECONTAMINATION, FLAN_INPUTS
 from solar_plugins.flan_filter.plan import Plan
-from solar_plugins.flan_filter.refusals import refuse_unknown
+from solar_plugins.flan_filter.sanity_checks import refuse_unknown
 
 if TYPE_CHECKING:
     import pyarrow as pa

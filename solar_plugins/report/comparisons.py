@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from solar_plugins.report import families, findings
+from solar_plugins.report import ablations, findings
+from solar_plugins.report.ablations import Family, short
 from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart, smooth
-from solar_plugins.report.families import Family, short
 from solar_plugins.report.findings import ModelRow
 from solar_plugins.report.run import Run, StageRun
 from solar_plugins.report.tables import Grid
@@ -40,9 +40,9 @@ def comparisons(run: Run) -> list[Comparison]:
         )
     ]
     unit = findings.loss_unit(run)
-    for family in families.families(run):
+    for family in ablations.families(run):
         figures = [_h6(family), _losses(family, unit), *_curves(family)]
-        found.append(Comparison(family.title, figures, families.grid(family, unit)))
+        found.append(Comparison(family.title, figures, ablations.grid(family, unit)))
     drawn = [
         Comparison(one.title, [figure for figure in one.figures if figure.picture], one.grid)
         for one in found

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from solar_plugins.chain.chain_file import BASE_MODEL
+from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import merge_models
 from solar_plugins.chain.run import fingerprint
-from solar_plugins.chain.who_makes import is_local
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
+from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.report.run import Run, StageRun
 from solar_plugins.report.tables import Grid
-from solar_plugins.sharing.trust.declared import datasets_of
 
 PAPERS = {
     "": "SOLAR 10.7B: arXiv 2312.15166",

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from solar_plugins import proof
-from solar_plugins.chain import yaml_file
+from solar_plugins import run_record
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, load_chain
 from solar_plugins.chain.run.run_folder import Record, RunFolder
 from solar_plugins.chain.training import metrics
 from solar_plugins.errors import SolarError
+from solar_plugins.recipes import extends
 
 NOT_RUN = "not run"
 PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo")
@@ -123,11 +123,11 @@ def read_run(folder: str | Path) -> Run:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
-    return yaml_file.read_mapping(path) if path.is_file() else {}
+    return extends.read_mapping(path) if path.is_file() else {}
 
 
 def _proofs(folder: Path) -> dict[str, dict[str, Any]]:
-    found = {block: proof.read(folder, block) for block in PROOFS}
+    found = {block: run_record.read(folder, block) for block in PROOFS}
     return {block: facts for block, facts in found.items() if facts is not None}
 
 

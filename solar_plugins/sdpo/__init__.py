@@ -14,5 +14,5 @@ __all__ = ["StepwiseDPO", "TrainingStep"]
 
 def __getattr__(name: str):
     if name in __all__:
-        return getattr(import_module("solar_plugins.sdpo.stepwise"), name)
+        return getattr(import_module("solar_plugins.sdpo.python_api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

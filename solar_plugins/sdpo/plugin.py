@@ -13,10 +13,10 @@ from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 from transformers import EarlyStoppingCallback
 
-from solar_plugins import proof
+from solar_plugins import run_record
 from solar_plugins.errors import SolarError, show_errors_in_one_line
-from solar_plugins.plugin_names import is_named
-from solar_plugins.sdpo import markers, recipe_rules, step_plan
+from solar_plugins.recipes.registry import is_named
+from solar_plugins.sdpo import recipe_rules, step_plan, step_records
 from solar_plugins.sdpo.in_axolotl import models, step_data
 from solar_plugins.sdpo.in_axolotl.run import AxolotlStepTrainer, Run, is_first_process
 from solar_plugins.sdpo.in_axolotl.step_recipe import typed_settings
@@ -79,7 +79,7 @@ class StepwiseDPOPlugin(BasePlugin):
             os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(cfg.output_dir) / "runs"))
         data = self.run.prepare()
         if self.run.todo and is_first_process():
-            proof.path(cfg.output_dir, "sdpo").unlink(missing_ok=True)
+            run_record.path(cfg.output_dir, "sdpo").unlink(missing_ok=True)
         return data
 
     def _reference_model(self, cfg: DictDefault) -> Any:
@@ -89,7 +89,7 @@ class StepwiseDPOPlugin(BasePlugin):
         if not cfg.sdpo or self.run is None:
             return None
         args: dict[str, Any] = {
-            "output_dir": str(markers.folder(cfg.output_dir, self.run.current.number)),
+            "output_dir": str(step_records.folder(cfg.output_dir, self.run.current.number)),
             "push_to_hub": False,  # the last model only: `StepTrainer.push_to_hub`
         }
         if cfg.early_stopping_patience or cfg.load_best_model_at_end:
@@ -118,4 +118,4 @@ class StepwiseDPOPlugin(BasePlugin):
         if cfg.sdpo and self.run is not None and is_first_process():
             if cfg.adapter:
                 models.drop_base_beside_adapter(Path(cfg.output_dir))
-            proof.write(cfg.output_dir, "sdpo", self.run.facts())
+            run_record.write(cfg.output_dir, "sdpo", self.run.facts())

@@ -26,7 +26,7 @@ from transformers.utils import hf_api
 from trl import DPOTrainer
 
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import checkpoints, markers, reference
+from solar_plugins.sdpo import checkpoints, reference, step_records
 
 LOGPS = "sdpo_reference.safetensors"
 
@@ -146,7 +146,7 @@ class StepTrainer(DPOTrainer):
             if note is None:
                 half_written.append(candidate)
             elif checkpoints.resumable(note):
-                markers.refuse_changes(note, self.step, folder)
+                step_records.refuse_changes(note, self.step, folder)
                 if known_reference and note["reference_digest"] == self.reference_digest:
                     usable = candidate
                     self.first_loss = note["first_loss"]
@@ -155,7 +155,7 @@ class StepTrainer(DPOTrainer):
         # All processes have looked before any of them writes or deletes.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            (folder / markers.MARKER).unlink(missing_ok=True)
+            (folder / step_records.MARKER).unlink(missing_ok=True)
             for path in half_written:
                 shutil.rmtree(path)
         return usable

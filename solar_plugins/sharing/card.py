@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from solar_plugins import __version__, atomic
-from solar_plugins.chain import global_batch, licence, yaml_file
 from solar_plugins.chain.chain_file import BASE_MODEL
+from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.run.run_folder import DONE, RunFolder
-from solar_plugins.chain.who_makes import is_local
 from solar_plugins.errors import SolarError
+from solar_plugins.models import licence
+from solar_plugins.recipes import extends, global_batch
+from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.report.run import Run, StageRun, read_run
-from solar_plugins.sharing.trust.declared import datasets_of
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -103,7 +104,7 @@ def _lineage(run: Run, name: str) -> list[StageRun]:
 def _recipe(run: Run, stage: StageRun) -> dict[str, Any]:
     """The plain file that the stage ran."""
     path = RunFolder(run.folder).resolved(stage.name)
-    return yaml_file.read_mapping(path) if path.is_file() else {}
+    return extends.read_mapping(path) if path.is_file() else {}
 
 
 def _front_matter(

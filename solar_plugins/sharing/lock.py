@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins import __version__
-from solar_plugins.chain import global_batch
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
+from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
 from solar_plugins.chain.run.run_folder import DONE, Record, RunFolder
-from solar_plugins.chain.who_makes import is_local
 from solar_plugins.errors import SolarError
+from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing import digests
-from solar_plugins.sharing.contents import Contents
-from solar_plugins.sharing.trust.declared import datasets_of
+from solar_plugins.sharing.pack_files import Contents
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
 from solar_plugins.sharing.trust.names import printable
 

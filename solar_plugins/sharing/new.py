@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from solar_plugins import atomic, project
-from solar_plugins.sharing import shipped
+from solar_plugins import atomic, project, shipped
 from solar_plugins.sharing.unpack import refuse_filled
 
 _README = """\

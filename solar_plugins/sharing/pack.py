@@ -7,7 +7,7 @@ from pathlib import Path
 
 from solar_plugins import atomic
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.sharing import contents, lock, run_products
+from solar_plugins.sharing import lock, pack_files, run_products
 from solar_plugins.sharing.trust import archive, file_risks
 from solar_plugins.sharing.trust.file_risks import LOCK, RUN_FOLDER
 from solar_plugins.sharing.trust.risk import Risk
@@ -40,7 +40,7 @@ def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> Pack:
     Raises:
         SolarError: the chain does not load, or something of it must not be shared; see `contents`.
     """
-    made = contents.collect(chain_file, include)
+    made = pack_files.collect(chain_file, include)
     products, blacked_out = run_products.collect(load_chain(made.chain), made.root)
     if made.tiny and made.tiny != made.chain:
         twin = load_chain(made.tiny)

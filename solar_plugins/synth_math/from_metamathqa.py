@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from solar_plugins.rows import Source
+from solar_plugins.recipes.rows import Source
 from solar_plugins.synth_math import candidates, metamath, sets
 from solar_plugins.synth_math.seeds import Seeds
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from solar_plugins.errors import SolarError, nearest
-from solar_plugins.rows import column
+from solar_plugins.recipes.rows import column
 from solar_plugins.synth_math.candidates import AUGMENTED, REPHRASED, Candidate
 from solar_plugins.synth_math.problems import Problems
 

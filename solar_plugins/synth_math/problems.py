@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from solar_plugins.errors import SolarError
-from solar_plugins.rows import column
+from solar_plugins.recipes.rows import column
 from solar_plugins.synth_math.answers import final_answer
 
 TRAIN_PROBLEMS = 7_500

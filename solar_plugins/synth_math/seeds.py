@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from solar_plugins.errors import SolarError
-from solar_plugins.rows import Source, column
+from solar_plugins.recipes.rows import Source, column
 from solar_plugins.synth_math.overlap import Guard
 from solar_plugins.synth_math.problems import (
     QUESTION,

@@ -18,13 +18,13 @@ sys.path.append(str(Path(__file__).parent.parent / "synth_math"))
 import benchmark_twins
 import math_world
 
-from solar_plugins import data
+from solar_plugins.chain import data_stage
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.chain.check import check_files
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.chain.run.run_folder import RunFolder
+from solar_plugins.check import check_files
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import index_file
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.sharing.trust.declared import declared_in
 
 CHAIN = """\
@@ -100,7 +100,7 @@ def test_both_are_made_verified_and_not_made_twice(solar):
         status, output = until(solar, stage)
         assert status == 0, output
     run = solar.folder / "run"
-    index = index_file.read(run / "flan_index" / data.FLAN_INDEX)
+    index = index_file.read(run / "flan_index" / data_stage.FLAN_INDEX)
     assert "cot_gsm8k" in index.tasks
     assert len((run / "synth_math" / "math_alignment.jsonl").read_text().splitlines()) == 3
     records = {name: RunFolder(run).read_record(name) for name in ("flan_index", "synth_math")}
@@ -128,7 +128,7 @@ def test_a_changed_source_or_setting_makes_it_again(solar):
 def test_a_file_that_was_changed_since_is_refused(solar):
     write_chain(solar.folder)
     assert until(solar, "flan_index")[0] == 0
-    index = solar.folder / "run" / "flan_index" / data.FLAN_INDEX
+    index = solar.folder / "run" / "flan_index" / data_stage.FLAN_INDEX
     index.write_bytes(index.read_bytes()[:-1])
     status, output = until(solar, "flan_index")
     assert status == 1
@@ -145,12 +145,12 @@ def test_a_source_that_is_not_there_is_the_stages_one_line(solar):
 
 def test_what_is_not_whole_does_not_pass(chain):
     recipe = yaml.safe_load(Path("synth_math.yml").read_text())
-    data.generate(recipe, Path("made"))
-    data.check(recipe, Path("made"))
+    data_stage.generate(recipe, Path("made"))
+    data_stage.check(recipe, Path("made"))
     with Path("made/math_alignment.jsonl").open("a") as file:
         file.write("{}\n")
     with pytest.raises(SolarError, match=r"math_alignment\.jsonl: not as its data card has it"):
-        data.check(recipe, Path("made"))
+        data_stage.check(recipe, Path("made"))
 
 
 def test_flan_rows_of_a_stopped_attempt_are_kept(chain):
@@ -160,7 +160,7 @@ def test_flan_rows_of_a_stopped_attempt_are_kept(chain):
     row = {"inputs": prompt, "_task_name": "cot_gsm8k_ii", "_template_type": "zs_opt"}
     parquet.write_table(pa.Table.from_pylist([row]), "flan_here/part.parquet")
     with pytest.raises(SolarError, match="no such folder"):
-        data.generate(recipe, Path("made"), Path("parts"))
+        data_stage.generate(recipe, Path("made"), Path("parts"))
     (kept,) = Path("parts").iterdir()
     file = Path("flan_here/part.parquet")
     content = file.read_bytes()
@@ -168,7 +168,7 @@ def test_flan_rows_of_a_stopped_attempt_are_kept(chain):
     # Its rows are not read a second time: they could not be.
     file.write_bytes(content[:4] + bytes(rows - 4) + content[rows:])
     recipe["sources"].pop()
-    facts = data.generate(recipe, Path("made"), Path("parts"))
+    facts = data_stage.generate(recipe, Path("made"), Path("parts"))
     assert facts["rows_read"] == {"./flan_here": 1}
     assert not kept.exists()
 
@@ -221,7 +221,7 @@ def test_plan_counts_what_is_asked_for_and_then_what_is_there(chain):
 
     assert rows() == 3
     recipe = yaml.safe_load(Path("synth_math.yml").read_text())
-    data.generate({**recipe, "alignment_rows": 2}, Path("run/synth_math"))
+    data_stage.generate({**recipe, "alignment_rows": 2}, Path("run/synth_math"))
     assert rows() == 2
 
 

@@ -8,7 +8,7 @@ import pytest
 import transformers
 from tiny_chain import write_base
 
-from solar_plugins.chain.training import begun
+from solar_plugins.chain.training import base_model_guard
 from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.errors import SolarError
 
@@ -110,13 +110,13 @@ def test_checkpoints_of_another_base_are_not_gone_on_from(tmp_path):
     cfg = {"base_model": "./one", "output_dir": str(tmp_path)}
     cfg["auto_resume_from_checkpoints"] = True
     other = {**cfg, "base_model": "./other"}
-    begun.refuse_another(other)  # nothing is there
-    begun.note(str(tmp_path), "./one")
-    begun.refuse_another(other)  # nothing to go on from
+    base_model_guard.refuse_another(other)  # nothing is there
+    base_model_guard.note(str(tmp_path), "./one")
+    base_model_guard.refuse_another(other)  # nothing to go on from
     (tmp_path / "checkpoint-2").mkdir()
-    begun.refuse_another(cfg)
-    begun.refuse_another({**other, "auto_resume_from_checkpoints": False})
+    base_model_guard.refuse_another(cfg)
+    base_model_guard.refuse_another({**other, "auto_resume_from_checkpoints": False})
     with pytest.raises(
         SolarError, match=r"^output_dir: .* began with ./one, and this .* ./other\."
     ):
-        begun.refuse_another(other)
+        base_model_guard.refuse_another(other)

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from solar_plugins.chain.check import check_files
 from solar_plugins.chain.run import stages
+from solar_plugins.check import check_files
 from solar_plugins.errors import SolarError
 
 EMBEDDING = "model.embed_tokens.weight"

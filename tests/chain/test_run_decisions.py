@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from model_files import write_model
 
 from solar_plugins.chain.chain_file import load_chain
+from solar_plugins.chain.missing_inputs import missing_input
 from solar_plugins.chain.run import fingerprint, launcher
 from solar_plugins.chain.run.decision import decide
 from solar_plugins.chain.run.run_folder import DONE, RUNNING, Record, RunFolder, manifest
 from solar_plugins.chain.training import metrics
-from solar_plugins.chain.who_makes import missing_input
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 

@@ -8,9 +8,9 @@ import zipfile
 import pytest
 from model_files import write_model, write_safetensors
 
-from solar_plugins.chain.verify import checkpoints, safetensors_file
 from solar_plugins.chain.verify.files import check_evaluation, check_model_folder, check_proofs
 from solar_plugins.errors import SolarError
+from solar_plugins.models import safetensors_header, training_checkpoints
 
 
 def test_a_sound_model_passes(tmp_path):
@@ -78,15 +78,15 @@ def test_damage_is_named(tmp_path, damage, line):
 
 def test_an_index_must_agree_with_its_files(tmp_path):
     write_safetensors(tmp_path / "a.safetensors", {"x": [2]})
-    index = tmp_path / safetensors_file.INDEX
+    index = tmp_path / safetensors_header.INDEX
     index.write_text(json.dumps({"weight_map": {"x": "a.safetensors"}}))
-    assert safetensors_file.read_model(tmp_path)["x"].shape == (2,)
+    assert safetensors_header.read_model(tmp_path)["x"].shape == (2,)
     index.write_text(json.dumps({"weight_map": {"x": "a.safetensors", "y": "a.safetensors"}}))
     with pytest.raises(SolarError, match=r"names y in a.safetensors, where it is not"):
-        safetensors_file.read_model(tmp_path)
+        safetensors_header.read_model(tmp_path)
     index.write_text(json.dumps({"weight_map": {"x": "b.safetensors"}}))
     with pytest.raises(SolarError, match=r"b.safetensors: no such file"):
-        safetensors_file.read_model(tmp_path)
+        safetensors_header.read_model(tmp_path)
 
 
 def test_a_plugin_without_its_proof_did_not_run(tmp_path):
@@ -137,12 +137,12 @@ def half_optimizer(path):
 )
 def test_the_newest_whole_checkpoint_is_taken_and_half_ones_set_aside(tmp_path, damage, why):
     older, newer = write_checkpoint(tmp_path, 9), write_checkpoint(tmp_path, 10)
-    assert checkpoints.newest_whole(tmp_path) == newer, "10 comes after 9"
+    assert training_checkpoints.newest_whole(tmp_path) == newer, "10 comes after 9"
     damage(newer)
-    assert why in checkpoints.why_not_whole(newer)
-    assert checkpoints.newest_whole(tmp_path) == older
+    assert why in training_checkpoints.why_not_whole(newer)
+    assert training_checkpoints.newest_whole(tmp_path) == older
     assert (tmp_path / "incomplete-checkpoint-10").is_dir()
-    checkpoints.remove_incomplete(tmp_path)
+    training_checkpoints.remove_incomplete(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-9"]
 
 
@@ -150,10 +150,10 @@ def test_deepspeed_keeps_its_optimizer_elsewhere(tmp_path):
     path = write_checkpoint(tmp_path, 5)
     (path / "optimizer.pt").unlink()
     (path / "global_step5").mkdir()
-    assert checkpoints.why_not_whole(path) == "no file 'latest' beside DeepSpeed's shards"
+    assert training_checkpoints.why_not_whole(path) == "no file 'latest' beside DeepSpeed's shards"
     (path / "latest").write_text("global_step5")
-    assert checkpoints.why_not_whole(path) == "no optimizer states in global_step5"
+    assert training_checkpoints.why_not_whole(path) == "no optimizer states in global_step5"
     shard = path / "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt"
     (path / "rng_state.pth").replace(shard)
     (path / "scheduler.pt").replace(path / "rng_state_0.pth")
-    assert checkpoints.why_not_whole(path) == "no scheduler.pt"
+    assert training_checkpoints.why_not_whole(path) == "no scheduler.pt"

@@ -9,8 +9,8 @@ import pytest
 from hub_server import hub
 from huggingface_hub import constants
 
-from solar_plugins.chain import licence
-from solar_plugins.chain.check import check_files
+from solar_plugins.check import check_files
+from solar_plugins.models import licence
 
 CHAIN = """\
 name: small

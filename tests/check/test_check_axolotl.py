@@ -7,8 +7,8 @@ import json
 import pytest
 from good_files import FILES, spoil
 
-from solar_plugins.chain.check import check_files, read_tools
-from solar_plugins.chain.check.tool_facts import known
+from solar_plugins.check import check_files, read_tools
+from solar_plugins.check.tool_facts import known
 
 RECIPES = ("cpt.yml", "sft.yml", "dpo.yml")
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from good_files import FILES, spoil
 
-from solar_plugins.chain.check import check_files
+from solar_plugins.check import check_files
 from solar_plugins.cli import cli
 
 CHAIN = {

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from solar_plugins.chain.check import columns
-from solar_plugins.chain.check.source import Source
+from solar_plugins.check import columns
+from solar_plugins.check.source import Source
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from good_files import FILES
 
-from solar_plugins.chain.check import check_files
+from solar_plugins.check import check_files
 
 CONFIGS = {
     "passthrough": (FILES["dus.yml"], True),

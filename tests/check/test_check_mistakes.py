@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from good_files import FILES, spoil
 
-from solar_plugins.chain.check import check_files, kind_of
+from solar_plugins.check import check_files, kind_of
 
 _SFT = FILES["sft.yml"]
 _DATASETS = _SFT[_SFT.index("\ndatasets:") + 1 : _SFT.index("sequence")]

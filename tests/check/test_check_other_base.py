@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from solar_plugins.chain.check import check_files
+from solar_plugins.check import check_files
 
 CHAIN = """\
 name: small

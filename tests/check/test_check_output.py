@@ -10,9 +10,9 @@ import yaml
 from click.testing import CliRunner
 from good_files import spoil
 
-from solar_plugins.chain.check import check_files, finding, fixes, likely
-from solar_plugins.chain.check.commands import check_command
+from solar_plugins.check import check_files, finding, fixes, unambiguous_match
 from solar_plugins.cli import cli
+from solar_plugins.cli.check import check_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,10 +146,10 @@ def test_the_chain_file_says_what_is_wrong_in_set(good_chain):
 
 def test_what_a_misspelt_name_can_only_mean():
     known = ["adamw_4bit", "adamw_8bit", "cosine", "constant"]
-    assert likely.the_one_meant("adamw_bit", known) is None
-    assert likely.the_one_meant("adamw-8bit", known) == "adamw_8bit"
-    assert likely.the_one_meant("cosin", known) == "cosine"
-    assert likely.the_one_meant("linear", known) is None
+    assert unambiguous_match.the_one_meant("adamw_bit", known) is None
+    assert unambiguous_match.the_one_meant("adamw-8bit", known) == "adamw_8bit"
+    assert unambiguous_match.the_one_meant("cosin", known) == "cosine"
+    assert unambiguous_match.the_one_meant("linear", known) is None
 
 
 def test_the_hooks_for_pre_commit_are_commands_that_exist():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from solar_plugins.chain.check.columns import READS
+from solar_plugins.check.columns import READS
 
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 RANKED = [{"rank": rank, "answer": "a"} for rank in (1, 2)]

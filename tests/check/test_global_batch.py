@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 from good_files import spoil
 
-from solar_plugins.chain import global_batch
-from solar_plugins.chain.check import check_files
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.check import check_files
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.recipes import global_batch
 
 DECLARED = "global_batch_size: 32\nmicro_batch_size: 4"
 WRITTEN = "micro_batch_size: 1\ngradient_accumulation_steps: 4"

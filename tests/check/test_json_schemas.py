@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from planted_mistakes import MISTAKES, OLD, TYPE, TYPO
 
 from solar_plugins import __all__ as EXPORTED
-from solar_plugins.chain.check import kind_of
-from solar_plugins.chain.schema import build, shipped
+from solar_plugins.check import kind_of
 from solar_plugins.cli import cli
+from solar_plugins.schema import build, shipped
 from solar_plugins.sdpo.settings import STEP_SETTINGS
 
 PLUGINS = [name for name in EXPORTED if name.endswith("Plugin")]

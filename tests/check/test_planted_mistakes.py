@@ -9,7 +9,7 @@ import pytest
 import yaml
 from planted_mistakes import MISTAKES, readers_of
 
-from solar_plugins.chain.check import check_files, fixes
+from solar_plugins.check import check_files, fixes
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from solar_plugins.chain.check import check_files
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
-from solar_plugins.data.recipe import WorldRecipe
+from solar_plugins.check import check_files
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.recipes.data_recipe import WorldRecipe
 
 ROOT = Path(__file__).parents[2]
 

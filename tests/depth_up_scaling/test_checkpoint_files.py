@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from solar_plugins.depth_up_scaling.checkpoint_files import count_elements, weight_files
 from solar_plugins.errors import SolarError
+from solar_plugins.models.weight_files import count_elements, weight_files
 
 
 def write_safetensors(path, **shapes):

@@ -19,7 +19,7 @@ from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin
 
-from solar_plugins import proof
+from solar_plugins import run_record
 from solar_plugins.depth_up_scaling import adapter_base
 from solar_plugins.depth_up_scaling.adapter_base import FOLDER
 from solar_plugins.depth_up_scaling.args import parse
@@ -77,7 +77,7 @@ def test_the_adapter_names_a_base_that_has_its_layers(lora, runs):
     memory = load_up_scaled(runs.base, {"remove_layers": 1}).state_dict()
     assert base.keys() == memory.keys()
     assert all(torch.equal(base[name], memory[name]) for name in memory)
-    facts = proof.read(lora, "depth_up_scaling")
+    facts = run_record.read(lora, "depth_up_scaling")
     assert facts["base_model"] == str(runs.base)
     assert facts["layer_map"] == MAP
     assert facts["parameters"] == sum(

@@ -393,7 +393,7 @@ def test_more_bytes_than_the_disk_has(base, tmp_path, monkeypatch):
 WRITER = """
 import sys, time
 from pathlib import Path
-from solar_plugins.depth_up_scaling.new_model_folder import new_model_folder
+from solar_plugins.models.new_folder import new_model_folder
 with new_model_folder(sys.argv[1]) as folder:
     (folder / "config.json").write_text("{}")
     print("writing", flush=True)

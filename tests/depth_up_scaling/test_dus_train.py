@@ -12,7 +12,7 @@ from dus_runs import Runs
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from solar_plugins import proof
+from solar_plugins import run_record
 from solar_plugins.errors import SolarError
 
 MAP = [0, 1, 2, 1, 2, 3]
@@ -47,8 +47,8 @@ def test_the_saved_model(trained, runs):
     assert not torch.equal(up[1], up[3])  # copies of one base layer, trained apart
     model = AutoModelForCausalLM.from_pretrained(trained)
     assert torch.isfinite(model(torch.tensor([[1, 5, 9]])).logits).all()
-    assert proof.read(trained, "depth_up_scaling") == {
-        "solar_plugins": proof.__version__,
+    assert run_record.read(trained, "depth_up_scaling") == {
+        "solar_plugins": run_record.__version__,
         "base_model": str(runs.base),
         "base_num_hidden_layers": 4,
         "num_hidden_layers": 6,
@@ -68,7 +68,7 @@ def test_without_the_plugin_the_base_is_trained(trained, runs):
     """Also: a plugin that an earlier recipe of this process named does not act on this one."""
     plain = runs.train("plain", plugins=None, depth_up_scaling=None, max_steps=1)
     assert AutoConfig.from_pretrained(plain).num_hidden_layers == 4
-    assert proof.read(plain, "depth_up_scaling") is None
+    assert run_record.read(plain, "depth_up_scaling") is None
 
 
 def test_start_is_the_base_layer_by_layer(runs):

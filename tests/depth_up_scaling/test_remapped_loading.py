@@ -13,13 +13,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, RecurrentGemmaConfig
 from transformers.models.llama import modeling_llama
 
 from solar_plugins.depth_up_scaling import tensor_plan
-from solar_plugins.depth_up_scaling.checkpoint_files import check_files
 from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config
 from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map, stacked
 from solar_plugins.depth_up_scaling.remap import remapped_state_dict, up_scaled_loading
 from solar_plugins.depth_up_scaling.structure import check_structure, skeleton
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
 from solar_plugins.errors import SolarError
+from solar_plugins.models.weight_files import check_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 
 from solar_plugins.depth_up_scaling import on_disk
 from solar_plugins.depth_up_scaling.args import parse
-from solar_plugins.depth_up_scaling.base_files import read_config
-from solar_plugins.depth_up_scaling.commands import mergekit_config
+from solar_plugins.depth_up_scaling.mergekit_config import mergekit_config
+from solar_plugins.models.base_files import read_config
 
 BLOCK = {"remove_layers": 3}
 

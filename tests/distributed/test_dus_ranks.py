@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent.parent / "depth_up_scaling"))
 from tiny_recipe import LORA, recipe, write_base, write_text
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 MAP = [0, 1, 2, 1, 2, 3]
 STEPS = 4
@@ -96,7 +96,7 @@ def test_every_tensor_is_there_and_whole(two):
     saved = load_file(two / "model.safetensors")
     assert {k: v.shape for k, v in saved.items()} == {k: v.shape for k, v in wanted.items()}
     assert all(torch.isfinite(tensor).all() for tensor in saved.values())
-    facts = proof.read(two, "depth_up_scaling")
+    facts = run_record.read(two, "depth_up_scaling")
     assert facts["layer_map"] == MAP
     assert facts["parameters"] == sum(tensor.numel() for tensor in saved.values())
 
@@ -139,4 +139,4 @@ def test_same_adapter_as_in_one_process(kind, one_adapter, world):
     for name, tensor in together.items():
         assert (tensor - started[name]).abs().max() > 1e-3  # 4 AdamW steps of 1e-3 each
         torch.testing.assert_close(tensor, alone[name], rtol=0, atol=1e-5)
-    assert proof.read(out, "depth_up_scaling")["layer_map"] == MAP
+    assert run_record.read(out, "depth_up_scaling")["layer_map"] == MAP

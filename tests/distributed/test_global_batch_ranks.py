@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parent.parent / "sdpo"))
 import sdpo_world
 import tiny_recipe
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_accumulation_follows_from_the_processes(trained):
 def test_the_optimizer_steps_are_those_of_one_process(trained, world):
     folder, ranks, _ = trained
     rows = (world / "text.jsonl").read_text().count("\n")
-    facts = proof.read(folder, "stage")
+    facts = run_record.read(folder, "stage")
     assert (facts["steps"], facts["world_size"]) == (-(-rows // 4), ranks)
 
 

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parent.parent / "sdpo"))
 
 from sdpo_world import Run, dataset, make_model, make_preferences, recipe
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def two(request, world) -> tuple[Path, str, str]:
     output = world / request.param
     killed = RankedRun(values, "killed")
     killed.kill_when(output / "step_2" / "checkpoint-2" / "sdpo_checkpoint.json")
-    assert proof.read(output, "sdpo") is None
+    assert run_record.read(output, "sdpo") is None
     resumed = RankedRun(values, "resumed").end()
     for rank in (0, 1):
         assert f"{TOLD[request.param]}, rank {rank} of 2" in resumed
@@ -68,7 +68,7 @@ def two(request, world) -> tuple[Path, str, str]:
 
 def test_every_step_starts_at_ln_2_from_the_model_before(two):
     output, _, _ = two
-    steps = proof.read(output, "sdpo")["steps"]
+    steps = run_record.read(output, "sdpo")["steps"]
 
     assert [step["step"] for step in steps] == [1, 2]
     assert [step["first_loss"] for step in steps] == pytest.approx([math.log(2)] * 2, abs=5e-7)

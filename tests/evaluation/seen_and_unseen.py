@@ -9,9 +9,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from solar_plugins.data.benchmarks import build_benchmarks
-from solar_plugins.data.facts import build_world
 from solar_plugins.evaluation.contamination_items import BENCHMARKS
+from solar_plugins.miniature.benchmarks import build_benchmarks
+from solar_plugins.miniature.facts import build_world
 
 
 def write_benchmarks(folder: Path) -> dict[str, dict[str, list[str]]]:

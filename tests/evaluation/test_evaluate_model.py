@@ -220,7 +220,7 @@ def test_settings_of_the_config_reach_the_tasks(world):
 
 
 def test_the_command(world, measured):
-    from solar_plugins.evaluation.commands import evaluate_command
+    from solar_plugins.cli.evaluate import evaluate_command
 
     config, result = measured
     out = world / "command.json"
@@ -237,8 +237,8 @@ def test_the_command(world, measured):
 
 
 def test_a_task_that_cannot_be_loaded_is_not_run(world, measured, tmp_path, monkeypatch):
+    from solar_plugins.cli.evaluate import evaluate_command
     from solar_plugins.evaluation import harness
-    from solar_plugins.evaluation.commands import evaluate_command
     from solar_plugins.evaluation.h6 import evaluate_model
 
     _, result = measured

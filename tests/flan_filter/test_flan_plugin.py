@@ -10,7 +10,7 @@ import pytest
 import yaml
 from orca_twin import orca_rows, stays
 
-from solar_plugins import proof
+from solar_plugins import run_record
 from solar_plugins.errors import SolarError
 
 
@@ -106,7 +106,7 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
     do_train(cfg, TrainerCliArgs())
 
     out = tmp_path / "out"
-    left = proof.read(out, "flan_filter")
+    left = run_record.read(out, "flan_filter")
     assert {key: left[key] for key in ("rows_in", "rows_removed", "rows_out")} == {
         "rows_in": 33,
         "rows_removed": 15,

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from good_files import spoil
 
-from solar_plugins.chain import model_config
-from solar_plugins.chain.plan import data_size, model_size
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
+from solar_plugins.plan import data_size, model_size
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
 MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
 # Mistral 7B by hand: q and o are 4096x4096, k and v 4096x1024, the MLP 3 times 4096x14336, two

@@ -7,9 +7,9 @@ import math
 
 import pytest
 
-from solar_plugins.chain import model_config
-from solar_plugins.chain.plan import data_size, model_size, training_run
-from solar_plugins.chain.plan.data_size import DataSize
+from solar_plugins.models import model_config
+from solar_plugins.plan import data_size, model_size, training_run
+from solar_plugins.plan.data_size import DataSize
 
 SMALL = {
     "hidden_size": 64,

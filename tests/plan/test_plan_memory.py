@@ -10,10 +10,10 @@ import pytest
 import torch
 import transformers
 
-from solar_plugins.chain import model_config
-from solar_plugins.chain.plan import memory, model_size, training_step
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
-from solar_plugins.chain.plan.training_step import Adapter, CannotRun, Step
+from solar_plugins.models import model_config
+from solar_plugins.plan import memory, model_size, training_step
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.plan.training_step import Adapter, CannotRun, Step
 
 MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
 GROWN = model_size.with_layers(MISTRAL, [*range(24), *range(8, 32)])

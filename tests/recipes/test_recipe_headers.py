@@ -9,10 +9,10 @@ import pytest
 from recipe_files import DPO, MERGES, RECIPES, ROOT, SFT, TRAINED, merge, recipe
 
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.chain.plan.stages import GIB, Machine, plan_chain
-from solar_plugins.chain.run.wanted import wanted
+from solar_plugins.chain.run.select_stages import wanted
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.evaluation import paper
+from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
 CHAINS = ("solar", "paper")
 

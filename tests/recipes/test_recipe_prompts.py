@@ -19,7 +19,7 @@ from recipe_twins import (
     ultrafeedback_cleaned,
 )
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 
 def sft_text(system: str, user: str, answer: str) -> tuple[str, str]:
@@ -169,4 +169,4 @@ def test_cpt_up_scales_the_base(tiny_base, twins, tmp_path):
     del keys["save_steps"]
     do_train(configured(keys, tmp_path), TrainerCliArgs())
     assert AutoConfig.from_pretrained(tmp_path / "out").num_hidden_layers == 48
-    assert proof.read(tmp_path / "out", "depth_up_scaling") is not None
+    assert run_record.read(tmp_path / "out", "depth_up_scaling") is not None

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from small_run import write, write_run
 
 from solar_plugins.chain.run import fingerprint
+from solar_plugins.cli.report import report_command
 from solar_plugins.report import provenance
-from solar_plugins.report.commands import report_command
 from solar_plugins.report.run import read_run
 from solar_plugins.report.write import to_html, to_markdown
 

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from rich.console import Console
 from small_run import MODELS, result, write_run
 
+from solar_plugins.cli.report import report_command
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.paper import row_of_stage
 from solar_plugins.report import findings
-from solar_plugins.report.commands import report_command
 from solar_plugins.report.run import read_run
 from solar_plugins.report.tables import duration, results_table
 from solar_plugins.report.write import write_report

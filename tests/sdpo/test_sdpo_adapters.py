@@ -11,7 +11,7 @@ from chained_run import ChainedRun
 from safetensors.torch import load_file
 from sdpo_world import Run, dataset, make_model, recipe
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 LORA = {
     "adapter": "lora",
@@ -48,7 +48,7 @@ def lora(small_world) -> Path:
 
 
 def test_each_step_is_an_adapter_and_starts_at_ln_2(lora):
-    steps = proof.read(lora, "sdpo")["steps"]
+    steps = run_record.read(lora, "sdpo")["steps"]
     assert not list(lora.glob("model*.safetensors"))
     for number, step in enumerate(steps, 1):
         assert step["first_loss"] == pytest.approx(math.log(2), abs=5e-7)
@@ -111,7 +111,7 @@ def test_qlora_starts_every_step_at_its_reference_and_goes_on(small_world):
     values["base_model"] = str(base)
     Run(values).end()
 
-    steps = proof.read(small_world / "qlora", "sdpo")["steps"]
+    steps = run_record.read(small_world / "qlora", "sdpo")["steps"]
     for step in steps:
         assert step["first_loss"] == pytest.approx(math.log(2), abs=2e-2)
     assert steps[1]["reference_digest"] == steps[0]["model_digest"]
@@ -119,7 +119,7 @@ def test_qlora_starts_every_step_at_its_reference_and_goes_on(small_world):
     assert furthest(before, weights_of(small_world / "qlora" / "step_2")) > 1e-3
     shutil.rmtree(small_world / "qlora" / "step_3")
     Run(values).end()
-    again = proof.read(small_world / "qlora", "sdpo")["steps"]
+    again = run_record.read(small_world / "qlora", "sdpo")["steps"]
     kept = ("start_digest", "reference_digest", "rows", "steps")
     assert [[s[key] for key in kept] for s in again] == [[s[key] for key in kept] for s in steps]
     assert again[2]["first_loss"] == pytest.approx(math.log(2), abs=2e-2)

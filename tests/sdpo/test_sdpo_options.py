@@ -10,7 +10,7 @@ import pytest
 from chained_run import ChainedRun
 from sdpo_world import Run, dataset, probed, recipe, sha256
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 
@@ -69,7 +69,7 @@ def test_each_step_is_the_dpo_run_with_that_start_and_that_reference_model(small
 
 
 def test_the_digests_tell_which_model_was_which(chosen):
-    steps = proof.read(chosen, "sdpo")["steps"]
+    steps = run_record.read(chosen, "sdpo")["steps"]
     digests = {"sft": steps[0]["start_digest"], "other": steps[2]["reference_digest"]}
     assert digests["other"] not in [step["model_digest"] for step in steps] + [digests["sft"]]
     for number, (_, _, start, reference) in enumerate(STEPS, 1):
@@ -108,5 +108,5 @@ def test_a_run_that_is_begun_anew_in_the_middle_ends_the_same(small_world, chose
     for number in range(1, 5):
         assert sha256(output / f"step_{number}") == sha256(chosen / f"step_{number}"), number
     kept = ("start_digest", "reference_digest", "model_digest", "first_loss")
-    before, after = (proof.read(place, "sdpo")["steps"] for place in (chosen, output))
+    before, after = (run_record.read(place, "sdpo")["steps"] for place in (chosen, output))
     assert [{k: s[k] for k in kept} for s in after] == [{k: s[k] for k in kept} for s in before]

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from sdpo_world import WORDS, Run, dataset, probed, recipe, sha256
 
-from solar_plugins import proof
+from solar_plugins import run_record
 from solar_plugins.sdpo import difficulty, step_plan
 
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
@@ -102,7 +102,7 @@ def by_accuracy(sets):
 
 def test_the_steps_are_trained_from_easy_to_hard(by_accuracy):
     _, output = by_accuracy
-    facts = proof.read(output, "sdpo")
+    facts = run_record.read(output, "sdpo")
     names = [step["datasets"][0]["path"].rpartition("/")[2] for step in facts["steps"]]
     assert names == ["easy.jsonl", "mixed.jsonl", "hard.jsonl"]
     accuracies = [one["reward_accuracy"] for one in facts["difficulty"]]
@@ -130,7 +130,7 @@ def test_one_set_is_cut_into_steps_from_easy_to_hard(sets):
     block = {"order_by": "reward_accuracy", "split": 3}
     Run(ordered(sets, "split", ["mixed"], block, val_set_size=0.0, eval_strategy=None)).end()
 
-    facts = proof.read(sets / "split", "sdpo")
+    facts = run_record.read(sets / "split", "sdpo")
     assert [step["rows"] for step in facts["steps"]] == [8, 8, 8]
     accuracies = [one["reward_accuracy"] for one in facts["difficulty"]]
     assert (accuracies[0], accuracies[2]) == (1.0, 0.0)

@@ -10,7 +10,7 @@ from chained_run import ChainedRun
 from safetensors.torch import load_file
 from sdpo_world import Run, dataset, probed, recipe, sha256
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 NAMES = ("orca", "ultra")
@@ -85,7 +85,7 @@ def test_batches_of_like_length_give_the_same_to_rounding(small_world, once):
     values = sdpo_recipe(small_world, "by_length", {"reference_batches": "by_length"}, seed=5)
     Run(values).end()
 
-    for step in proof.read(small_world / "by_length", "sdpo")["steps"]:
+    for step in run_record.read(small_world / "by_length", "sdpo")["steps"]:
         assert step["first_loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert furthest(small_world / "by_length", once) < 1e-4
 
@@ -94,7 +94,7 @@ def test_ipo_is_that_of_plain_runs(small_world):
     Run(sdpo_recipe(small_world, "ipo", rl="ipo")).end()
 
     models = chained(small_world, "chained_ipo", rl="ipo")
-    steps = proof.read(small_world / "ipo", "sdpo")["steps"]
+    steps = run_record.read(small_world / "ipo", "sdpo")["steps"]
     for number, model in enumerate(models, 1):
         assert sha256(small_world / "ipo" / f"step_{number}") == sha256(model)
         assert steps[number - 1]["first_loss"] == pytest.approx(25.0)  # (1 / (2 beta)) squared

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 from sdpo_world import Run, dataset, make_preferences, probed, recipe, sha256
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 
@@ -51,7 +51,7 @@ def watched(world) -> Path:
 
 
 def test_each_step_has_its_evaluation_set_and_stops_by_it(watched):
-    first, second = proof.read(watched, "sdpo")["steps"]
+    first, second = run_record.read(watched, "sdpo")["steps"]
     assert first["steps"] == 3  # of 5: two evaluations were worse than the first
     assert second["steps"] == 5
     evaluations = [

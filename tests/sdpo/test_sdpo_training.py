@@ -16,7 +16,7 @@ import pytest
 import yaml
 from sdpo_world import Run, dataset, make_model, make_preferences, probed, recipe, sha256
 
-from solar_plugins import proof
+from solar_plugins import run_record
 
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 STEPS = 3
@@ -68,7 +68,7 @@ def hashes(output: Path) -> list[str]:
 
 
 def test_every_step_starts_at_ln_2_and_hands_its_model_to_the_next(undisturbed):
-    steps = proof.read(undisturbed, "sdpo")["steps"]
+    steps = run_record.read(undisturbed, "sdpo")["steps"]
 
     assert [step["step"] for step in steps] == [1, 2, 3]
     for step in steps:
@@ -147,14 +147,14 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_weights(world,
     for number, moment in enumerate(moments):
         Run(values, f"killed_{number}").kill_when(moment)
         if moment != moments[-1]:
-            assert proof.read(output, "sdpo") is None
+            assert run_record.read(output, "sdpo") is None
     updates = [e for e in probed(output) if e["event"] == "pre"]
     Run(values, "last").end()
 
     assert [e for e in probed(output) if e["event"] == "pre"] == updates, "all was done already"
     assert hashes(output) == hashes(undisturbed)
-    ended = proof.read(output, "sdpo")["steps"]
-    for step, expected in zip(ended, proof.read(undisturbed, "sdpo")["steps"], strict=True):
+    ended = run_record.read(output, "sdpo")["steps"]
+    for step, expected in zip(ended, run_record.read(undisturbed, "sdpo")["steps"], strict=True):
         assert {k: v for k, v in step.items() if k not in ("wall_s", "train_loss")} == {
             k: v for k, v in expected.items() if k not in ("wall_s", "train_loss")
         }
@@ -195,7 +195,7 @@ def test_axolotl_train_skips_a_truncated_checkpoint_and_goes_on_from_the_one_bef
     steps_run = [e["step"] for e in probed(output) if e["event"] == "pre" and "loss" in e["logs"]]
     assert steps_run == [8, 9, 10, 11, 12, 13]  # step 1 had 5 updates; on from step 2's second
     assert hashes(output) == hashes(undisturbed)
-    losses = [step["first_loss"] for step in proof.read(output, "sdpo")["steps"]]
+    losses = [step["first_loss"] for step in run_record.read(output, "sdpo")["steps"]]
     assert losses == pytest.approx([math.log(2)] * 3, abs=5e-7)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import markers, recipe_rules, step_plan
+from solar_plugins.sdpo import recipe_rules, step_plan, step_records
 from solar_plugins.sdpo.settings import STEP_SETTINGS
 
 TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
@@ -139,11 +139,11 @@ def test_registering_twice_is_no_conflict():
 def finished(tmp_path):
     """A run folder in which both steps of BLOCK are done."""
     for step in step_plan.parse(BLOCK).steps:
-        where = markers.folder(tmp_path, step.number)
+        where = step_records.folder(tmp_path, step.number)
         where.mkdir()
         (where / "model.safetensors").write_bytes(b"x" * 100)
         (where / "README.md").write_text("a card")
-        markers.write_marker(
+        step_records.write_marker(
             where,
             step.note(2, RECIPE)
             | {"reference_digest": f"m{step.number - 1}", "model_digest": f"m{step.number}"},
@@ -152,7 +152,7 @@ def finished(tmp_path):
 
 
 def numbers(output_dir, block=BLOCK, recipe=RECIPE):
-    done = markers.finished_steps(output_dir, step_plan.parse(block).steps, recipe)
+    done = step_records.finished_steps(output_dir, step_plan.parse(block).steps, recipe)
     return [marker["step"] for marker in done]
 
 
@@ -162,16 +162,16 @@ def test_finished_steps_are_found(finished, tmp_path_factory):
 
 
 def test_a_model_without_marker_is_half_written_and_not_finished(finished):
-    (finished / "step_2" / markers.MARKER).unlink()
+    (finished / "step_2" / step_records.MARKER).unlink()
     assert numbers(finished) == [1]
 
     # Without its first step the second has no meaning either.
-    (finished / "step_1" / markers.MARKER).unlink()
+    (finished / "step_1" / step_records.MARKER).unlink()
     assert numbers(finished) == []
 
 
 def test_a_step_whose_reference_was_replaced_is_trained_again(finished):
-    marker = finished / "step_1" / markers.MARKER
+    marker = finished / "step_1" / step_records.MARKER
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"model_digest": "another"}))
 
     assert numbers(finished) == [1]
@@ -233,9 +233,9 @@ def test_what_does_not_decide_the_weights_may_change(finished):
 
 def test_a_step_without_weights_is_not_declared_finished(tmp_path):
     with pytest.raises(SolarError, match="no weights were saved"):
-        markers.write_marker(tmp_path, {})
+        step_records.write_marker(tmp_path, {})
 
-    assert not (tmp_path / markers.MARKER).exists()
+    assert not (tmp_path / step_records.MARKER).exists()
 
 
 def test_the_papers_choices_are_the_defaults_and_a_step_may_choose_otherwise():

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from solar_plugins.chain import yaml_file
+from solar_plugins import shipped
 from solar_plugins.chain.chain_file import load_chain
 from solar_plugins.chain.resolve import resolve
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
-from solar_plugins.sharing import shipped
+from solar_plugins.recipes import yaml_file
 
 MINE = """\
 extends: solar

@@ -14,7 +14,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from solar_plugins.cli import cli
 from solar_plugins.sharing import card
-from solar_plugins.sharing.shipped import root
+from solar_plugins.shipped import root
 
 MODELS = ("base", "dus", "cpt", "sft_v3", "sft_v4", "sft_v3_v4", "cand_1", "cand_2", "instruct")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from solar_plugins import project
-from solar_plugins.chain.check import check_files
+from solar_plugins import project, shipped
+from solar_plugins.check import check_files
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
-from solar_plugins.sharing import new, shipped
+from solar_plugins.sharing import new
 
 
 @pytest.fixture

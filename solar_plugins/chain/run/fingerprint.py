@@ -16,6 +16,7 @@ from typing import Any
 
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.run.run_folder import RunFolder, output_files, sha256
+from solar_plugins.recipes import registry
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -29,11 +30,6 @@ TOOLS = {
 
 _NOT_IN_RECIPE = ("output_dir", "dataset_prepared_path", "resume_from_checkpoint")
 
-_CODE_OF_PLUGIN = {
-    "DepthUpScalingPlugin": "depth_up_scaling",
-    "FlanFilterPlugin": "flan_filter",
-    "StepwiseDPOPlugin": "sdpo",
-}
 _CODE_OF_GENERATOR = {
     "miniature_world": "data",
     "flan_index": "flan_filter",
@@ -86,20 +82,11 @@ def differences(old: dict, new: dict, at: str = "") -> list[str]:
     return found
 
 
-def plugin_classes(recipe: dict[str, Any]) -> list[str]:
-    """The class names of our plugins in a recipe, StagePlugin included."""
-    names = recipe.get("plugins") or []
-    return [name.rsplit(".", 1)[-1] for name in names if str(name).startswith("solar_plugins.")]
-
-
-def plugin_blocks(recipe: dict[str, Any]) -> list[str]:
-    """The YAML blocks (and folders) of the paper's plugins that a recipe uses."""
-    return [_CODE_OF_PLUGIN[name] for name in plugin_classes(recipe) if name in _CODE_OF_PLUGIN]
-
-
 def digest_of_code(stage: Stage, recipe: dict[str, Any]) -> dict[str, str]:
     """Digests of the folders of ours whose code makes the output of `stage`."""
-    folders = plugin_blocks(recipe) if stage.kind == "train" else []
+    folders = [
+        block for block in registry.blocks_of(recipe) if block != "stage" and stage.kind == "train"
+    ]
     if stage.kind == "data":
         folders = [_CODE_OF_GENERATOR.get(recipe.get("generator"), "data")]
     elif stage.kind == "evaluate":

@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
-from solar_plugins import atomic, proof
+from solar_plugins import atomic, run_record
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
+from solar_plugins.chain.missing_inputs import is_local, missing_input
 from solar_plugins.chain.resolve import resolve, with_plain_folders
 from solar_plugins.chain.run import fingerprint, launcher, stages
 from solar_plugins.chain.run.decision import Decision, decide
@@ -26,9 +27,8 @@ from solar_plugins.chain.run.progress import Display
 from solar_plugins.chain.run.run_folder import DONE, FAILED, RUNNING, Record, RunFolder
 from solar_plugins.chain.run.worker import Outcome, Work, Workers
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE
-from solar_plugins.chain.verify import checkpoints
-from solar_plugins.chain.who_makes import is_local, missing_input
 from solar_plugins.errors import SolarError
+from solar_plugins.models import training_checkpoints
 
 _POLL_S = 0.2
 
@@ -171,7 +171,7 @@ class Runner:
         record.facts = {**made, **outcome.value["facts"]}
         record.outputs = outcome.value["outputs"]
         self.folder.write_record(record)
-        checkpoints.remove_incomplete(self.folder.stage(name))
+        training_checkpoints.remove_incomplete(self.folder.stage(name))
         row.wall_s = record.wall_s
         self.display.set(name, "done", _facts_text(record))
 
@@ -205,12 +205,12 @@ class Runner:
         self.folder.metrics(name).with_suffix(".step").unlink(missing_ok=True)
         if stage.kind == "train":
             _remove_half_prepared(self.folder.prepared(name))
-            proof.path(place, "stage").unlink(missing_ok=True)
+            run_record.path(place, "stage").unlink(missing_ok=True)
             # sDPO finds its own way back, step by step.
             if decision.action == "continue" and "sdpo" not in resolved:
                 for weights in place.glob("*.safetensors"):
                     weights.unlink()
-                checkpoint = checkpoints.newest_whole(place)
+                checkpoint = training_checkpoints.newest_whole(place)
                 if checkpoint:
                     resolved["resume_from_checkpoint"] = str(checkpoint)
                     note = f"goes on from {checkpoint.name}"

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from solar_plugins import data
-from solar_plugins.chain import yaml_file
-from solar_plugins.chain.check.merge import refuse_unfit_models
+from solar_plugins.chain import data_stage
 from solar_plugins.chain.run import launcher, run_folder
-from solar_plugins.chain.run.stacking import stacked_ranges
+from solar_plugins.chain.run.passthrough_as_upscaling import stacked_ranges
 from solar_plugins.chain.verify.files import check_evaluation, check_proofs
+from solar_plugins.check.merge import refuse_unfit_models
 from solar_plugins.errors import SolarError
+from solar_plugins.recipes import extends, yaml_file
 
 _EXCEPTION = re.compile(r"^(?:\[rank\d+\]: ?)?((?:error: |[\w.]*(?:Error|Exception)\b:? ?).*)")
 
@@ -145,9 +145,9 @@ def generate(resolved: Path, folder: Path, temporary: Path, parts: Path) -> dict
     Args:
         parts: Where a generator keeps what a stopped attempt has paid for.
     """
-    recipe = yaml_file.read_mapping(resolved)
+    recipe = extends.read_mapping(resolved)
     with _new_folder(folder, temporary) as new:
-        return data.generate(recipe, new, parts)
+        return data_stage.generate(recipe, new, parts)
 
 
 def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
             if not facts.get("adapter"):  # whose FLOPs are not those of full training
                 facts["planned"] = _planned(recipe, folder, **facts["proofs"]["stage"])
     elif kind == "data":
-        data.check(recipe, folder)
+        data_stage.check(recipe, folder)
     elif kind == "evaluate":
         facts["h6"] = {n: check_evaluation(folder / f"{n}.json")["h6"] for n in names}
     outputs = run_folder.manifest(folder)
@@ -190,15 +190,15 @@ def _planned(
         Steps, tokens, FLOPs and hours, None where not known; None for an architecture that
         transformers itself does not have.
     """
-    from solar_plugins.chain.plan import model_size, peak, training_run
+    from solar_plugins.plan import gpu_specs, model_size, training_run
 
     try:
         size = model_size.of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except SolarError:
         return None
     work = training_run.of_recipe(recipe, size, world_size, folder / "tokenizer.json")
-    most = peak.of_device(device)
-    seconds = most and work.seconds(world_size * most * peak.UTILISATION)
+    most = gpu_specs.of_device(device)
+    seconds = most and work.seconds(world_size * most * gpu_specs.UTILISATION)
     numbers = {name: work.total(name) for name in ("steps", "tokens", "flops")}
     return {**numbers, "hours": seconds and seconds / 3600}
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class StageArgs(BaseModel):
-    """See `solar_plugins.chain.global_batch`."""
+    """See `solar_plugins.recipes.global_batch`."""
 
     global_batch_size: int | None = Field(
         default=None,

@@ -17,15 +17,15 @@ from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from solar_plugins import proof
-from solar_plugins.chain import global_batch
-from solar_plugins.chain.training import begun
+from solar_plugins import run_record
+from solar_plugins.chain.missing_inputs import missing_input
+from solar_plugins.chain.training import base_model_guard
 from solar_plugins.chain.training.epoch_order import begin_epoch
 from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE, MetricsFile
-from solar_plugins.chain.who_makes import missing_input
 from solar_plugins.errors import SolarError, show_errors_in_one_line
-from solar_plugins.plugin_names import is_named
+from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.registry import is_named
 
 # Axolotl shows INFO and WARNING only of loggers below its own name.
 LOG = get_logger("axolotl.solar_plugins.stage")
@@ -62,7 +62,7 @@ class StagePlugin(BasePlugin):
             raise SolarError(fault)
         self._base_model = str(cfg.get("base_model"))
         if self._metrics is None:  # `solar run` knows what it has begun with
-            begun.refuse_another(cfg)
+            base_model_guard.refuse_another(cfg)
         for change in follow_base(cfg):
             LOG.warning(change)
 
@@ -79,7 +79,7 @@ class StagePlugin(BasePlugin):
         if not is_named(cfg, PLUGIN):
             return []
         if self._metrics is None:
-            begun.note(cfg.output_dir, self._base_model)
+            base_model_guard.note(cfg.output_dir, self._base_model)
         return [_Follow(self)]
 
     def post_train_unload(self, cfg: DictDefault) -> None:
@@ -90,7 +90,7 @@ class StagePlugin(BasePlugin):
                 "world_size": int(os.environ.get("WORLD_SIZE", "1")),
                 "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             }
-            proof.write(cfg.output_dir, "stage", facts)
+            run_record.write(cfg.output_dir, "stage", facts)
 
 
 class _Follow(TrainerCallback):

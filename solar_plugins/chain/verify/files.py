@@ -12,11 +12,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from solar_plugins import proof
-from solar_plugins.chain.run.fingerprint import plugin_blocks
-from solar_plugins.chain.verify import safetensors_file
-from solar_plugins.chain.verify.safetensors_file import TensorInfo
+from solar_plugins import run_record
 from solar_plugins.errors import SolarError
+from solar_plugins.models import safetensors_header
+from solar_plugins.models.safetensors_header import TensorInfo
+from solar_plugins.recipes.registry import blocks_of
 
 _DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d+)\.")
@@ -43,7 +43,7 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     Raises:
         SolarError: the first thing that is not sound.
     """
-    tensors = safetensors_file.read_model(folder)
+    tensors = safetensors_header.read_model(folder)
     if not tensors:
         raise SolarError(f"{folder}: the weights hold no tensor at all.")
     for name, info in tensors.items():
@@ -54,7 +54,7 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
                 f"stage3_gather_16bit_weights_on_model_save: true in the DeepSpeed file."
             )
     parameters = sum(info.elements for info in tensors.values())
-    if (folder / safetensors_file.ADAPTER).is_file():
+    if (folder / safetensors_header.ADAPTER).is_file():
         _read_json(folder / "adapter_config.json")
         return {"adapter": True, "parameters": parameters}
     config = _read_json(folder / "config.json")
@@ -73,11 +73,11 @@ def check_proofs(folder: Path, recipe: dict[str, Any]) -> dict[str, dict]:
             import, and trains on).
     """
     proofs = {}
-    for block in [*plugin_blocks(recipe), "stage"]:
-        facts = proof.read(folder, block)
+    for block in dict.fromkeys([*blocks_of(recipe), "stage"]):
+        facts = run_record.read(folder, block)
         if facts is None:
             raise SolarError(
-                f"{proof.path(folder, block)}: missing, so the plugin of {block}: did not run "
+                f"{run_record.path(folder, block)}: missing, so the plugin of {block}: did not run "
                 f"to its end. The stage's log says why."
             )
         proofs[block] = facts

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain.verify import safetensors_file
 from solar_plugins.chain.verify.files import check_model_folder
 from solar_plugins.errors import SolarError
+from solar_plugins.models import safetensors_header
 
 
 def check_model(folder: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _check_values(folder: Path) -> str:
 
     files: dict[str, list[str]] = {}
     dtypes = set()
-    for name, info in safetensors_file.read_model(folder).items():
+    for name, info in safetensors_header.read_model(folder).items():
         files.setdefault(info.file, []).append(name)
     for file, names in files.items():
         with safe_open(folder / file, framework="pt") as tensors:

@@ -22,11 +22,11 @@ from axolotl.utils.trainer import setup_trainer
 
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import checkpoints, difficulty, markers, weights
+from solar_plugins.sdpo import checkpoints, difficulty, step_records, weights
 from solar_plugins.sdpo.in_axolotl import models, step_data
 from solar_plugins.sdpo.in_axolotl.step_recipe import StepRecipes
-from solar_plugins.sdpo.sequence import START, PlannedStep, StepSequence, digest_as_loaded
 from solar_plugins.sdpo.step_plan import Step, StepPlan
+from solar_plugins.sdpo.step_runner import START, PlannedStep, StepSequence, digest_as_loaded
 from solar_plugins.sdpo.trainer import StepTrainer
 
 LOG = get_logger("axolotl.solar_plugins.sdpo")
@@ -83,7 +83,7 @@ class Run:
                 where = f"{step.where}.reference.path"
                 models.check_same_shape(self.cfg, step.reference_path, where)
         steps = self.in_order()
-        self.done = markers.finished_steps(self.output_dir, steps, self.recipe)
+        self.done = step_records.finished_steps(self.output_dir, steps, self.recipe)
         if self.done and self.recipe.get("auto_resume_from_checkpoints") is False:
             raise SolarError(
                 f"auto_resume_from_checkpoints: false, but {self.output_dir} has {len(self.done)} "
@@ -226,7 +226,7 @@ class Run:
     def _path_of(self, step: Step) -> str:
         """The model that a step refers to, on disk."""
         if step.refers_to() == "previous":
-            return str(markers.folder(self.output_dir, step.number - 1))
+            return str(step_records.folder(self.output_dir, step.number - 1))
         return step.reference_path or self.base_model
 
     def _measuring_trainer(self, loaded: Any, data: TrainDatasetMeta) -> AxolotlStepTrainer:
@@ -250,7 +250,7 @@ class Run:
         AxolotlStepTrainer.starts_on = self.recipe.get("lora_model_dir")
         if not self.done or (self.todo and first.starts_from() == "base"):
             return
-        folder = str(markers.folder(self.output_dir, self.done[-1]["step"]))
+        folder = str(step_records.folder(self.output_dir, self.done[-1]["step"]))
         if self.cfg.adapter:
             AxolotlStepTrainer.starts_on = folder
         else:

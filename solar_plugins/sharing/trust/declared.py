@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from solar_plugins.chain.check import kind_of
+from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import merge_models
-from solar_plugins.chain.who_makes import is_local
-from solar_plugins.data import recipe as data_recipe
+from solar_plugins.check import kind_of
 from solar_plugins.errors import SolarError
-from solar_plugins.sharing.shipped import TASKS_FOLDER
+from solar_plugins.recipes import data_recipe
+from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing.trust import safe_yaml
 from solar_plugins.sharing.trust.file_risks import RUN_FOLDER
 from solar_plugins.sharing.trust.names import printable
 from solar_plugins.sharing.trust.recipe_risks import LOADERS, values_of
 from solar_plugins.sharing.trust.risk import Risk
+from solar_plugins.shipped import TASKS_FOLDER
 
-_DATASETS = ("datasets", "test_datasets", "pretraining_dataset")
 _DATA_SOURCES = ("metamathqa", "math", "math_test", "gsm8k")
 _MODEL_KEYS = ("base_model", "tokenizer_config", "lora_model_dir", "reward_model")
 _TOOLS = {"train": "axolotl train", "merge": "mergekit-yaml", "evaluate": "lm-eval", "data": "data"}
@@ -89,19 +89,6 @@ def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
         line = f"{risk.kind}: {at}{risk.found} ({risk.file})"
         (told.uploads if risk.kind == "upload" else told.runs).append(line)
     return told
-
-
-def datasets_of(recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every dataset entry of an Axolotl recipe, those of the steps of sDPO included."""
-    lists = [recipe.get(key) for key in _DATASETS]
-    block = recipe.get("sdpo")
-    steps = block.get("steps") if isinstance(block, dict) else None
-    for step in steps if isinstance(steps, list) else []:
-        lists.append(step.get("datasets") if isinstance(step, dict) else None)
-    for entries in lists:
-        for entry in entries if isinstance(entries, list) else []:
-            if isinstance(entry, dict) and entry.get("path"):
-                yield entry
 
 
 def _of_file(

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from solar_plugins.chain.check import kind_of
+from solar_plugins import shipped
+from solar_plugins.check import kind_of
 from solar_plugins.errors import SolarError
-from solar_plugins.sharing import shipped
 from solar_plugins.sharing.trust import recipe_risks, safe_yaml, templates
 from solar_plugins.sharing.trust.names import printable
 from solar_plugins.sharing.trust.risk import Risk

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import solar_plugins
-from solar_plugins.chain.chain_file import STAGE_KINDS
-from solar_plugins.chain.check.tool_facts import known
+from solar_plugins.check.tool_facts import known
+from solar_plugins.recipes.registry import STAGE_KINDS
 from solar_plugins.sharing.trust import templates
 from solar_plugins.sharing.trust.risk import Risk, is_dotted
 
@@ -144,7 +144,7 @@ def risks_of(
     Args:
         content: The mapping.
         file: Its name in the pack.
-        kind: Which tool reads it, see `solar_plugins.chain.check.kind_of`.
+        kind: Which tool reads it, see `solar_plugins.check.kind_of`.
         line: The line of a place.
     """
     for place, key, value in values_of(content):

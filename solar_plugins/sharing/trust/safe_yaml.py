@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from solar_plugins.chain import yaml_file
 from solar_plugins.errors import SolarError
+from solar_plugins.recipes import yaml_file
 from solar_plugins.sharing.trust.names import printable
 
 MAX_BYTES = 1 << 20

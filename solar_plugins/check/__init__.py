@@ -1,0 +1,160 @@
+"""`solar check`: what is wrong in chains, recipes and merge configs, before anything runs.
+
+Axolotl drops unknown keys and plugins that do not import; MergeKit writes models without layers
+and exits 0. Here both are findings, with the file, the line and what to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from solar_plugins.chain.chain_file import Chain
+from solar_plugins.chain.resolve import resolve
+from solar_plugins.check import base_terms, chain_rules, lm_eval_rules, merge, recipe, values
+from solar_plugins.check.files import Files, forget_folders
+from solar_plugins.check.finding import KINDS, Finding
+from solar_plugins.check.source import Source
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.models import model_config
+
+__all__ = ["KINDS", "Finding", "check_files", "check_settings", "kind_of"]
+
+_MARKS = {
+    "chain": ("stages",),
+    "merge": ("merge_method", "slices", "models", "modules"),
+    "evaluate": ("tasks",),
+    "data": ("generator",),
+    "train": (
+        "datasets",
+        "pretraining_dataset",
+        "base_model",
+        "plugins",
+        "rl",
+        "micro_batch_size",
+        "num_epochs",
+        "learning_rate",
+        "sequence_len",
+        "adapter",
+    ),
+}
+"""Keys by which the files are told apart, the more telling ones first."""
+
+
+_CLOUD = {"project_name", "gpu"}
+
+
+def kind_of(content: dict) -> str | None:
+    """Which tool reads a file: ``chain``, ``merge``, ``evaluate``, ``data`` or ``train``.
+
+    A misspelt key still counts where nothing else speaks (``merge_methd``). ``cloud`` is Axolotl's
+    description of rented machines, which nothing is checked in.
+    """
+    if set(content) >= _CLOUD:
+        return "cloud"
+    for near in (False, True):
+        for kind, marks in _MARKS.items():
+            for key in content:
+                if key in marks or (near and nearest(str(key), marks)):
+                    return kind
+    return None
+
+
+def check_files(
+    paths: Sequence[str | Path],
+    with_axolotl: bool = True,
+    base_model: str | None = None,
+    gpus: int | None = None,
+) -> Iterator[Finding]:
+    """What is wrong in `paths`, the quick checks of all files before Axolotl is imported.
+
+    Args:
+        paths: Chains, Axolotl recipes, MergeKit configs, lm-eval configs, data recipes.
+        with_axolotl: Whether recipes also go through Axolotl's own validators, which costs the
+            time that importing Axolotl takes (about a quarter of a minute).
+        base_model: In place of the one that chains and recipes name.
+        gpus: How many the recipes are to be trained on, where that is known.
+    """
+    forget_folders()
+    recipes: dict[str, tuple[Source, bool]] = {}  # by file: chains lead to the same ones
+    told: set[Finding] = set()
+
+    def new(findings: Sequence[Finding]) -> Iterator[Finding]:
+        for finding in sorted(set(findings) - told):
+            told.add(finding)
+            yield finding
+
+    for path in paths:
+        for source, kind, in_chain in _quick(Path(path), base_model):
+            if kind == "train" and gpus is not None:
+                values.check_batch(source, gpus)
+            yield from new(source.findings)
+            if kind == "train":
+                recipes.setdefault(source.name, (source, in_chain))
+    if not with_axolotl or not recipes:
+        return
+    from solar_plugins.check import axolotl_rules
+
+    for source, in_chain in recipes.values():
+        axolotl_rules.check(source, base_model_is_given=in_chain)
+        yield from new(source.findings)
+
+
+def check_settings(chain: Chain) -> Iterator[Finding]:
+    """What is wrong in the keys of trainings that ``set`` and ``--set STAGE.KEY=VALUE`` give."""
+    for name, settings in chain.settings.items():
+        stage = chain.stages[name]
+        # What stands in the chain file is checked with it.
+        settings = {k: v for k, v in settings.items() if stage.set_.get(k) != v}
+        if stage.kind != "train" or not settings:
+            continue
+        source = Source(f"set {name}", resolve(chain, stage), {})
+        recipe.check(source, Files(stage.file), base_model_is_given=True)
+        for finding in sorted(set(source.findings)):
+            if any(f"{finding.path}.".startswith(f"{key}.") for key in settings):
+                yield finding
+
+
+def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, str, bool]]:
+    """Each file that `path` leads to, with its findings, its kind, and whether a chain runs it."""
+    try:
+        source = Source.read(path)
+    except SolarError as error:
+        yield _unreadable(path, str(error)), "", False
+        return
+    kind = kind_of(source.content)
+    files = Files(path)
+    if kind == "chain":
+        stages = [(below, kind, True) for below, kind in chain_rules.check(source, base_model)]
+        yield source, "chain", False  # its own findings first, they explain the others
+        yield from stages
+        return
+    if kind == "train":
+        if base_model is not None:
+            source.content = {**source.content, "base_model": base_model}
+            base_terms.check(source, base_model)
+        recipe.check(source, files)
+    elif kind == "merge":
+        merge.check(source, files, model_config.depth_of)
+    elif kind == "evaluate":
+        lm_eval_rules.check_evaluation(source, files)
+    elif kind == "data":
+        lm_eval_rules.check_data(source)
+    elif kind is None:
+        source.add(
+            (),
+            "unreadable",
+            "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit "
+            "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator).",
+        )
+    yield source, kind or "", False
+
+
+def _unreadable(path: Path, text: str) -> Source:
+    """A file that could not be read, with the one finding that says why."""
+    source = Source(str(path), {}, {})
+    where, _, message = text.removeprefix(str(path)).partition(": ")
+    line = int(where[1:]) if where[1:].isdigit() else 0
+    kind = "missing-file" if message.startswith("no such file") else "unreadable"
+    source.findings.append(Finding(str(path), line, "", message, kind))
+    return source

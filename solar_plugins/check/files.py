@@ -1,0 +1,157 @@
+"""Files and models that a recipe names: there, made by an earlier stage, on the Hub, or missing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.chain import missing_inputs
+from solar_plugins.check.source import Path_, Source
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.recipes import extends
+
+_DATA_ENDINGS = (".json", ".jsonl", ".parquet", ".csv", ".arrow", ".txt", ".gz", ".zst")
+_REMOTE = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://", "az://", "oci://")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Which folder each stage of a chain makes: ``{folder: stage}``."""
+
+    by: dict[Path, str] = field(default_factory=dict)
+    output_dir: Path | None = None
+
+    def maker(self, path: str) -> str | None:
+        """The stage that makes the folder that `path` is, or lies in; None if none does."""
+        here = Path(os.path.normpath(path))
+        return next(
+            (self.by[folder] for folder in (here, *here.parents) if folder in self.by), None
+        )
+
+
+def made_by(content: dict[str, Any]) -> Made:
+    """What the chain with this content makes, as far as it can be made out."""
+    stages, output_dir = content.get("stages"), content.get("output_dir")
+    if not isinstance(stages, dict) or not isinstance(output_dir, str):
+        return Made()
+    root = Path(os.path.normpath(output_dir))
+    return Made({root / str(name): str(name) for name in stages}, root)
+
+
+def _is_local(path: str) -> bool:
+    if path.startswith(_REMOTE):
+        return False
+    return missing_inputs.is_local(path) or path.lower().endswith(_DATA_ENDINGS)
+
+
+@lru_cache(maxsize=64)
+def _outputs_of_folder(folder: Path) -> frozenset[Path]:
+    """What the chains and recipes of a folder make; see `forget_folders`."""
+    made: set[Path] = set()
+    for file in sorted(folder.glob("*.y*ml")):
+        try:
+            content = extends.read_mapping(file)
+        except SolarError:
+            continue  # only the files that were named are checked
+        if "stages" in content:
+            made.update(made_by(content).by)
+        elif "base_model" in content and isinstance(content.get("output_dir"), str):
+            made.add(Path(os.path.normpath(content["output_dir"])))
+    return frozenset(made)
+
+
+def forget_folders() -> None:
+    """Look at all folders anew: what is in them is read once per check, however many files."""
+    _outputs_of_folder.cache_clear()
+
+
+@dataclass
+class Files:
+    """What a file of one stage may name.
+
+    Attributes:
+        of: The file that is checked; its neighbours are asked who makes a missing path.
+        chain: What the chain at hand makes, or nothing.
+        before: The stages that are surely done before this one; None without a chain.
+    """
+
+    of: Path
+    chain: Made = field(default_factory=Made)
+    before: frozenset[str] | None = None
+
+    def _is_made_nearby(self, path: Path) -> bool:
+        """Whether a chain or recipe in the same folder, the one above, or `recipes` makes `path`.
+
+        A recipe of a chain names the models of the stages before it, whether or not they are
+        there yet; a folder of merge configs finds its chain in `recipes` beside it.
+        """
+        folder = self.of.absolute().parent
+        folders = dict.fromkeys((folder, folder.parent, folder.parent / "recipes"))
+        return any(
+            here in _outputs_of_folder(place) for place in folders for here in (path, *path.parents)
+        )
+
+    def expect(self, source: Source, place: Path_, path: Any, what: str) -> None:
+        """Add a finding if the file `path`, which is `what`, is neither there nor will be."""
+        if not isinstance(path, str) or os.path.exists(os.path.expanduser(path)):
+            return
+        maker = self.chain.maker(path)
+        if maker is not None:
+            if self.before is not None and maker not in self.before:
+                source.add(
+                    place,
+                    "stage",
+                    f"{path} is made by the stage {maker!r}, which may run later. "
+                    f"Write `after: {maker}` at this stage of the chain.",
+                )
+            return
+        here, root = Path(os.path.normpath(path)), self.chain.output_dir
+        if self._is_made_nearby(here):
+            return
+        if root is not None and here != root and here.is_relative_to(root):
+            stages = list(self.chain.by.values())
+            hint = nearest(here.relative_to(root).parts[0], stages)
+            source.add(
+                place,
+                "stage",
+                f"no stage of the chain makes {path}.{hint} Stages: {', '.join(stages)}.",
+            )
+        elif command := missing_inputs.command_for(here, []):
+            source.add(
+                place,
+                "missing-file",
+                f"{path} is not there yet. Make it first: {command}",
+                is_note=True,
+            )
+        elif f"makes {path}" in source.comments:
+            source.add(
+                place,
+                "missing-file",
+                f"{path} is not there yet. The comments of the file say what makes it.",
+                is_note=True,
+            )
+        else:
+            source.add(
+                place,
+                "missing-file",
+                f"no such file: {path} ({what}).{_nearest_file(path)} Paths count from the "
+                "folder in which the command is run.",
+            )
+
+    def expect_data(self, source: Source, place: Path_, path: Any) -> None:
+        """`expect` for a dataset, which may as well be one of the Hub."""
+        if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
+            self.expect(source, place, path, "a dataset")
+
+    def expect_model(self, source: Source, place: Path_, path: Any) -> None:
+        """`expect` for a model, which may as well be one of the Hub."""
+        if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
+            self.expect(source, place, path, "a model")
+
+
+def _nearest_file(path: str) -> str:
+    folder = Path(path).parent
+    return nearest(Path(path).name, sorted(os.listdir(folder))) if folder.is_dir() else ""

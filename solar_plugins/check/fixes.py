@@ -1,0 +1,54 @@
+"""`solar check --fix`: mends what can only mean one thing, in the text, and nothing else."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from solar_plugins import atomic
+from solar_plugins.check.finding import Finding
+from solar_plugins.check.source import LOADER
+
+
+def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
+    """Write `path` with the fixes of `findings`, whole or not at all.
+
+    Comments, order, quotes and line ends elsewhere stay as they are.
+
+    Returns:
+        What was changed, as a unified diff; "" if nothing was.
+    """
+    path = Path(path)
+    raw = path.read_bytes().decode("utf-8")
+    line_end = "\r\n" if "\r\n" in raw else "\n"
+    mark = "\ufeff" if raw.startswith("\ufeff") else ""
+    before = raw.removeprefix(mark).replace("\r\n", "\n")  # as positions were counted
+    after = fixed(before, findings)
+    if after == before:
+        return ""
+    atomic.write_text(path, mark + after.replace("\n", line_end))
+    lines = [text.splitlines(keepends=True) for text in (before, after)]
+    return "".join(difflib.unified_diff(*lines, fromfile=str(path), tofile=f"{path} (fixed)"))
+
+
+def fixed(text: str, findings: Iterable[Finding]) -> str:
+    """`text` with each fix put in, from the end so that positions stay true.
+
+    Of two that touch the same characters the later one wins; a change after which the text would
+    no longer be YAML is left out.
+    """
+    fixes = {finding.fix for finding in findings if finding.fix is not None}
+    start_of_last = len(text) + 1
+    for fix in sorted(fixes, key=lambda fix: (fix.start, fix.end), reverse=True):
+        if fix.end > start_of_last:
+            continue
+        changed = text[: fix.start] + fix.text + text[fix.end :]
+        try:
+            yaml.compose(changed, Loader=LOADER)
+        except yaml.YAMLError:
+            continue
+        text, start_of_last = changed, fix.start
+    return text

@@ -1,0 +1,178 @@
+"""A YAML file with the place of every key, so that a finding can say where and be mended there."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from solar_plugins.check.finding import Finding, Fix
+from solar_plugins.errors import SolarError
+from solar_plugins.recipes import extends
+
+# libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
+LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+Path_ = tuple[str | int, ...]
+"""A place in a YAML file: ``("datasets", 0, "path")``."""
+
+
+def dotted(place: Path_) -> str:
+    """``("datasets", 0, "path")`` as people write it: ``datasets[0].path``."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a place of a YAML file stands in its text.
+
+    Attributes:
+        line: Of the key, or of an item of a list; counted from 1.
+        column: Likewise.
+        key: First character of the key and one past its last; None for an item of a list.
+        value: The same for a value that is one scalar; None for a block or list.
+        aliased: Whether the value stands at an anchor (``&``, ``<<``) and so at other places too.
+    """
+
+    line: int
+    column: int
+    key: tuple[int, int] | None
+    value: tuple[int, int] | None
+    aliased: bool = False
+
+
+@dataclass
+class Source:
+    """A YAML file that could be read.
+
+    Attributes:
+        name: The file as findings name it.
+        content: What it holds, a mapping.
+        marks: Where each of its places stands.
+        comments: All its comments, as one text.
+        findings: What was found in it so far.
+        base_model: What a recipe starts from, where that is known before anything runs.
+    """
+
+    name: str
+    content: dict[str, Any]
+    marks: dict[Path_, Mark]
+    comments: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    base_model: str | None = None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Source:
+        """Read `path`.
+
+        Raises:
+            SolarError: the file is missing or not a YAML mapping; see `extends.read_mapping`.
+        """
+        if "\0" in str(path):  # the operating system knows no such name
+            raise SolarError(f"{str(path)!r}: no such file.")
+        here = Path(path).absolute()
+        written = here.stat().st_mtime_ns if here.is_file() else 0
+        content, marks, comments = _parsed(str(path), here, written)
+        return cls(str(path), content, marks, comments)
+
+    def add(
+        self,
+        place: Path_,
+        kind: str,
+        message: str,
+        is_note: bool = False,
+        new_key: str | None = None,
+        new_value: str | None = None,
+    ) -> None:
+        """Add a finding at `place`, on the line of the nearest key above it that stands there.
+
+        Args:
+            place: Where in the file.
+            kind: One of `finding.KINDS`.
+            message: What was found, what is needed, what to write.
+            is_note: Whether nothing is wrong with the file itself.
+            new_key: What the key at `place` must surely be called, for ``--fix``.
+            new_value: What must surely stand there instead of its scalar, as YAML.
+        """
+        above = place
+        while above and above not in self.marks:
+            above = above[:-1]
+        mark = self.marks[above] if above else Mark(0, 0, None, None)
+        fix = None
+        if above == place and not mark.aliased:
+            if new_key is not None and new_value is not None and mark.key and mark.value:
+                fix = Fix(mark.key[0], mark.value[1], f"{new_key}: {new_value}")
+            elif new_key is not None and new_value is None and mark.key:
+                fix = Fix(*mark.key, new_key)
+            elif new_key is None and new_value is not None and mark.value:
+                fix = Fix(*mark.value, new_value)
+        self.findings.append(
+            Finding(
+                self.name,
+                mark.line,
+                dotted(place).replace("\n", " "),
+                message.replace("\n", " "),
+                kind,
+                is_note,
+                mark.column,
+                fix,
+            )
+        )
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: str, here: Path, mtime_ns: int) -> tuple[dict[str, Any], dict[Path_, Mark], str]:
+    """Content, marks and comments of a file; chains lead to the same files again and again."""
+    content = extends.read_mapping(path)
+    text = here.read_text(encoding="utf-8")
+    stream = io.StringIO(text)
+    stream.name = path  # what the marks of the nodes call it
+    root = yaml.compose(stream, Loader=LOADER)
+    comments = " ".join(line.partition("#")[2].strip() for line in text.splitlines() if "#" in line)
+    return content, dict(_places(root, (), frozenset(), set())), comments
+
+
+def _places(
+    node: yaml.Node, place: Path_, open_nodes: frozenset, met: set[int], aliased: bool = False
+) -> Iterator[tuple[Path_, Mark]]:
+    if id(node) in open_nodes:
+        raise SolarError(
+            f"{node.start_mark.name}:{node.start_mark.line + 1}: a value that holds itself. "
+            "Take the alias (*) out of the block that its anchor (&) names."
+        )
+    inside = open_nodes | {id(node)}
+    aliased = aliased or id(node) in met
+    met.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                # Merged keys (`<<: *base`) stand where the anchor stands, and lose to written ones.
+                if key.tag == "tag:yaml.org,2002:merge":
+                    yield from _places(value, place, inside, met, True)
+                else:
+                    here = (*place, key.value)
+                    yield here, _mark(key, value, aliased or id(value) in met)
+                    yield from _places(value, here, inside, met, aliased)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            here = (*place, index)
+            yield here, _mark(None, value, aliased or id(value) in met)
+            yield from _places(value, here, inside, met, aliased)
+
+
+def _mark(key: yaml.ScalarNode | None, value: yaml.Node, aliased: bool) -> Mark:
+    start = (key or value).start_mark
+    span = None
+    # A block text (`|`) is left alone; an empty value has no characters of its own.
+    if isinstance(value, yaml.ScalarNode) and value.style not in ("|", ">"):
+        span = (value.start_mark.index, value.end_mark.index)
+    key_span = (key.start_mark.index, key.end_mark.index) if key else None
+    return Mark(start.line + 1, start.column + 1, key_span, span, aliased)

@@ -1,0 +1,114 @@
+"""`solar contamination`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("contamination")
+@click.argument("model")
+@click.option(
+    "--reference",
+    required=True,
+    help="The model that writes the neighbours; the paper took the pretrained SOLAR 10.7B.",
+)
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    help="arc, mmlu, truthfulqa or gsm8k, repeated. Default: those of --data, else all four.",
+)
+@click.option(
+    "--data",
+    "places",
+    multiple=True,
+    metavar="BENCHMARK=PLACE",
+    help="A file or folder with a benchmark's test items instead of the Hub's, repeated.",
+)
+@click.option("--items", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--neighbours", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
+    default="float32",
+    show_default=True,
+    help="Of the weights; the published test uses float32.",
+)
+@click.option("--device", help="cpu, cuda, or auto for all GPUs. Default: cuda where there is one.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The result file. Default: NAME.contamination.json beside the model's folder, or here.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result file instead of the table.")
+def contamination_command(
+    model: str,
+    reference: str,
+    benchmarks: tuple[str, ...],
+    places: tuple[str, ...],
+    device: str | None,
+    out: Path | None,
+    as_json: bool,
+    **settings,
+) -> None:
+    """Test whether MODEL has seen the benchmarks' test items (the paper's Table 9).
+
+    The reference model goes on from the beginning of each item; an item that MODEL finds likelier
+    than nearly all of these neighbours looks memorised. A killed run goes on with the item it was
+    in. Exit status 1: a benchmark at the threshold or above, or one that could not be read.
+
+    \b
+    solar contamination ./outputs/solar-10.7b/instruct --reference ./outputs/solar-10.7b/cpt
+    solar contamination ./outputs/tiny/instruct --reference ./outputs/tiny/cpt \\
+        --data arc=outputs/tiny/world/benchmarks/mini_arc \\
+        --benchmark arc --items 20 --neighbours 20
+    """
+    from solar_plugins.errors import SolarError
+
+    given = {}
+    for place in places:
+        key, mark, where = place.partition("=")
+        if not mark or not where:
+            raise SolarError(f"--data: {place!r} found. Write BENCHMARK=PLACE, as arc=arc.jsonl")
+        given[key] = where
+
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from solar_plugins.evaluation import contamination, contamination_items
+    from solar_plugins.evaluation.model_place import beside
+    from solar_plugins.evaluation.scores import contamination_table
+
+    for key in given:
+        contamination_items.benchmark(key)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    out = out or beside(model, "contamination.json")
+    with Progress(console=Console(stderr=True)) as bar:
+        tasks: dict[str, int] = {}
+
+        def advance(what: str, done: int, of: int) -> None:
+            task = tasks.setdefault(what, bar.add_task(what) if what not in tasks else 0)
+            bar.update(task, completed=done, total=of)
+
+        result = contamination.measure_contamination(
+            model,
+            reference,
+            out,
+            benchmarks or tuple(given) or tuple(contamination_items.BENCHMARKS),
+            given,
+            contamination.Settings(device=device, **settings),
+            advance,
+        )
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        Console().print(contamination_table(result))
+        click.echo(f"written to {out}")
+    if result["not_run"] or contamination.contaminated(result):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,204 @@
+"""``solar dus``: the up-scaled base as a MergeKit config, as a checkpoint, as a picture."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from solar_plugins import atomic
+from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock, command_line, parse
+from solar_plugins.depth_up_scaling.layer_map import added_layers, removed_layers, seams, stacked
+from solar_plugins.depth_up_scaling.mergekit_config import headline, mergekit_config
+from solar_plugins.depth_up_scaling.picture import how_far, layer_map_svg
+from solar_plugins.errors import SolarError
+from solar_plugins.models.base_files import depth_of, read_config
+
+
+@click.command("dus")
+@click.argument("base")
+@click.option(
+    "--remove-layers",
+    type=int,
+    metavar="M",
+    help="Layers that each of two copies loses at the seam. Default: a quarter (8 of 32, as in "
+    "the paper).",
+)
+@click.option(
+    "--target-layers", type=int, metavar="S", help="Layers that the model shall have, e.g. 48."
+)
+@click.option(
+    "--layer-ranges",
+    metavar="RANGES",
+    help="The stack itself, as MergeKit counts: 0-24,8-32 is the paper's (24 and 32 not included).",
+)
+@click.option(
+    "--init",
+    type=click.Choice(["copy", "identity"]),
+    default="copy",
+    show_default=True,
+    help="identity: the added layers start as no-ops, and the model computes what its base does.",
+)
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Write the up-scaled checkpoint there: safetensors, config, tokenizer, model card.",
+)
+@click.option(
+    "--plot", type=click.Path(), metavar="FILE.svg", help="Draw which layer comes from which."
+)
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="With --out: run the Python files that a base may bring along.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the layer map as JSON.")
+def dus_command(
+    base: str,
+    remove_layers: int | None,
+    target_layers: int | None,
+    layer_ranges: str | None,
+    init: str,
+    out: str | None,
+    plot: str | None,
+    trust_remote_code: bool,
+    as_json: bool,
+) -> None:
+    """Up-scale BASE, a folder or a Hub id: print the MergeKit config, write it, or draw it.
+
+    \b
+    solar dus mistralai/Mistral-7B-v0.1 --out ./outputs/dus          # the checkpoint
+    solar dus mistralai/Mistral-7B-v0.1 --plot dus.svg               # the picture
+    solar dus mistralai/Mistral-7B-v0.1 > dus.yml                    # for MergeKit:
+    mergekit-yaml dus.yml ./outputs/dus --clone-tensors
+
+    MergeKit is right on some families only; --out is right on every one that it does not refuse,
+    and copies as fast as the disk takes it. The folder appears when it is complete.
+
+    To train the up-scaled model, no file is needed: name `solar_plugins.DepthUpScalingPlugin` in
+    the recipe, and it is up-scaled while it is loaded.
+    """
+    block = _block(remove_layers, target_layers, layer_ranges, init)
+    if out is None and plot is None and init == "identity" and not as_json:
+        raise click.UsageError("--init identity needs --out: MergeKit copies layers as they are.")
+    config = read_config(base)
+    facts = _facts(base, config, block)
+    if plot is not None:
+        _plot(base, facts, plot)
+    if out is not None:
+        facts |= _write(base, block, out, trust_remote_code, as_json)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    elif out is None and plot is None:
+        click.echo(mergekit_config(base, config, block), nl=False)
+
+
+def _block(
+    remove_layers: int | None, target_layers: int | None, layer_ranges: str | None, init: str
+) -> DepthUpScalingBlock:
+    keys = {
+        "remove_layers": remove_layers,
+        "target_layers": target_layers,
+        "layer_ranges": None if layer_ranges is None else _pairs(layer_ranges),
+        "init": init,
+    }
+    return parse({key: value for key, value in keys.items() if value is not None})
+
+
+def _pairs(text: str) -> list[list[int]]:
+    """``0-24,8-32`` as ``[[0, 24], [8, 32]]``."""
+    pairs = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)\s*[-:]\s*(\d+)\s*", part)
+        if not found:
+            raise SolarError(
+                f"--layer-ranges: {part.strip()!r} is no range of layers. Write start-end for "
+                "each, e.g. 0-24,8-32."
+            )
+        pairs.append([int(found[1]), int(found[2])])
+    return pairs
+
+
+def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dict[str, Any]:
+    """What is known of the up-scaling before a weight is looked at.
+
+    Raises:
+        SolarError: the base cannot be up-scaled like this.
+    """
+    config_rules.refuse_grown(config, base)
+    if config.get("is_encoder_decoder"):
+        raise SolarError(
+            f"base_model: {base} is an encoder-decoder model ({config.get('model_type')}). "
+            "Depth up-scaling is for decoder-only language models; choose one."
+        )
+    depth = depth_of(config, base)
+    ranges = block.ranges(depth)
+    layers = stacked(ranges)
+    return {
+        "base": base,
+        "base_num_hidden_layers": depth,
+        "num_hidden_layers": len(layers),
+        "remove_layers": removed_layers(ranges, depth),
+        "layer_ranges": [list(pair) for pair in ranges],
+        "layer_map": layers,
+        "seams": [[layers[i - 1], layers[i]] for i in seams(layers)],
+        "init": block.init,
+    }
+
+
+def _plot(base: str, facts: dict[str, Any], file: str) -> None:
+    if not file.lower().endswith(".svg"):
+        raise SolarError(f"--plot: {file} is drawn as SVG. Name a file that ends in .svg.")
+    added: list[int] = []
+    if facts["init"] == "identity":
+        added = added_layers(facts["layer_map"], facts["base_num_hidden_layers"]) or []
+    name = Path(base).resolve().name if Path(base).is_dir() else base
+    svg = layer_map_svg(facts["layer_map"], facts["base_num_hidden_layers"], added, name)
+    atomic.write_text(file, svg)
+    click.echo(f"{file}: layer map, {_seams_in_words(facts)}", err=True)
+
+
+def _seams_in_words(facts: dict[str, Any]) -> str:
+    return "; ".join(f"{a} -> {b} ({how_far(a, b)})" for a, b in facts["seams"])
+
+
+def _write(
+    base: str, block: DepthUpScalingBlock, out: str, trust_remote_code: bool, as_json: bool
+) -> dict[str, Any]:
+    """Write the checkpoint with a bar that shows how far it is; what can be refused goes first."""
+    from solar_plugins.models.new_folder import check_out
+    from solar_plugins.quiet import quiet
+
+    check_out(out, base)
+    with quiet():  # libraries remark on what this machine lacks
+        from solar_plugins.depth_up_scaling import on_disk
+
+    up_scaling = on_disk.prepare(base, block, trust_remote_code)
+    with click.progressbar(
+        length=up_scaling.nbytes,
+        label=f"{out} ({up_scaling.nbytes / 1e9:.2f} GB)",
+        file=sys.stderr,
+        hidden=as_json or not sys.stderr.isatty(),
+    ) as bar:
+        written = on_disk.write(
+            up_scaling, out, command_line(base, block, out), progress=bar.update
+        )
+    for warning in written.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if not as_json:
+        click.echo(
+            f"{out}: {headline(written.base_num_hidden_layers, written.layer_ranges)}; "
+            f"{written.parameters:,} parameters, {written.nbytes / 1e9:.2f} GB"
+        )
+    return {
+        "out": str(written.out),
+        "parameters": written.parameters,
+        "bytes": written.nbytes,
+        "warnings": written.warnings,
+    }

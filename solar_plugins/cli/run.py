@@ -1,0 +1,146 @@
+"""`solar run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from solar_plugins.chain.chain_file import Chain, Stage
+
+_EXIT_INTERRUPTED = 130
+
+
+@click.command("run", context_settings={"ignore_unknown_options": False})
+@click.argument("chain_file", metavar="CHAIN", type=click.Path(dir_okay=False))
+@click.option("--base-model", metavar="M", help="Another base model: hub id or folder.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a key of the chain (output_dir=/big/disk) or, as STAGE.KEY=VALUE, a key of a "
+    "stage's own file (cpt.learning_rate=1e-5, sft_v4.flan_filter.tasks=solar). "
+    "The value is read as YAML. May be given several times.",
+)
+@click.option(
+    "--until",
+    metavar="STAGE",
+    help="Only this stage and what it needs; or, by its name there, a row of the paper's tables "
+    "with its scores.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would run and why; write nothing.")
+@click.option(
+    "--no-check", is_flag=True, help="Start although `solar check --quick` finds something wrong."
+)
+@click.option(
+    "--launcher",
+    type=click.Choice(["none", "accelerate", "torchrun", "python"]),
+    help="How a training is started. Default: accelerate where there are GPUs, else none: each "
+    "stage is forked from a process that has Axolotl imported.",
+)
+@click.argument("launcher_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- LAUNCHER ARGS]")
+def run_command(
+    chain_file: str,
+    base_model: str | None,
+    settings: tuple[str, ...],
+    until: str | None,
+    dry_run: bool,
+    no_check: bool,
+    launcher: str | None,
+    launcher_args: tuple[str, ...],
+) -> None:
+    """Run a chain: what is not yet done, in order, each output verified.
+
+    Interrupt it whenever you like, also with kill -9: the same command goes on, from the last
+    whole checkpoint of a training. A stage is skipped when its recipe, data, input models, code
+    and tool versions are those of its record and its files are as they were.
+
+    \b
+    solar run recipes/tiny/solar.yml
+    solar run recipes/solar.yml --base-model meta-llama/Llama-2-7b-hf --until cpt
+    solar run recipes/paper.yml --until "SFT v2"
+    solar run recipes/solar.yml --set output_dir=/big/disk --set cpt.learning_rate=1e-5
+    solar run recipes/solar.yml --launcher torchrun -- --nnodes 2 --rdzv_endpoint host:29400
+
+    The stages' full logs, the files that were run and their records are in OUTPUT_DIR/.solar.
+    """
+    from solar_plugins import project
+    from solar_plugins.chain.chain_file import load_chain
+    from solar_plugins.cli.settings import parse
+
+    file = project.enter(chain_file)
+    chain = load_chain(file, base_model=base_model, overrides=parse(settings))
+    # Axolotl reports its use by default; nobody asked for that here.
+    os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    from solar_plugins.chain.run import launcher as launchers
+
+    name = launchers.choose(launcher, launcher_args)
+    if not no_check:
+        gpus = launchers.processes(name, launcher_args)
+        _refuse_findings(chain, base_model is not None, gpus)
+    from solar_plugins.chain.run.select_stages import wanted
+
+    stages = wanted(chain, until)
+    if dry_run:
+        _print_dry_run(chain, stages)
+        return
+    from solar_plugins.chain.run.progress import Display, make_console
+    from solar_plugins.chain.run.runner import Runner
+    from solar_plugins.sharing.card import write_cards
+
+    console = make_console()
+    display = Display(stages, console)
+    display.heading = f"{chain.name}: {chain.path} -> {chain.output_dir}"
+    runner = Runner(chain, display, name, launcher_args)
+    try:
+        with display:
+            runner.run(stages)
+    except KeyboardInterrupt:
+        click.echo("interrupted: the same command goes on from here.", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    display.summary()
+    write_cards(chain.output_dir)
+    _print_results(chain, console)
+
+
+def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> None:
+    """End, before anything starts, on what the quick part of `solar check` finds.
+
+    The tools themselves drop a key that they do not know, from a file or from --set, and go on.
+    """
+    from solar_plugins.check import check_files, check_settings
+
+    base_model = chain.base_model if other_base_model else None
+    found = [*check_files([chain.path], False, base_model, gpus), *check_settings(chain)]
+    wrong = [finding for finding in found if not finding.is_note]
+    for finding in wrong:
+        click.echo(finding.text, err=True)
+    if wrong:
+        click.echo(
+            f"{len(wrong)} finding{'s' * (len(wrong) != 1)}, nothing was started "
+            f"(--no-check starts all the same)",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _print_dry_run(chain: Chain, stages: list[Stage]) -> None:
+    from solar_plugins.chain.run.decision import dry_run
+
+    for stage, decision in dry_run(chain, stages):
+        click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")
+
+
+def _print_results(chain: Chain, console: Any) -> None:
+    """The results table, if anything was evaluated."""
+    if not any(chain.output_dir.glob("*/*.json")):
+        return
+    if not any(stage.kind == "evaluate" for stage in chain.stages.values()):
+        return
+    from solar_plugins.report import tables
+
+    console.print(tables.results_table(chain.output_dir))

@@ -1,0 +1,86 @@
+"""A chain as a SkyPilot managed pipeline: one task per stage, one after the other.
+
+https://docs.skypilot.co/en/latest/examples/managed-jobs.html, section "Managed pipelines".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
+from solar_plugins.export.jobs import Job, Plan, rendezvous
+from solar_plugins.export.shell import TORCHRUN_OVER_SSH
+
+_OUTPUTS = "/outputs"
+
+
+def files(plan: Plan, gpu: str, store: str) -> dict[str, str]:
+    """The files of the export by name, relative to its folder.
+
+    Args:
+        plan: The jobs.
+        gpu: SkyPilot's name of the accelerator (``H100``).
+        store: The bucket that keeps the outputs between the tasks (``s3://name``).
+    """
+    documents = [{"name": plan.name}, *(_task(plan, job, gpu, store) for job in plan.jobs)]
+    header = (
+        f"# {plan.chain.path} as a pipeline of managed jobs. A task begins when the one before it\n"
+        "# has succeeded; one that is preempted goes on elsewhere, from its last checkpoint.\n"
+        f"#   sky jobs launch {plan.folder}/pipeline.yaml\n"
+    )
+    texts = [yaml.dump(d, Dumper=_Readable, sort_keys=False, width=100) for d in documents]
+    return {"pipeline.yaml": header + "---\n".join(texts)}
+
+
+def _task(plan: Plan, job: Job, gpu: str, store: str) -> dict[str, Any]:
+    machines = plan.machines
+    resources: dict[str, Any] = {"cpus": f"{machines.cpus}+"}
+    if job.gpus:
+        resources["accelerators"] = f"{gpu}:{job.gpus}"
+    resources |= {"use_spot": True, "job_recovery": {"max_restarts_on_errors": 3}}
+    task: dict[str, Any] = {
+        "name": f"{plan.name}-{job.name}".replace("_", "-").replace(".", "-"),
+        "resources": resources,
+        "num_nodes": job.nodes,
+        "workdir": str(plan.root),
+        "file_mounts": {_OUTPUTS: {"source": store, "mode": "MOUNT_CACHED"}},
+        "setup": "\n".join(machines.setup or ("pip install 'solar-plugins[train]'",)) + "\n",
+        "run": _run(plan, job),
+    }
+    return task
+
+
+def _run(plan: Plan, job: Job) -> str:
+    lines = [line for line in plan.machines.setup if line.startswith(("source ", ". ", "export "))]
+    command = plan.run_command(job, rendezvous("${SOLAR_HOSTS%% *}", "$SKYPILOT_TASK_ID"))
+    folder = f"{_OUTPUTS}/{plan.name}"
+    options = "" if any(s.startswith("output_dir=") for s in plan.settings) else (
+        f" --set output_dir={folder}"
+    )  # fmt: skip
+    words, dashes, rest = command.partition(" --launcher ")
+    if job.nodes > 1:
+        lines += [
+            "# `solar run` works on the first node; its torchrun starts the others over ssh.",
+            'if [ "$SKYPILOT_NODE_RANK" != 0 ]; then exit 0; fi',
+            'export SOLAR_HOSTS=$(echo "$SKYPILOT_NODE_IPS" | tr "\\n" " ")',
+            f"export {LAUNCHERS_VARIABLE}=$(mktemp -d)",
+            f"cat > ${LAUNCHERS_VARIABLE}/torchrun <<'EOF'",
+            *TORCHRUN_OVER_SSH.splitlines(),
+            "EOF",
+            f"chmod +x ${LAUNCHERS_VARIABLE}/torchrun",
+        ]
+    return "\n".join([*lines, f"{words}{options}{dashes}{rest}"]) + "\n"
+
+
+class _Readable(yaml.SafeDumper):
+    """Texts of several lines as blocks."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)

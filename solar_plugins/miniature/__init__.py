@@ -1,0 +1,1 @@
+"""The invented world of `recipes/tiny`: text, instructions, pairs, benchmarks and a base."""

@@ -1,0 +1,233 @@
+"""The six miniature benchmarks of H6: items with a train and a held-out test split.
+
+Each has the shape of the benchmark it stands for. Train items may be shown in pretraining and
+instruction data; test items are asked in the evaluation alone (`tests/data` proves it).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from solar_plugins.miniature import vocabulary as words
+from solar_plugins.miniature.facts import Fact, World
+
+TEST_ITEMS = 240
+TRAIN_ITEMS = 600
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`train` and `test` rows of one miniature benchmark."""
+
+    train: list[dict]
+    test: list[dict]
+
+
+def build_benchmarks(world: World) -> dict[str, Benchmark]:
+    """All six, by task name, in the order of the paper's tables."""
+    makers: dict[str, Callable[[World], Benchmark]] = {
+        "mini_arc": arc,
+        "mini_hellaswag": hellaswag,
+        "mini_mmlu": mmlu,
+        "mini_truthfulqa": truthfulqa,
+        "mini_winogrande": winogrande,
+        "mini_gsm8k": gsm8k,
+    }
+    return {name: make(world) for name, make in makers.items()}
+
+
+def arc(world: World) -> Benchmark:
+    """ARC: deduction about things, from the class they belong to (four answers)."""
+    rng = world.rng("mini_arc")
+
+    def items(fact: Fact) -> list[dict]:
+        values = [kind[fact.relation] for kind in words.CLASSES.values()]
+        return [
+            _choices(rng, question.format(s=fact.subject), fact.value, values)
+            for question in words.THING_RELATIONS[fact.relation][1]
+        ]
+
+    return _split(rng, world.things, items)
+
+
+def mmlu(world: World) -> Benchmark:
+    """MMLU: knowledge of two subjects, geography and history (four answers)."""
+    rng = world.rng("mini_mmlu")
+
+    def items(fact: Fact) -> list[dict]:
+        relations, subject = (
+            (words.LAND_RELATIONS, "geography")
+            if fact.relation in words.LAND_RELATIONS
+            else (words.SCHOLAR_RELATIONS, "history")
+        )
+        values, _, questions = relations[fact.relation]
+        return [
+            {**_choices(rng, q.format(s=fact.subject), fact.value, values), "subject": subject}
+            for q in questions
+        ]
+
+    return _split(rng, [*world.lands, *world.scholars], items)
+
+
+def truthfulqa(world: World) -> Benchmark:
+    """TruthfulQA: questions that many people answer wrongly; one true answer, three false."""
+    rng = world.rng("mini_truthfulqa")
+
+    def items(fact: Fact) -> list[dict]:
+        values, statement, questions = words.WONDER_RELATIONS[fact.relation]
+        false = rng.sample([v for v in values if v not in (fact.value, fact.myth)], 2)
+        answers = [statement.format(s=fact.subject, v=v) for v in (fact.value, fact.myth, *false)]
+        return [
+            {
+                "question": question.format(s=fact.subject),
+                "mc2_targets": {"choices": answers, "labels": [1, 0, 0, 0]},
+            }
+            for question in questions
+        ]
+
+    return _split(rng, world.wonders, items)
+
+
+def hellaswag(world: World) -> Benchmark:
+    """HellaSwag: what happens next in an everyday activity (four endings)."""
+    rng = world.rng("mini_hellaswag")
+    stories = list(itertools.product(words.PEOPLE, words.TIMES, words.SCRIPTS))
+    rng.shuffle(stories)
+    items = []
+    for person, time, activity in stories[: TEST_ITEMS + TRAIN_ITEMS]:
+        steps = story_steps(world, person, activity)
+        told = rng.choice([1, 2, 3, 3])
+        context = " ".join([story_opening(person, time, activity), *tell(person, steps[:told])])
+        if told == 3:
+            wrong = rng.sample([habit for habit in words.HABITS if habit != steps[told]], 3)
+        else:
+            wrong = rng.sample([s for s in steps[:3] if s != steps[told]], 1)
+            wrong += rng.sample([s for o in words.SCRIPTS.values() for s in o if s not in steps], 2)
+        endings = [f"{step}." for step in (steps[told], *wrong)]
+        order = rng.sample(range(4), 4)
+        items.append(
+            {
+                "activity_label": activity,
+                "story": [person, time, activity],
+                "ctx": f"{context} {words.STEP_OPENERS[told]} {person}",
+                "endings": [endings[i] for i in order],
+                "label": order.index(0),
+            }
+        )
+    return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+
+
+def winogrande(world: World) -> Benchmark:
+    """Winogrande: who or what is meant (two answers).
+
+    Of people, the place in the sentence and one word decide; of things, what the things are.
+    """
+    rng = world.rng("mini_winogrande")
+    puzzles: dict[str, dict] = {}
+    while len(puzzles) < TEST_ITEMS + TRAIN_ITEMS:
+        puzzle = pronoun_puzzle(world, rng)
+        puzzles.setdefault(puzzle["sentence"].split("_")[0], puzzle)
+    items = list(puzzles.values())
+    return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+
+
+def pronoun_puzzle(world: World, rng: random.Random) -> dict:
+    """One puzzle: `sentence` with a gap, two options, and which of them ("1" or "2") is meant."""
+    if rng.random() < 0.5:
+        opening, *endings = rng.choice(words.PRONOUN_PUZZLES)
+        pair = rng.sample(words.PEOPLE, 2)
+        answer = rng.randrange(2)
+        ending = endings[answer]
+    else:
+        known = [fact for fact in world.things if not fact.held_out]
+        facts = [rng.choice(known), rng.choice(known)]
+        while world.class_of[facts[0].subject] == world.class_of[facts[1].subject]:
+            facts[1] = rng.choice(known)
+        pair = [fact.subject for fact in facts]
+        answer = rng.randrange(2)
+        opening = words.THING_PUZZLE
+        statement = words.THING_RELATIONS[facts[answer].relation][0]
+        ending = statement.format(s="", v=facts[answer].value).split("  ")[1]
+    return {
+        "sentence": f"{opening.format(a=pair[0], b=pair[1])} {ending}",
+        "option1": pair[0],
+        "option2": pair[1],
+        "answer": str(answer + 1),
+    }
+
+
+def gsm8k(world: World) -> Benchmark:
+    """GSM8K: word problems of one or two steps, answered by a number after ``####``."""
+    rng = world.rng("mini_gsm8k")
+    problems: dict[str, dict] = {}
+    while len(problems) < TEST_ITEMS + TRAIN_ITEMS:
+        problem = word_problem(rng)
+        problems.setdefault(problem["question"], problem)
+    items = list(problems.values())
+    return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+
+
+def word_problem(rng: random.Random) -> dict:
+    """One problem: `story` and `question` (the whole prompt), `answer` with its steps, `ending`."""
+    a, b = rng.sample(words.PEOPLE, 2)
+    things = rng.choice(words.COUNTED)
+    have, change = rng.randint(1, 9), rng.randint(1, 9)
+    story = [f"{a} has {have} {things}."]
+    if rng.random() < 0.5:
+        total = have + change
+        story.append(f"{b} gives {a} {change} more.")
+        steps = [f"{have} + {change} = {total}."]
+    else:
+        have, change = max(have, change), min(have, change)
+        story[0] = f"{a} has {have} {things}."
+        total = have - change
+        story.append(f"{a} loses {change} of them.")
+        steps = [f"{have} - {change} = {total}."]
+    if rng.random() < 0.33 and total > 1:
+        lost = rng.randint(1, min(9, total))
+        story.append(f"then {a} sells {lost}.")
+        steps.append(f"{total} - {lost} = {total - lost}.")
+        total -= lost
+    return {
+        "story": " ".join(story),
+        "question": " ".join([*story, f"how many {things} does {a} have now?"]),
+        "answer": " ".join([*steps, f"#### {total}"]),
+        "ending": f"now {a} has {total} {things}.",
+    }
+
+
+def story_opening(person: str, time: str, activity: str) -> str:
+    """The first sentence of an activity's story."""
+    return f"on {time} {person} wants to {activity}."
+
+
+def story_steps(world: World, person: str, activity: str) -> list[str]:
+    """What `person` does to do `activity`: its three steps, then the person's own habit."""
+    return [*words.SCRIPTS[activity], world.habits[person, activity]]
+
+
+def tell(person: str, steps: list[str]) -> list[str]:
+    """The first `steps` of an activity as sentences."""
+    return [
+        f"{opener} {person} {step}."
+        for opener, step in zip(words.STEP_OPENERS, steps, strict=False)
+    ]
+
+
+def _choices(rng: random.Random, question: str, right: str, pool: list[str]) -> dict:
+    """A four-way item: the right answer among three others of `pool`, in random order."""
+    texts = [right, *rng.sample([value for value in dict.fromkeys(pool) if value != right], 3)]
+    rng.shuffle(texts)
+    return {"question": question, "choices": texts, "answer": texts.index(right)}
+
+
+def _split(rng: random.Random, facts: list[Fact], items: Callable[[Fact], list[dict]]) -> Benchmark:
+    """Items of known facts for training, of held-out facts for the test (at most `TEST_ITEMS`)."""
+    rows: dict[bool, list[dict]] = {False: [], True: []}
+    for fact in facts:
+        rows[fact.held_out] += items(fact)
+    rng.shuffle(rows[True])
+    return Benchmark(train=rows[False], test=rows[True][:TEST_ITEMS])

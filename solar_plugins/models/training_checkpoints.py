@@ -1,0 +1,87 @@
+"""Which checkpoint of an interrupted training can be gone on from.
+
+A process killed while it saves leaves a folder that looks newest and cannot be loaded, and
+Axolotl's ``auto_resume_from_checkpoints`` takes the newest. So we look inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from solar_plugins.errors import SolarError
+from solar_plugins.models import safetensors_header
+
+_PREFIX = "checkpoint-"
+_ASIDE = "incomplete-"
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder` from which training can go on, or None.
+
+    Newer ones that are not whole are renamed to ``incomplete-checkpoint-N``, so that nothing else
+    takes them either.
+    """
+    for checkpoint in reversed(_checkpoints(folder)):
+        if why_not_whole(checkpoint) is None:
+            return checkpoint
+        aside = checkpoint.with_name(_ASIDE + checkpoint.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(checkpoint, aside)
+    return None
+
+
+def remove_incomplete(folder: Path) -> None:
+    """Delete what `newest_whole` set aside; for when the stage is done."""
+    for path in folder.glob(f"{_ASIDE}{_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def why_not_whole(checkpoint: Path) -> str | None:
+    """What the checkpoint lacks for going on, or None if it is whole."""
+    step = int(checkpoint.name.removeprefix(_PREFIX))
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "no trainer_state.json"
+    except ValueError:
+        return "trainer_state.json is cut short"
+    if state.get("global_step") != step:
+        return f"trainer_state.json is of step {state.get('global_step')}"
+    try:
+        safetensors_header.read_model(checkpoint)
+    except SolarError as error:
+        return str(error)
+    random_states = sorted(checkpoint.glob("rng_state*.pth"))
+    if not random_states:
+        return "no rng_state.pth"
+    archives = [*random_states, checkpoint / "scheduler.pt"]
+    engine = sorted(checkpoint.glob("global_step*"))
+    if engine:  # DeepSpeed keeps the optimizer's shards in a folder of its own
+        if not (checkpoint / "latest").is_file():
+            return "no file 'latest' beside DeepSpeed's shards"
+        shards = sorted(engine[-1].glob("*optim_states.pt"))
+        if not shards:
+            return f"no optimizer states in {engine[-1].name}"
+        archives.extend(shards)
+    else:
+        archives.append(checkpoint / "optimizer.pt")
+    for archive in archives:
+        if not archive.is_file():
+            return f"no {archive.name}"
+        # torch.save writes a zip file, whose table of contents comes last.
+        if not zipfile.is_zipfile(archive):
+            return f"{archive.name} is cut short"
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = [
+        path
+        for path in folder.glob(f"{_PREFIX}*")
+        if path.is_dir() and path.name.removeprefix(_PREFIX).isdigit()
+    ]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(_PREFIX)))

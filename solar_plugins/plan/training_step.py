@@ -1,0 +1,315 @@
+"""What one training step holds beside the model's states, from running it on tensors without data.
+
+The model class of transformers is built with fake tensors (`torch._subclasses.FakeTensorMode`:
+shapes and types, no data), does one forward and backward pass as Axolotl's trainer does it, and
+every storage that comes and goes is counted. What torch keeps for the backward pass, what a loss
+copies, and what is recomputed is thus read off the real code and not restated in a formula. A model
+whose layers are alike is run with two layers and with three, and prolonged.
+
+Attention runs through torch's fused kernel, which keeps no scores, as FlashAttention does
+(arXiv 2205.14135), unless the recipe says ``eager``.
+
+Not seen: scratch space inside kernels, the allocator's gaps, CUDA's context and NCCL's buffers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from solar_plugins.plan import model_size
+from solar_plugins.quiet import quiet
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter (arXiv 2106.09685): rank, linear layers that get one, and dropout."""
+
+    rank: int
+    targets: tuple[str, ...] | str
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What decides the memory of one forward and backward pass.
+
+    Attributes:
+        sequences: In one pass; a preference pair is two.
+        length: Tokens of each.
+        is_pairs: Whether the loss is DPO's and not that of the next token.
+        recomputes: Whether activations are recomputed layer by layer.
+        weights: Torch's name of the weights' type.
+        autocasts: Whether bf16 comes from autocast, whose logits are then made float32.
+        attention: Transformers' name of the attention implementation.
+        adapter: None where all weights are trained.
+    """
+
+    sequences: int
+    length: int
+    is_pairs: bool
+    recomputes: bool
+    weights: str
+    autocasts: bool
+    attention: str
+    adapter: Adapter | None
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Bytes of a model and of one pass through it.
+
+    Attributes:
+        weights: All of them.
+        gradients: Of those that are trained.
+        trained: How many weights these are.
+        with_gradients: The most beside the weights, where gradients stay as they come.
+        without_gradients: The same where each gradient is taken away as soon as it is there.
+    """
+
+    weights: int
+    gradients: int
+    trained: int
+    with_gradients: int
+    without_gradients: int
+
+
+class CannotRun(Exception):
+    """A model whose code does not run on tensors without data; says why in one line."""
+
+
+def trace(config: dict[str, Any], step: Step) -> Traced:
+    """Memory of `step` for the causal language model with the config.json content `config`.
+
+    Raises:
+        SolarError: transformers does not know the architecture.
+        CannotRun: its code needs data to run, or a kernel that is not here.
+    """
+    return _trace(json.dumps(config, sort_keys=True), step)
+
+
+@cache
+def _trace(text: str, step: Step) -> Traced:
+    config = json.loads(text)
+    size = model_size.of(config)
+    try:
+        return _prolonged(config, size, step)
+    except Exception as error:  # whatever the model's own code raises
+        raise CannotRun(" ".join(str(error).split())[:200]) from error
+
+
+def _prolonged(config: dict[str, Any], size: model_size.ModelSize, step: Step) -> Traced:
+    if size.layers <= 3 or not size.layers_are_alike:
+        run = _run(config, step)
+        return run.traced(run.peaks)
+    runs = [_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3)]
+    # A peak lies in the pass through the head, or at either end of the way back through the
+    # layers. Each of the three is linear in the number of layers, the largest of them is not.
+    ends = [[run.peaks[0], run.peaks[1], run.peaks[-1]] for run in runs]
+    two, three = (run.traced(end) for run, end in zip(runs, ends, strict=True))
+
+    def prolong(a: int, b: int) -> int:
+        return a + (size.layers - 2) * (b - a)
+
+    peaks = [
+        tuple(prolong(a, b) for a, b in zip(*pair, strict=True)) for pair in zip(*ends, strict=True)
+    ]
+    return Traced(
+        weights=prolong(two.weights, three.weights),
+        gradients=prolong(two.gradients, three.gradients),
+        trained=prolong(two.trained, three.trained),
+        with_gradients=max(peak[0] for peak in peaks),
+        without_gradients=max(peak[1] for peak in peaks),
+    )
+
+
+@dataclass
+class _Run:
+    """One pass; `peaks`: with and without gradients, through the head, then layer by layer back."""
+
+    weights: int
+    gradients: int
+    trained: int
+    peaks: list[tuple[int, int]]
+
+    def traced(self, peaks: list[tuple[int, int]]) -> Traced:
+        with_gradients, without_gradients = (max(column) for column in zip(*peaks, strict=True))
+        return Traced(self.weights, self.gradients, self.trained, with_gradients, without_gradients)
+
+
+def _run(config: dict[str, Any], step: Step) -> _Run:
+    with quiet():
+        import torch
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        model = _model(config, step)
+        with FakeTensorMode(), _counter() as counter:
+            _without_data(model)
+            before = counter.now
+            trained = [weight for weight in model.parameters() if weight.requires_grad]
+            for weight in trained:
+                weight.register_post_accumulate_grad_hook(counter.gradient)
+            for layer in model_size.layers(model):
+                layer.register_forward_hook(counter.layer)
+            ids = torch.zeros(step.sequences, step.length, dtype=torch.long)
+            with torch.autocast("cpu", torch.bfloat16, enabled=step.autocasts):
+                loss = _pair_loss(model, ids, step) if step.is_pairs else _loss(model, ids, step)
+            loss.backward()
+    return _Run(
+        weights=sum(weight.nbytes for weight in model.parameters()),
+        gradients=sum(weight.nbytes for weight in trained),
+        trained=sum(weight.numel() for weight in trained),
+        peaks=[(most - before, least - before) for most, least in counter.peaks],
+    )
+
+
+def _model(config: dict[str, Any], step: Step) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            model_size.transformers_config(config),
+            dtype=getattr(torch, step.weights),
+            attn_implementation="eager" if step.attention == "eager" else "sdpa",
+        )
+    if step.autocasts and step.adapter is None and step.attention in ("sdpa", "eager"):
+        # Axolotl's loader leaves these in float32 unless FlashAttention needs all in one type.
+        ends = model.get_input_embeddings(), model.get_output_embeddings()
+        for name, module in model.named_modules():
+            if "norm" in name or module in ends:
+                module.to(torch.float32)
+    if step.adapter is not None:
+        from peft import LoraConfig, get_peft_model
+
+        targets = step.adapter.targets
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                task_type="CAUSAL_LM",
+                r=step.adapter.rank,
+                target_modules=targets if isinstance(targets, str) else list(targets),
+                lora_dropout=step.adapter.dropout,
+            ),
+        )
+        model.enable_input_require_grads()
+    model.train()
+    if step.recomputes:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def _without_data(model: Any) -> None:
+    """Give `model`, which is on the meta device, weights on the CPU that have no data either."""
+    import torch
+
+    moved: dict[int, Any] = {}  # tied weights stay one
+    for module in model.modules():
+        for name, weight in module._parameters.items():
+            if weight is not None:
+                if id(weight) not in moved:
+                    empty = torch.empty(weight.shape, dtype=weight.dtype)
+                    moved[id(weight)] = torch.nn.Parameter(empty, weight.requires_grad)
+                module._parameters[name] = moved[id(weight)]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+
+
+def _loss(model: Any, ids: Any, step: Step) -> Any:
+    """The loss of the next token, in float32 as transformers has it."""
+    output = model(input_ids=ids, labels=ids, use_cache=False)
+    if step.autocasts:
+        output.logits = output.logits.float()  # accelerate does this to what a model returns
+    return output.loss
+
+
+def _pair_loss(model: Any, ids: Any, step: Step) -> Any:
+    """DPO's sigmoid loss, with the copies that TRL 1.9's trainer makes of the logits.
+
+    The reference's log-probabilities are there already, so one model does one pass over the chosen
+    and the rejected answers.
+    """
+    import torch
+    from torch.nn import functional
+
+    logits = model(input_ids=ids, use_cache=False).logits
+    logits = (logits.float() if step.autocasts else logits)[:, :-1]
+    labels = ids[:, 1:, None]
+    if logits.dtype == torch.float32:
+        sums = torch.stack([torch.logsumexp(row, -1) for row in logits])
+        each = logits.gather(-1, labels)[..., 0] - sums
+    else:  # the log-probabilities of every token, row by row
+        each = torch.stack(
+            [
+                functional.log_softmax(row, -1).gather(-1, label)[..., 0]
+                for row, label in zip(logits, labels, strict=True)
+            ]
+        )
+    chosen, rejected = each.sum(1).chunk(2)
+    loss = -functional.logsigmoid(chosen - rejected).mean()
+    logits.detach().reshape(-1, logits.shape[-1])  # a copy, for the entropy that it logs
+    return loss
+
+
+class _Counter:
+    """Bytes of the storages that are there, and the most of them in each part of a step."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.gradients = 0
+        self.peaks = [(0, 0)]
+        self._alive: dict[int, weakref.ref] = {}
+
+    def add(self, storage: Any) -> None:
+        """Count `storage` until it is gone."""
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:
+            return
+
+        def gone(_: Any) -> None:
+            self.now -= size
+            del self._alive[key]
+
+        self._alive[key] = weakref.ref(storage, gone)
+        self.now += size
+        most, least = self.peaks[-1]
+        self.peaks[-1] = max(most, self.now), max(least, self.now - self.gradients)
+
+    def gradient(self, weight: Any) -> None:
+        """A gradient has become whole."""
+        self.gradients += weight.grad.nbytes
+
+    def layer(self, _: Any, __: Any, output: Any) -> None:
+        """A layer has given `output`: with the gradient of it, the way back reaches this layer."""
+        hidden = output[0] if isinstance(output, tuple) else output
+
+        def reached(_: Any) -> None:
+            self.peaks.append((self.now, self.now - self.gradients))
+
+        hidden.register_hook(reached)
+
+
+@contextlib.contextmanager
+def _counter() -> Iterator[_Counter]:
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_iter
+
+    counter = _Counter()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            result = func(*args, **(kwargs or {}))
+            for tensor in tree_iter(result):
+                if isinstance(tensor, torch.Tensor):
+                    counter.add(tensor.untyped_storage())
+            return result
+
+    with Watch():
+        yield counter

@@ -1,0 +1,214 @@
+"""``extends:``, so that a chain or recipe says only what it changes.
+
+    extends: solar                 # a shipped recipe by its name (the project's own copy, where
+                                   # it has one), or a file: ./base.yml
+    base_model: Qwen/Qwen3-8B-Base
+    output_dir: ./outputs/mine
+    stages:
+      cpt: {set: {max_steps: 2000}}
+      h6: null
+
+Mappings are merged key by key, anything else replaces what was there, and ``null`` takes a key out.
+A chain on another base that names no ``output_dir`` gets one of its own, as with ``--base-model``.
+`solar show FILE` prints the plain file that comes of it; that one Axolotl reads without us.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from solar_plugins import project, shipped
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.recipes import yaml_file
+from solar_plugins.recipes.registry import STAGE_KINDS
+
+EXTENDS = "extends"
+_LONGEST = 20
+"""Files that extend each other in a row; a circle is refused when the content is read."""
+
+_SHIPPED_PATHS = ("recipes/", "mergekit_configs/", "solar_plugins/")
+_SUFFIXES = (".yml", ".yaml")
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The mapping that the YAML file `path` stands for, with what it `extends` filled in.
+
+    Raises:
+        SolarError: see `solar_plugins.recipes.yaml_file.read_plain` and `complete`.
+    """
+    return complete(yaml_file.read_plain(path), Path(path))
+
+
+def complete(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What the file `path`, which holds `content`, stands for.
+
+    That is `content` itself, unless it extends another or is a shipped one called from elsewhere.
+
+    Raises:
+        SolarError: what it extends is not there, is not readable, or extends it in turn.
+    """
+    return _complete(content, path, ())
+
+
+def extended(path: Path) -> list[Path]:
+    """The files that `path` extends, the nearest first."""
+    found: list[Path] = []
+    content = yaml_file.read_plain(path)
+    while EXTENDS in content and len(found) < _LONGEST:
+        path = _find(content[EXTENDS], path)
+        found.append(path)
+        content = yaml_file.read_plain(path)
+    return found
+
+
+def shipped_file(name: str) -> Path | None:
+    """The shipped recipe or merge config of this name: ``solar``, ``tiny/sft_v3``, ``dus``."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return None
+    files = [shipped.root() / folder / f"{name}.yml" for folder in shipped.FOLDERS]
+    return next((file for file in files if file.is_file()), None)
+
+
+def _projects_own(name: str, path: Path) -> Path | None:
+    """The project's own copy of the shipped recipe `name`; not for that copy itself."""
+    root = project.root_of(path)
+    if root is None or Path(name).is_absolute() or ".." in Path(name).parts:
+        return None
+    for folder in shipped.FOLDERS:
+        file = root / folder / f"{name}.yml"
+        if file.is_file() and not file.samefile(path):
+            return Path(os.path.relpath(file))
+    return None
+
+
+def written_output_dir(path: Path, output_dir: Any) -> Any:
+    """The ``output_dir`` that the stage files of the chain `path` were written for.
+
+    Files of an extended chain name paths below that chain's own folder.
+    """
+    for file in extended(path):
+        output_dir = yaml_file.read_plain(file).get("output_dir", output_dir)
+    return output_dir
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, see above; neither is changed.
+
+    >>> merged({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3, "c": None}, "d": [2]})
+    {'a': {'b': 3}, 'd': [2]}
+    """
+    result = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def folder_for(output_dir: Any, base_model: str) -> Any:
+    """A folder of its own for another base, so that the models of the first one stay.
+
+    >>> folder_for("./outputs/solar-10.7b", "Qwen/Qwen3-8B-Base")
+    './outputs/solar-10.7b-qwen3-8b-base'
+    """
+    if not isinstance(output_dir, str):
+        return output_dir  # refused where the chain is loaded, with its line
+    name = Path(base_model.partition("@")[0]).name.lower()
+    return f"{output_dir.rstrip('/')}-{re.sub(r'[^a-z0-9._-]+', '-', name)}"
+
+
+def _complete(content: dict[str, Any], path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    content = _from_anywhere(content, path)
+    if EXTENDS not in content:
+        return content
+    here = path.resolve()
+    if here in seen:
+        raise SolarError(f"{path}: {EXTENDS}: the files extend each other in a circle.")
+    below = _find(content[EXTENDS], path)
+    base = _complete(yaml_file.read_plain(below), below, (*seen, here))
+    changes = {key: value for key, value in content.items() if key != EXTENDS}
+    base = _moved(base, below, path)
+    stages = changes.get("stages")
+    if isinstance(stages, dict) and isinstance(base.get("stages"), dict):
+        base["stages"] = _without_replaced_kinds(base["stages"], stages)
+    other = changes.get("base_model")
+    if "stages" in base and isinstance(other, str) and other != base.get("base_model"):
+        base["output_dir"] = folder_for(base.get("output_dir"), other)  # unless `changes` has one
+    return merged(base, changes)
+
+
+def _find(name: Any, path: Path) -> Path:
+    """The file that ``extends: name`` in the file `path` means."""
+    where = f"{path}: {EXTENDS}: {name!r}"
+    if not isinstance(name, str) or not name:
+        raise SolarError(f"{where} found. Write the name of a shipped recipe, or ./FILE.yml.")
+    if name.endswith(_SUFFIXES):
+        file = Path(os.path.normpath(path.parent / name))
+        if file.is_file():
+            return file
+        raise SolarError(f"{where}: no such file. The path counts from {path.parent}.")
+    found = _projects_own(name, path) or shipped_file(name)
+    if found is not None:
+        return found
+    root = shipped.root()
+    known = [
+        file.relative_to(root / folder).with_suffix("").as_posix()
+        for folder in shipped.FOLDERS
+        for file in (root / folder).rglob("*.yml")
+    ]
+    raise SolarError(
+        f"{where}: no shipped recipe is called so.{nearest(name, known)} "
+        f"A file of your own is named with its ending: ./FILE.yml."
+    )
+
+
+def _moved(base: dict[str, Any], below: Path, path: Path) -> dict[str, Any]:
+    """`base` as it has to be written in the folder of `path`: a chain names files from its own."""
+    stages = base.get("stages")
+    if not isinstance(stages, dict):
+        return base
+    moved = {}
+    for name, stage in stages.items():
+        moved[name] = dict(stage) if isinstance(stage, dict) else stage
+        for kind in STAGE_KINDS:
+            if isinstance(stage, dict) and isinstance(stage.get(kind), str):
+                file = below.parent / stage[kind]
+                moved[name][kind] = os.path.relpath(file, path.parent or ".")
+    return {**base, "stages": moved}
+
+
+def _from_anywhere(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A shipped recipe, called from another folder than the repository's root."""
+    if not shipped.is_ours(path.resolve()) or shipped.root() == Path.cwd():
+        return content
+
+    def in_full(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: in_full(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [in_full(item) for item in value]
+        plain = value.removeprefix("./") if isinstance(value, str) else ""
+        if not plain.startswith(_SHIPPED_PATHS):
+            return value
+        root = shipped.PACKAGE.parent if plain.startswith("solar_plugins/") else shipped.root()
+        return str(root / plain) if (root / plain).exists() else value
+
+    return in_full(content)
+
+
+def _without_replaced_kinds(stages: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base's stages; where the change says who runs a stage now, without who ran it before."""
+    kept = {}
+    for name, stage in stages.items():
+        change = changes.get(name)
+        replaced = isinstance(change, dict) and any(kind in change for kind in STAGE_KINDS)
+        if replaced and isinstance(stage, dict):
+            stage = {key: value for key, value in stage.items() if key not in STAGE_KINDS}
+        kept[name] = stage
+    return kept

@@ -1,0 +1,195 @@
+"""What a chain or recipe does, apart from how it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solar_plugins import project, shipped
+from solar_plugins.chain.chain_file import Chain, Stage, load_chain
+from solar_plugins.chain.resolve import resolve, set_key
+from solar_plugins.errors import SolarError
+from solar_plugins.recipes import extends
+from solar_plugins.sharing import unpack
+from solar_plugins.sharing.fetch import read_source
+
+_PLACES = ("output_dir", "dataset_prepared_path")
+"""Where something is written; that changes nothing in what is made."""
+
+_CONTENT = (".json", ".jinja", ".yml", ".yaml", ".txt")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key that has another value; None where it is not there."""
+
+    where: str
+    one: Any
+    other: Any
+
+    @property
+    def text(self) -> str:
+        """``sft.learning_rate: 2e-05 -> 1e-05``."""
+        return f"{self.where}: {_shown(self.one)} -> {_shown(self.other)}"
+
+
+def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[str, Any]:
+    """The content of the plain file that `file` stands for, or that its `stage` runs.
+
+    Raises:
+        SolarError: `file` is no chain but a stage is named, or the chain has no such stage.
+    """
+    content = extends.read_mapping(file)
+    if "stages" not in content:
+        if stage is not None:
+            raise SolarError(f"{file}: is no chain, so it has no stage {stage!r}.")
+        return content if base_model is None else {**content, "base_model": base_model}
+    chain = load_chain(file, base_model=base_model)
+    if stage is not None:
+        return resolve(chain, chain.stage(stage, "show"))
+    stages = dict(content["stages"])
+    for name, entry in stages.items():
+        moved = _moved(chain, chain.stages[str(name)])
+        if moved:
+            stages[name] = {**entry, "set": {**(entry.get("set") or {}), **moved}}
+    places = {"base_model": chain.base_model, "output_dir": str(chain.output_dir)}
+    return {**content, **places, "stages": stages}
+
+
+def _moved(chain: Chain, stage: Stage) -> dict[str, Any]:
+    """What `set` has to say where the stage's file names paths in the folder of another chain.
+
+    `extends` moves them along; a plain chain has only its own folder.
+    """
+    if stage.kind == "merge":  # its models are those of `from`
+        return {}
+    recipe = extends.read_mapping(stage.file)
+    for dotted, value in chain.settings.get(stage.name, {}).items():
+        set_key(recipe, dotted, value, stage)
+    written = {key: value for key, value in recipe.items() if key not in ("base_model", *_PLACES)}
+    return {
+        key: chain.rebase(value)
+        for key, value in _dotted(written).items()
+        if chain.rebase(value) != value
+    }
+
+
+def _dotted(block: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """The values of nested keys by their dotted names.
+
+    >>> _dotted({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    found: dict[str, Any] = {}
+    for key, value in block.items():
+        name = f"{before}{key}"
+        found |= _dotted(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def effect(file: Path) -> dict[str, Any]:
+    """Everything that a chain, a recipe or the chain in a pack sets.
+
+    Of the files that it names, the content counts.
+    """
+    if file.name.endswith(".zip"):
+        opened = unpack.open_pack(read_source(str(file)), str(file))
+        with tempfile.TemporaryDirectory() as place:
+            unpack.write_files(opened, Path(place))
+            return effect(Path(place) / opened.lock["chain"])
+    before = Path.cwd()
+    root = project.root_of(file)
+    try:
+        if root is not None:
+            file = Path(os.path.abspath(file)).relative_to(root)
+            os.chdir(root)
+        content = extends.read_mapping(file)
+        if "stages" not in content:
+            return _effect(content, None)
+        chain = load_chain(file)
+        return {
+            "name": chain.name,
+            "base_model": _effect(chain.base_model, chain),
+            "stages": {
+                name: {
+                    "kind": stage.kind,
+                    "from": list(stage.from_),
+                    **_effect(resolve(chain, stage), chain),
+                }
+                for name, stage in chain.stages.items()
+            },
+        }
+    finally:
+        os.chdir(before)
+
+
+def differences(one: Any, other: Any, where: str = "") -> list[Difference]:
+    """Where two effects differ, key by key, in the order of the first."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = []
+        for key in [*one, *(key for key in other if key not in one)]:
+            here = f"{where}.{key}" if where else str(key)
+            found += differences(one.get(key), other.get(key), here)
+        return found
+    by_path = _by_path(one), _by_path(other)
+    if all(by_path):
+        moved = set(by_path[0]) == set(by_path[1]) and list(by_path[0]) != list(by_path[1])
+        order = [Difference(f"{where} (order)", list(by_path[0]), list(by_path[1]))]
+        return differences(*by_path, where) + (order if moved else [])
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        found = []
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            found += differences(left, right, f"{where}[{index}]")
+        return found
+    return [] if one == other else [Difference(where.removeprefix("stages."), one, other)]
+
+
+def _by_path(value: Any) -> dict[str, Any] | None:
+    """A list of datasets by their paths, where each has another; else None."""
+    if not isinstance(value, list) or not all(isinstance(v, dict) and "path" in v for v in value):
+        return None
+    keyed = {str(entry["path"]): entry for entry in value}
+    return keyed if len(keyed) == len(value) else None
+
+
+def _effect(value: Any, chain: Chain | None, key: str = "") -> Any:
+    """`value` without places, with numbers as numbers and files as what they hold."""
+    if isinstance(value, dict):
+        return {
+            str(name): _effect(item, chain, str(name))
+            for name, item in value.items()
+            if name not in _PLACES and item is not None
+        }
+    if isinstance(value, list):
+        return [_effect(item, chain, key) for item in value]
+    if not isinstance(value, str):
+        return value
+    if _NUMBER.fullmatch(value):
+        return float(value)
+    if chain is not None and Path(value).is_relative_to(chain.output_dir):
+        return "{output_dir}/" + str(Path(value).relative_to(chain.output_dir))
+    path = Path(value) if value and len(value) < 400 and "\n" not in value else None
+    if path is not None and key == "include_path" and path.is_dir():
+        return {str(f.relative_to(path)): f.read_text("utf-8") for f in shipped.files_in(path)}
+    if path is None or path.suffix not in _CONTENT or not path.is_file():
+        return os.path.normpath(value) if value.startswith("./") else value
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix == ".json":
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(not set)"
+    text = json.dumps(value, ensure_ascii=False, default=str)  # dates
+    return text if len(text) <= 80 else f"{text[:76]} …"
