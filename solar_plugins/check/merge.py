@@ -102,7 +102,7 @@ def refuse_unfit_models(file: Path, config: dict[str, Any]) -> None:
         SolarError: MergeKit would fail after reading the weights, or mix rows that differ.
     """
     source = Source(str(file), config, {})
-    check(source, Files(file), config.depth_of)
+    check(source, Files(file), model_config.depth_of)
     for finding in sorted(source.findings):
         if finding.kind in ("model", "tokenizer", "layer-range") and not finding.is_note:
             raise SolarError(f"{finding.path}: {finding.message}")

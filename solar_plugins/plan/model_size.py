@@ -141,7 +141,7 @@ def _shapes(layer: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
 
 def with_layers(config: dict[str, Any], layer_map: list[int]) -> dict[str, Any]:
     """`config` of the model whose layer i is layer ``layer_map[i]`` of the one `config` is of."""
-    text = config.language_model(config)
+    text = model_config.language_model(config)
     key = transformers_config(config).get_text_config().attribute_map.get("num_hidden_layers")
     grown = {**text, **config_rules.grow(text, layer_map, key or "num_hidden_layers").changes}
     return grown if text is config else {**config, "text_config": grown}

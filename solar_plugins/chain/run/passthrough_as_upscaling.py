@@ -34,8 +34,8 @@ def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None
     if len(models) != 1:
         return None
     (model,) = models
-    base = config.find(model)
-    deep = config.depth(base) if base else None
+    base = model_config.find(model)
+    deep = model_config.depth(base) if base else None
     if base is None or deep is None or sum(end - start for start, end in ranges) <= deep:
         return None
     stored = base.get("dtype") or base.get("torch_dtype")
