@@ -18,6 +18,7 @@ from solar_plugins.check.source import Path_, Source
 from solar_plugins.check.tool_facts import known
 from solar_plugins.check.unambiguous_match import the_one_meant
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.models import model_config
 
 Depth = Callable[[str], int | None]
 """How many layers the model at a path or Hub id has; None where that cannot be known here."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
 from solar_plugins.quiet import quiet
 
 
