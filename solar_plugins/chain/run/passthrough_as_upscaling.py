@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from solar_plugins.models import model_config
+
 
 def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None:
     """The one model that a MergeKit config stacks on itself, and the ranges of its layers.
