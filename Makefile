@@ -1,5 +1,6 @@
-# make demo   the paper in miniature, on two CPU cores
-# make test   the test suite
+# make demo         the paper in miniature, on two CPU cores
+# make check-fast   lint, types, imports and the pure tests, in less than a minute
+# make test         the whole test suite
 # Each installs what it needs first; `make install` is that alone.
 
 VENV := .venv
@@ -26,7 +27,7 @@ export AXOLOTL_DO_NOT_TRACK ?= 1
 INSTALLED := $(VENV)/.installed
 UV := $(BIN)/uv pip install --python $(BIN)/python --constraint requirements.lock
 
-.PHONY: install demo test lint format lock
+.PHONY: install demo test check-fast lint format lock
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -45,9 +46,14 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
+check-fast: lint
+	$(BIN)/python -m pytest -q -m "not slow"
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -10,11 +10,10 @@ from solar_plugins.recipes.registry import PLUGINS
 
 __version__ = "0.1.0"
 
-
 __all__ = ["__version__", *PLUGINS]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name in PLUGINS:
         return getattr(import_module(PLUGINS[name].module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

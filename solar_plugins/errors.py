@@ -1,14 +1,15 @@
-"""What is wrong, in one line."""
+"""Errors of the input, each one line."""
 
 from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import TracebackType
 
 
 class SolarError(ValueError):
-    """A fault of the input or of a stage, told in one line.
+    """An error of the input or of a stage, in one line.
 
     The line names where (file or YAML path), what was found, what is required and what to write.
     It is a ``ValueError`` so that pydantic validators may raise it.
@@ -29,17 +30,22 @@ def show_errors_in_one_line() -> None:
     """Let an uncaught `SolarError` end the process with its line instead of a traceback.
 
     The plugins call this when they are registered: `axolotl train` has no error handling of its
-    own, and a fault in a recipe should read like one.
+    own, and an error in a recipe should read like one.
     """
-    previous = sys.excepthook
-    if getattr(previous, "one_line", False):
-        return
+    if not isinstance(sys.excepthook, _OneLine):
+        sys.excepthook = _OneLine(sys.excepthook)
 
-    def hook(kind, error, traceback):
+
+class _OneLine:
+    """An excepthook in front of the `previous` one."""
+
+    def __init__(self, previous: Callable[..., object]) -> None:
+        self.previous = previous
+
+    def __call__(
+        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
         if isinstance(error, SolarError):
             print(f"error: {error}", file=sys.stderr)
         else:
-            previous(kind, error, traceback)
-
-    hook.one_line = True
-    sys.excepthook = hook
+            self.previous(kind, error, traceback)

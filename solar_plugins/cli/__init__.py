@@ -17,30 +17,35 @@ from solar_plugins.errors import SolarError, nearest
 # In the order in which a newcomer meets them, with what `solar --help` says.
 COMMANDS = {
     "run": "Run a chain, and verify each output.",
-    "check": "Say what is wrong in recipes, merges and chains.",
-    "plan": "Layers, memory, disk and hours, before a GPU is rented.",
+    "check": "Find errors in recipes, merge configs and chains.",
+    "plan": "Estimate memory, disk and hours of a chain.",
+    "doctor": "Examine this machine: tools, versions, GPUs, Hub.",
     "export": "Write a chain as SLURM, SkyPilot or shell jobs.",
-    "schema": "Print the JSON schemas that editors read.",
-    "report": "Write the tables and pictures of a run.",
-    "new": "Make a folder with the recipes, ready to run.",
+    "schema": "Print the JSON schemas for editors.",
+    "report": "Write a run's tables and plots.",
+    "new": "Create a folder with the recipes, ready to run.",
     "pack": "Write one file to share: recipes, lock, results.",
-    "unpack": "Open what somebody shared, without trusting it.",
-    "verify": "Hold a pack or its folder against its lock.",
+    "unpack": "Open a shared pack without trusting it.",
+    "verify": "Verify a pack or folder against its lock file.",
     "card": "Write the model cards of a run.",
-    "show": "Print the plain file that a short one stands for.",
-    "diff": "Say what differs in effect, not in text.",
-    "dus": "Up-scale a base: MergeKit config, checkpoint, picture.",
+    "show": "Print a recipe with `extends:` resolved.",
+    "diff": "Compare two recipes by effect, not by text.",
+    "dus": "Up-scale a base: MergeKit config, checkpoint, plot.",
     "filter": "Remove rows of benchmark-derived FLAN tasks.",
-    "flan-index": "Build what the filter recognises rows by.",
-    "difficulty": "How hard preference data are for a model.",
+    "flan-index": "Build the FLAN filter's index.",
+    "difficulty": "Measure how hard preference data are for a model.",
     "evaluate": "Score a model on the six benchmarks of H6.",
     "contamination": "Test whether a model has seen the test items.",
     "synth-math": "Make the two math sets that are not public.",
 }
 
 
+_OF_FILTER = ("filelock", "fsspec", "numba", "numpy", "tokenizers", "xxhash")
+"""What the extra ``filter`` installs."""
+
+
 class Rooms(click.Group):
-    """The commands of all rooms; a fault that has one line is shown as that line, exit status 1."""
+    """The commands, each imported when called; a `SolarError` ends in one line, status 1."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -51,7 +56,9 @@ class Rooms(click.Group):
         module = name.replace("-", "_")
         return getattr(import_module(f"solar_plugins.cli.{module}"), f"{module}_command")
 
-    def resolve_command(self, context: click.Context, args: list[str]):
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             context.fail(f"No such command {args[0]!r}.{nearest(args[0], COMMANDS)}")
         return super().resolve_command(context, args)
@@ -60,7 +67,7 @@ class Rooms(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, context: click.Context):
+    def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
         except SolarError as error:
@@ -68,15 +75,20 @@ class Rooms(click.Group):
         except ModuleNotFoundError as error:
             if not error.name or error.name.startswith("solar_plugins"):
                 raise
-            raise click.ClickException(
-                f"{error.name} is not installed here. Write pip install 'solar-plugins[train]'; "
-                "`solar check --quick`, new, show, diff, pack and unpack do without."
-            ) from error
+            raise click.ClickException(_how_to_install(error.name)) from error
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
         except KeyboardInterrupt:
             raise click.ClickException("stopped; the same command goes on from here") from None
+
+
+def _how_to_install(module: str) -> str:
+    extra = "filter" if module.partition(".")[0] in _OF_FILTER else "train"
+    return (
+        f"{module} is not installed here. Write pip install 'solar-plugins[{extra}]'; "
+        "`solar check --quick`, new, show, diff, pack and unpack work without it."
+    )
 
 
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})

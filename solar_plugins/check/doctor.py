@@ -1,0 +1,154 @@
+"""What this machine has: tools and their versions, seams that fit them, GPUs, memory, disk, Hub.
+
+Nothing is changed or downloaded. Versions are read without importing the tools; the seams'
+self-tests import them, which takes half a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module, metadata, util
+from pathlib import Path
+from pkgutil import iter_modules
+
+from solar_plugins import seams
+from solar_plugins.errors import SolarError
+
+OK, NOTE, WRONG = "ok", "note", "wrong"
+
+_EXTRA = "pip install 'solar-plugins[train]'"
+_TOOLS = {
+    "axolotl": "trains the stages",
+    "mergekit": "merges models",
+    "torch": "computes",
+    "transformers": "models and tokenizers",
+    "trl": "preference tuning",
+    "datasets": "reads data sets",
+    "accelerate": "starts several processes",
+    "peft": "adapters (LoRA, QLoRA)",
+    "lm_eval": "measures H6",
+}
+_OPTIONAL = {
+    "deepspeed": "ZeRO-2 and ZeRO-3 need it",
+    "flash_attn": "faster attention on GPUs; without it, write attn_implementation: sdpa",
+    "bitsandbytes": "8-bit optimizers and QLoRA need it",
+}
+_ENOUGH_DISK_GIB = 20
+"""The miniature leaves 1 GiB; a 7B model takes 14 GiB."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the doctor's report.
+
+    Attributes:
+        state: `OK`, `NOTE` (works, but worth knowing) or `WRONG` (something will fail).
+        found: What is there.
+        advice: What to do about it; empty where nothing is to be done.
+    """
+
+    state: str
+    subject: str
+    found: str
+    advice: str = ""
+
+
+def examine(quick: bool = False, folder: Path = Path()) -> Iterator[Fact]:
+    """Every fact, cheap ones first.
+
+    Args:
+        quick: Leave out what imports the tools: the seams' self-tests and the GPUs.
+        folder: Where runs are to be written; its disk is looked at.
+    """
+    yield _python()
+    for name, purpose in {**_TOOLS, **_OPTIONAL}.items():
+        yield _tool(name, purpose)
+    yield _disk(folder)
+    yield _memory()
+    yield _hub()
+    if not quick:
+        yield from _seams()
+        yield _gpus()
+
+
+def _python() -> Fact:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 10) <= sys.version_info < (3, 13):
+        return Fact(OK, "Python", found)
+    return Fact(WRONG, "Python", found, "The tools run on Python 3.10 to 3.12.")
+
+
+def _tool(name: str, purpose: str) -> Fact:
+    try:
+        return Fact(OK, name, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        if name in _OPTIONAL:
+            return Fact(NOTE, name, "not installed", purpose)
+        return Fact(WRONG, name, "not installed", f"{purpose}: {_EXTRA}")
+
+
+def _disk(folder: Path) -> Fact:
+    free = shutil.disk_usage(folder).free / 2**30
+    found = f"{free:,.0f} GiB free at {folder.resolve()}"
+    if free < _ENOUGH_DISK_GIB:
+        return Fact(NOTE, "disk", found, "`solar plan CHAIN` says how much a chain writes.")
+    return Fact(OK, "disk", found)
+
+
+def _memory() -> Fact:
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Fact(OK, "memory", f"{pages * size / 2**30:,.1f} GiB, {os.cpu_count()} CPU cores")
+
+
+def _hub() -> Fact:
+    import httpx
+    from huggingface_hub import constants, get_token
+
+    token = "with a token" if get_token() else "without a token (gated models need one)"
+    if constants.HF_HUB_OFFLINE:
+        return Fact(NOTE, "Hub", "HF_HUB_OFFLINE is set", "Only local and cached files are read.")
+    try:
+        httpx.head(constants.ENDPOINT, timeout=5, follow_redirects=True)
+    except httpx.HTTPError as error:
+        return Fact(
+            NOTE,
+            "Hub",
+            f"{constants.ENDPOINT} not reached ({type(error).__name__})",
+            "Recipes that name Hub models and data sets need it once; local paths do not.",
+        )
+    return Fact(OK, "Hub", f"{constants.ENDPOINT} reached, {token}")
+
+
+def _seams() -> Iterator[Fact]:
+    """Whether the private names that we rely on are what they were in the versions tried."""
+    for module in iter_modules(seams.__path__):
+        if util.find_spec(module.name) is None:
+            continue  # the tool is missing, which its own line says
+        try:
+            seam = import_module(f"{seams.__name__}.{module.name}")
+            seam.self_test()
+        except (SolarError, ImportError, AttributeError) as error:
+            yield Fact(WRONG, f"seam {module.name}", " ".join(str(error).split()), _EXTRA)
+        else:
+            yield Fact(OK, f"seam {module.name}", f"fits (tried with {seam.TRIED})")
+
+
+def _gpus() -> Fact:
+    if util.find_spec("torch") is None:
+        return Fact(NOTE, "GPUs", "not looked for: torch is missing")
+    import torch
+
+    if not torch.cuda.is_available():
+        found = "none that torch can use"
+        if shutil.which("nvidia-smi"):
+            return Fact(WRONG, "GPUs", found, "Install the CUDA build of torch.")
+        return Fact(NOTE, "GPUs", found, "The miniature (recipes/tiny) runs on CPU cores.")
+    cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = ", ".join(f"{card.name} ({card.total_memory / 2**30:.0f} GiB)" for card in cards)
+    if not torch.cuda.is_bf16_supported():
+        return Fact(NOTE, "GPUs", found, "No bf16: write fp16: true and bf16: false in recipes.")
+    return Fact(OK, "GPUs", found)
