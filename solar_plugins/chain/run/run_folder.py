@@ -18,56 +18,20 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from solar_plugins import atomic
 from solar_plugins.chain.chain_file import Chain
+from solar_plugins.chain.run.record import Record
 from solar_plugins.errors import SolarError
-
-RUNNING, DONE, FAILED = "running", "done", "failed"
 
 NOT_OUTPUT = (
     *("checkpoint-*", "incomplete-checkpoint-*", "debug.log", "runs", "wandb", "mlruns"),
     "README.md",  # the model card, which is written anew when there are new scores
 )
 """What a training leaves beside its model: for going on, or for looking at; not handed on."""
-
-
-@dataclass
-class Record:
-    """What is known of a stage; ``.solar/stages/<stage>.json``.
-
-    Attributes:
-        fingerprint: Digest of `inputs`.
-        inputs: What went in, see `solar_plugins.chain.run.fingerprint`.
-        outputs: ``{relative file: {"size", "sha256", "mtime_ns"}}`` once done.
-        facts: What verification found (``num_hidden_layers``, ``parameters``, …).
-        error: The cause in one line, where it failed.
-    """
-
-    stage: str
-    kind: str
-    from_: list[str]
-    state: str
-    fingerprint: str
-    inputs: dict[str, Any]
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    started: str = ""
-    wall_s: float = 0.0
-    attempts: int = 0
-    peak_memory_gib: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        return {"from" if key == "from_" else key: item for key, item in value.items()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Record:
-        return cls(**{"from_" if key == "from" else key: item for key, item in value.items()})
 
 
 class RunFolder:
@@ -89,8 +53,10 @@ class RunFolder:
     def metrics(self, name: str) -> Path:
         return self.hidden / "metrics" / f"{name}.jsonl"
 
-    def prepared(self, name: str) -> Path:
-        return self.hidden / "prepared" / name
+    def prepared(self, name: str, fingerprint: str) -> Path:
+        """Tokenised data of a training with these inputs; Axolotl's own name for them ignores the
+        content of data files."""
+        return self.hidden / "prepared" / name / fingerprint[:12]
 
     def parts(self, name: str) -> Path:
         """What a data stage keeps of an attempt that was stopped."""
@@ -112,17 +78,33 @@ class RunFolder:
         """
         path = self._record_path(name)
         try:
-            return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
+            value = json.loads(path.read_text(encoding="utf-8"))
+            return Record.from_json(value, self._written_output_dir())
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SolarError(
-                f"{path}: not a record of a stage. "
+                f"{path}: not a record that this version of solar_plugins can read ({error}). "
                 f"Delete it together with {self.stage(name)} to make the stage again."
             ) from None
 
     def write_record(self, record: Record) -> None:
         atomic.write_json(self._record_path(record.stage), record.to_json())
+
+    def upgrade_records(self) -> None:
+        """Write the records of earlier versions anew, while the old ``output_dir`` is known."""
+        for path in sorted((self.hidden / "stages").glob("*.json")):
+            if "version" not in json.loads(path.read_text(encoding="utf-8")):
+                record = self.read_record(path.stem)
+                atomic.write_json(path, record.to_json())
+
+    def _written_output_dir(self) -> str:
+        """The output folder at the time of the last run: the folder may have been moved since."""
+        try:
+            note = json.loads((self.hidden / "run.json").read_text(encoding="utf-8"))
+            return str(note["output_dir"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return str(self.output_dir)
 
     def set_aside(self, name: str) -> Path | None:
         """Move a stage's folder and record to ``<stage>.previous-<time>``; None if no folder."""
@@ -247,7 +229,7 @@ def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
                 f"{path}: {status.st_size} bytes, but {recorded['size']} when its stage was done. "
                 f"{way_out}"
             )
-        if status.st_mtime_ns != recorded["mtime_ns"] and sha256(path) != recorded["sha256"]:
+        if status.st_mtime_ns != recorded["mtime_ns"] and cached_sha256(path) != recorded["sha256"]:
             raise SolarError(f"{path}: its content changed since its stage was done. {way_out}")
 
 
@@ -258,3 +240,14 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def cached_sha256(path: Path) -> str:
+    """`sha256`, read again in this process only where size or time of the file changed."""
+    status = path.stat()
+    return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256(path)

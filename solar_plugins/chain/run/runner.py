@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from solar_plugins import atomic, run_record
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.missing_inputs import is_local, missing_input
 from solar_plugins.chain.resolve import resolve, with_plain_folders
-from solar_plugins.chain.run import fingerprint, launcher, stages
+from solar_plugins.chain.run import fingerprint, finished_work, launcher, stages
 from solar_plugins.chain.run.decision import Decision, decide
 from solar_plugins.chain.run.progress import Display
-from solar_plugins.chain.run.run_folder import DONE, FAILED, RUNNING, Record, RunFolder
+from solar_plugins.chain.run.record import DONE, FAILED, FORCED, RUNNING, Record
+from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.run.worker import Outcome, Work, Workers
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE
 from solar_plugins.errors import SolarError
@@ -59,16 +60,30 @@ class Runner:
         self._launcher_args = list(launcher_args)
         self._workers: Workers | None = None
 
-    def run(self, order: Sequence[Stage]) -> None:
+    def run(
+        self, order: Sequence[Stage], redo: Collection[str] = (), keep: Collection[str] = ()
+    ) -> None:
         """Run what is not done of `order`, in which each stage comes after what it needs.
 
+        Args:
+            redo: Finished stages to be made again.
+            keep: Finished stages whose output is accepted although their inputs changed.
+
         Raises:
-            SolarError: nothing was started because something is wrong with chain or folder.
+            SolarError: nothing was started because something is wrong with chain or folder, or
+                because much finished work would be made again.
             StageFailed: a stage failed; those before it are done.
         """
         self.folder.claim(self.chain)
         self._check_before_start(order)
         with self.folder.lock(), _sigterm_like_ctrl_c():
+            plan = finished_work.plan(self.chain, order, self.folder, redo, keep)
+            for line in (*plan.lines(), *plan.warnings()):
+                self.display.say(line)
+            if refusal := plan.refusal():
+                raise SolarError(refusal)
+            self.folder.upgrade_records()
+            finished_work.approve(plan, self.folder, redo)
             shutil.rmtree(self.folder.temporary, ignore_errors=True)
             versions = {
                 name: fingerprint.tool_version(name)
@@ -76,14 +91,28 @@ class Runner:
                 for name in tools
             }
             self.folder.write_run(self.chain, self._chain_text(), versions)
+            may_redo = {finished.name for finished in plan.finished}
             for place, stage in enumerate(order):
                 decision = decide(self.chain, stage, self.folder)
+                if decision.redoes and stage.name in keep and decision.record is not None:
+                    record = finished_work.kept(stage, decision.record, decision)
+                    self.folder.write_record(record)
+                    self.display.say(f"{stage.name}: {decision.why}; kept as it is")
+                    decision = decide(self.chain, stage, self.folder)
                 if decision.action == "skip":
-                    record = self.folder.read_record(stage.name)
+                    record = decision.record
+                    if record.redo:
+                        record.redo = None
+                        self.folder.write_record(record)
                     row = self.display.rows[stage.name]
                     row.wall_s, row.peak_memory_gib = record.wall_s, record.peak_memory_gib
                     self.display.set(stage.name, "done", "already")
                     continue
+                if decision.redoes and stage.name not in may_redo:
+                    raise SolarError(
+                        f"{stage.name}: {decision.why}, while the run was at work. "
+                        f"Start the same command again."
+                    )
                 self._start_workers(order[place:])
                 self._run_stage(stage, decision)
 
@@ -121,14 +150,16 @@ class Runner:
     def _run_stage(self, stage: Stage, decision: Decision) -> None:
         name = stage.name
         measured: dict[str, str] = {}
-        if decision.action == "again":
-            old = self.folder.read_record(name)
+        old = decision.record
+        if decision.action == "again" and old is not None:
             kept = self.folder.set_aside(name)
             self.display.say(f"{name}: {decision.why}; the old output is kept at {kept}")
             measured = self._keep_results(stage, decision, old, kept)
-        before = self.folder.read_record(name) if decision.action == "continue" else None
-        if before:
+        before = old if decision.action == "continue" else None
+        if before is not None:
             measured = before.inputs["from"]
+            if other := fingerprint.other_versions(before):
+                self.display.say(f"{name}: begun with {other}; goes on with what is installed")
         record = Record(
             stage=name,
             kind=stage.kind,
@@ -140,6 +171,7 @@ class Runner:
             attempts=before.attempts + 1 if before else 1,
             wall_s=before.wall_s if before else 0.0,
             peak_memory_gib=before.peak_memory_gib if before else 0.0,
+            versions=fingerprint.tool_versions(stage.kind),
         )
         self.folder.write_record(record)
         note = self._prepare(stage, decision)
@@ -183,7 +215,8 @@ class Runner:
         Returns:
             The digests of the models that were measured, by name.
         """
-        if not fingerprint.differ_in_models_alone(stage, old.inputs, decision.inputs):
+        alone = fingerprint.differ_in_models_alone(stage, old.inputs, decision.inputs)
+        if old.redo == FORCED or not alone:
             return {}
         measured = {}
         for name, digest in old.inputs["from"].items():
@@ -204,7 +237,10 @@ class Runner:
             self.folder.metrics(name).unlink(missing_ok=True)
         self.folder.metrics(name).with_suffix(".step").unlink(missing_ok=True)
         if stage.kind == "train":
-            _remove_half_prepared(self.folder.prepared(name))
+            prepared = self.folder.prepared(name, decision.fingerprint)
+            resolved["dataset_prepared_path"] = str(prepared)
+            _remove_other_prepared(prepared)
+            _remove_half_prepared(prepared)
             run_record.path(place, "stage").unlink(missing_ok=True)
             # sDPO finds its own way back, step by step.
             if decision.action == "continue" and "sdpo" not in resolved:
@@ -292,6 +328,15 @@ def _facts_text(record: Record) -> str:
     if facts.get("parameters"):
         parts.append(f"{facts['parameters']:,} parameters")
     return ", ".join(parts)
+
+
+def _remove_other_prepared(prepared: Path) -> None:
+    """Remove the tokenised data of the same stage with other inputs."""
+    for path in prepared.parent.iterdir() if prepared.parent.is_dir() else ():
+        if path.is_dir() and path != prepared:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 def _remove_half_prepared(prepared: Path) -> None:
