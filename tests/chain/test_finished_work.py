@@ -86,14 +86,14 @@ def made(monkeypatch):
     """The stages that a run makes, in order; each gets other weights than before."""
     names = []
 
-    def run_stage(self, stage, decision):
+    def run_stage(self, stage, decision, workers):
         names.append(stage.name)
         if decision.action == "again":
             self.folder.set_aside(stage.name)
         finish(stage.name, mark=" anew", chain=self.chain)
 
     monkeypatch.setattr(Runner, "_run_stage", run_stage)
-    monkeypatch.setattr(Runner, "_start_workers", lambda self, to_come: None)
+    monkeypatch.setattr(Runner, "_workers", lambda self, to_come: None)
     monkeypatch.setattr("solar_plugins.sharing.card.write_cards", lambda folder: None)
     return names
 
@@ -235,10 +235,10 @@ def test_redo_makes_an_unchanged_stage_again(finished, made):
 def test_what_redo_allowed_goes_on_after_an_interruption(finished, made, monkeypatch):
     make = Runner._run_stage
 
-    def interrupted(self, stage, decision):
+    def interrupted(self, stage, decision, workers):
         if stage.name == "sft":
             raise KeyboardInterrupt
-        make(self, stage, decision)
+        make(self, stage, decision, workers)
 
     monkeypatch.setattr(Runner, "_run_stage", interrupted)
     status, output = solar("--redo", "cpt", "--redo", "dpo")

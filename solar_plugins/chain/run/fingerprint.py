@@ -105,6 +105,11 @@ def tool_versions(kind: str) -> dict[str, str | None]:
     return {name: tool_version(name) for name in TOOLS[kind]}
 
 
+def all_versions() -> dict[str, str | None]:
+    """The installed versions of the tools of every stage kind."""
+    return {name: tool_version(name) for kind in TOOLS for name in TOOLS[kind]}
+
+
 def other_versions(record: Record) -> str:
     """The recorded tools that are installed in another version now, or an empty text.
 

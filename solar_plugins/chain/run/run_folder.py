@@ -5,8 +5,8 @@
     <output_dir>/.solar/stages/<stage>.json   one record per stage
     <output_dir>/.solar/{resolved,logs,metrics,prepared}/
 
-A folder counts as done because its record says so and its files are the recorded ones, never
-because it exists.
+A stage counts as done because of its record and because its files are the recorded ones, never
+because its folder exists.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOT_OUTPUT = (
     *("checkpoint-*", "incomplete-checkpoint-*", "debug.log", "runs", "wandb", "mlruns"),
     "README.md",  # the model card, which is written anew when there are new scores
 )
-"""What a training leaves beside its model: for going on, or for looking at; not handed on."""
+"""What a training leaves in its folder for resuming, or for people; not handed on."""
 
 
 class RunFolder:
@@ -54,8 +54,8 @@ class RunFolder:
         return self.hidden / "metrics" / f"{name}.jsonl"
 
     def prepared(self, name: str, fingerprint: str) -> Path:
-        """Tokenised data of a training with these inputs; Axolotl's own name for them ignores the
-        content of data files."""
+        """Tokenised data of a training with these inputs: the folder name that Axolotl itself
+        derives does not depend on the content of data files."""
         return self.hidden / "prepared" / name / fingerprint[:12]
 
     def parts(self, name: str) -> Path:
@@ -71,10 +71,10 @@ class RunFolder:
         return self.hidden / "stages" / f"{name}.json"
 
     def read_record(self, name: str) -> Record | None:
-        """The record of a stage, or None if we never started it.
+        """The record of a stage, or None if the stage was never started.
 
         Raises:
-            SolarError: the record is there and not readable.
+            SolarError: the record is not readable.
         """
         path = self._record_path(name)
         try:
@@ -94,8 +94,11 @@ class RunFolder:
     def upgrade_records(self) -> None:
         """Write the records of earlier versions anew, while the old ``output_dir`` is known."""
         for path in sorted((self.hidden / "stages").glob("*.json")):
-            if "version" not in json.loads(path.read_text(encoding="utf-8")):
+            try:
                 record = self.read_record(path.stem)
+            except SolarError:
+                continue  # of another chain; whoever runs that one reads why
+            if record is not None and "version" not in json.loads(path.read_text(encoding="utf-8")):
                 atomic.write_json(path, record.to_json())
 
     def _written_output_dir(self) -> str:
@@ -106,20 +109,17 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return str(self.output_dir)
 
-    def set_aside(self, name: str) -> Path | None:
-        """Move a stage's folder and record to ``<stage>.previous-<time>``; None if no folder."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        kept = self.output_dir / f"{name}.previous-{stamp}"
-        folder, record = self.stage(name), self._record_path(name)
-        if not is_filled(folder):
-            return None
-        os.rename(folder, kept)
+    def set_aside(self, name: str) -> Path:
+        """Move a stage's folder and record to ``<stage>.previous-<time>``; returns the folder."""
+        kept = self.output_dir / f"{name}.previous-{time.strftime('%Y%m%d-%H%M%S')}"
+        record = self._record_path(name)
+        os.rename(self.stage(name), kept)
         if record.exists():
             os.rename(record, record.with_name(f"{kept.name}.json"))
         return kept
 
     def claim(self, chain: Chain) -> None:
-        """Take the folder for `chain`, or go on with it.
+        """Check that the folder is new or of `chain`.
 
         Raises:
             SolarError: it is the folder of another chain.
@@ -139,23 +139,21 @@ class RunFolder:
                 f"Choose another one: --set output_dir=FOLDER."
             )
 
-    def write_run(self, chain: Chain, chain_text: str, versions: dict[str, str]) -> None:
+    def write_run(self, chain: Chain, chain_text: str, versions: dict[str, str | None]) -> None:
         """Note whose run this is, and keep the chain as it is run."""
         path = self.hidden / "run.json"
         created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if path.exists():
             created = json.loads(path.read_text(encoding="utf-8")).get("created", created)
-        atomic.write_json(
-            path,
-            {
-                "chain": chain.name,
-                "chain_file": str(chain.path),
-                "base_model": chain.base_model,
-                "output_dir": str(chain.output_dir),
-                "created": created,
-                "versions": versions,
-            },
-        )
+        note = {
+            "chain": chain.name,
+            "chain_file": str(chain.path),
+            "base_model": chain.base_model,
+            "output_dir": str(chain.output_dir),
+            "created": created,
+            "versions": versions,
+        }
+        atomic.write_json(path, note)
         atomic.write_text(self.hidden / "chain.yml", chain_text)
 
     @contextmanager
@@ -182,7 +180,7 @@ class RunFolder:
 
 
 def is_filled(folder: Path) -> bool:
-    """Whether the folder is there and holds anything."""
+    """Whether the folder exists and holds anything."""
     return folder.is_dir() and any(folder.iterdir())
 
 
@@ -212,10 +210,10 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
     """Check that the recorded files are there as they were.
 
-    Size and modification time decide; a file with another time is read and its sha256 compared.
+    Size and modification time decide; of a file with another time the sha256 is compared.
 
     Raises:
-        SolarError: a file is gone or changed; the line names it and says what to do.
+        SolarError: a file is gone or changed; the line names it and what to do.
     """
     way_out = f"Restore it, or delete {folder} and solar run makes the stage again."
     for name, recorded in outputs.items():
@@ -229,7 +227,8 @@ def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
                 f"{path}: {status.st_size} bytes, but {recorded['size']} when its stage was done. "
                 f"{way_out}"
             )
-        if status.st_mtime_ns != recorded["mtime_ns"] and cached_sha256(path) != recorded["sha256"]:
+        same_time = status.st_mtime_ns == recorded["mtime_ns"]
+        if not same_time and cached_sha256(path) != recorded["sha256"]:
             raise SolarError(f"{path}: its content changed since its stage was done. {way_out}")
 
 
@@ -243,7 +242,7 @@ def sha256(path: Path) -> str:
 
 
 def cached_sha256(path: Path) -> str:
-    """`sha256`, read again in this process only where size or time of the file changed."""
+    """`sha256`; in this process the same file is read once, unless its size or time changes."""
     status = path.stat()
     return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
 

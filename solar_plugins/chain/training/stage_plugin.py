@@ -84,7 +84,7 @@ class StagePlugin(BasePlugin):
 
     def post_train_unload(self, cfg: DictDefault) -> None:
         """Note that the training came to its end: Axolotl exits with 0 after Ctrl-C as well."""
-        if is_named(cfg, PLUGIN) and int(os.environ.get("RANK", "0")) == 0:
+        if is_named(cfg, PLUGIN) and run_record.is_first_process():
             facts = {
                 "steps": self._steps,
                 "world_size": int(os.environ.get("WORLD_SIZE", "1")),
