@@ -33,7 +33,7 @@ from solar_plugins.recipes import extends
 from solar_plugins.recipes.registry import STAGE_KINDS
 
 BASE_MODEL = "base_model"
-"""The word that stands for the chain's own base model in a stage's ``from``."""
+"""The name of the chain's own base model in a stage's ``from``."""
 
 CHAIN_KEYS = ("name", "base_model", "output_dir", "stages", "seed")
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
@@ -148,7 +148,7 @@ class Chain:
     def rebase(self, value: Any) -> Any:
         """`value` with every path below the file's own ``output_dir`` moved to ``output_dir``.
 
-        Strings inside lists and mappings are moved too; what is no such path stays as it is.
+        Strings inside lists and mappings are moved too; other values stay as they are.
         """
         if isinstance(value, dict):
             return {key: self.rebase(item) for key, item in value.items()}
@@ -327,7 +327,7 @@ def set_key(recipe: dict[str, Any], dotted: str, value: Any, stage: Stage) -> No
     """Change the key `dotted` of the file of `stage`, whose content is `recipe`.
 
     Raises:
-        SolarError: the way there leads through a value that is no block of keys.
+        SolarError: a parent of the key is not a block of keys.
     """
     *parents, last = dotted.split(".")
     target: Any = recipe

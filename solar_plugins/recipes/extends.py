@@ -10,7 +10,7 @@
 
 Mappings are merged key by key, anything else replaces what was there, and ``null`` takes a key out.
 A chain on another base that names no ``output_dir`` gets one of its own, as with ``--base-model``.
-`solar show FILE` prints the plain file that comes of it; that one Axolotl reads without us.
+`solar show FILE` prints the recipe with ``extends:`` resolved, which Axolotl reads without us.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SUFFIXES = (".yml", ".yaml")
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping that the YAML file `path` stands for, with what it `extends` filled in.
+    """The mapping in the YAML file `path`, with what it `extends` filled in.
 
     Raises:
         SolarError: see `solar_plugins.recipes.yaml_file.read_plain` and `complete`.
@@ -40,7 +40,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
 
 
 def complete(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What the file `path`, which holds `content`, stands for.
+    """The `content` of the file `path` with ``extends:`` resolved.
 
     That is `content` itself, unless it extends another file or is a shipped one called from
     elsewhere.

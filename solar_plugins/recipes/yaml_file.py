@@ -39,7 +39,7 @@ def _strict(loader: type[Any]) -> type[Any]:
                 line = key_node.start_mark.line + 1
                 if key in seen:
                     raise yaml.constructor.ConstructorError(
-                        problem=f"the key '{key}' stands here again, after line {seen[key]}",
+                        problem=f"the key '{key}' is given twice, first on line {seen[key]}",
                         problem_mark=key_node.start_mark,
                     )
                 seen[key] = line
