@@ -15,12 +15,11 @@ with ``from`` whose model goes in:
 
 ``set`` changes keys of the plain file for this stage (dotted for nested ones), as
 ``--set STAGE.KEY=VALUE`` does on the command line, which comes last.
-
-This module imports the standard library and PyYAML only.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ from solar_plugins.recipes import extends
 from solar_plugins.recipes.registry import STAGE_KINDS
 
 BASE_MODEL = "base_model"
-"""The word that stands for the chain's own base model in a stage's ``from``."""
+"""The name of the chain's own base model in a stage's ``from``."""
 
 CHAIN_KEYS = ("name", "base_model", "output_dir", "stages", "seed")
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
@@ -72,15 +71,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain file, checked.
+    """A chain file, checked. Each stage's own file is read once, when `recipe` first needs it.
 
     Attributes:
-        name: The chain's name.
         base_model: Hub id, or a folder relative to the working directory.
         output_dir: Where the stages' folders go, relative to the working directory.
         stages: By name, in the order of the file.
         seed: The seed of every train and data stage, or None to leave the recipes' own.
-        path: The chain file.
         written_output_dir: ``output_dir`` as the file has it. Recipes name paths below it; where
             ``output_dir`` was overridden, those paths are moved along (see `rebase`).
         settings: ``{stage: {dotted key: value}}``, what ``set`` and then ``--set`` asked for.
@@ -94,6 +91,20 @@ class Chain:
     path: Path
     written_output_dir: Path
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def recipe(self, stage: Stage) -> dict[str, Any]:
+        """What the file of `stage` holds with its settings, before `resolve` fills in models.
+
+        Raises:
+            SolarError: the file is not readable, or a setting leads through a plain value.
+        """
+        if stage.file not in self._read:
+            self._read[stage.file] = extends.read_mapping(stage.file)
+        recipe = copy.deepcopy(self._read[stage.file])
+        for dotted, value in self.settings.get(stage.name, {}).items():
+            set_key(recipe, dotted, copy.deepcopy(value), stage)
+        return self.rebase(recipe)
 
     def order(self, until: str | None = None) -> list[Stage]:
         """The stages in an order in which each comes after what it needs; ties as in the file.
@@ -104,24 +115,20 @@ class Chain:
         Raises:
             SolarError: no stage is called `until`.
         """
-        if until is None:
-            wanted = set(self.stages)
-        else:
-            wanted, ahead = set(), [self.stage(until, "--until").name]
-            while ahead:
-                name = ahead.pop()
-                if name not in wanted:
-                    wanted.add(name)
-                    ahead.extend(self.stages[name].needs)
-        ordered: list[Stage] = []
-        done: set[str] = set()
+        wanted, ahead = set(self.stages) if until is None else set(), []
+        if until is not None:
+            ahead = [self.stage(until, "--until").name]
+        while ahead:
+            name = ahead.pop()
+            if name not in wanted:
+                wanted.add(name)
+                ahead.extend(self.stages[name].needs)
+        ordered: dict[str, Stage] = {}
         while len(ordered) < len(wanted):
-            for stage in self.stages.values():
-                if stage.name in wanted - done and done.issuperset(stage.needs):
-                    ordered.append(stage)
-                    done.add(stage.name)
-                    break
-        return ordered
+            ready = (s for s in self.stages.values() if s.name in wanted - ordered.keys())
+            stage = next(s for s in ready if ordered.keys() >= set(s.needs))
+            ordered[stage.name] = stage
+        return list(ordered.values())
 
     def stage(self, name: str, where: str = "stage") -> Stage:
         """The stage called `name`; `where` begins the error's line if there is none."""
@@ -141,7 +148,7 @@ class Chain:
     def rebase(self, value: Any) -> Any:
         """`value` with every path below the file's own ``output_dir`` moved to ``output_dir``.
 
-        Strings inside lists and mappings are moved too; what is no such path stays as it is.
+        Strings inside lists and mappings are moved too; other values stay as they are.
         """
         if isinstance(value, dict):
             return {key: self.rebase(item) for key, item in value.items()}
@@ -314,6 +321,24 @@ def _refuse_cycles(path: Path, stages: dict[str, Stage]) -> None:
             f"{path}: stages: {around} is a circle, none of them can be first. "
             f"Take one of these from: or after: out."
         ) from None
+
+
+def set_key(recipe: dict[str, Any], dotted: str, value: Any, stage: Stage) -> None:
+    """Change the key `dotted` of the file of `stage`, whose content is `recipe`.
+
+    Raises:
+        SolarError: a parent of the key is not a block of keys.
+    """
+    *parents, last = dotted.split(".")
+    target: Any = recipe
+    for at, part in enumerate(parents):
+        target = target.setdefault(part, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise SolarError(
+                f"set {stage.name}.{dotted}: {'.'.join(parents[: at + 1])} of {stage.file} "
+                f"is not a block of keys."
+            )
+    target[last] = value
 
 
 def _nearest_file(file: Path) -> str:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain.chain_file import Chain, Stage
+from solar_plugins.chain.chain_file import set_key as set_key
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
-from solar_plugins.recipes import extends
 
 STAGE_PLUGIN = "solar_plugins.StagePlugin"
 """Added to every training, see `solar_plugins.chain.training.stage_plugin`."""
@@ -29,10 +29,7 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
     Raises:
         SolarError: the stage's file is not readable, or does not take the models that ``from`` has.
     """
-    recipe = extends.read_mapping(stage.file)
-    for dotted, value in chain.settings.get(stage.name, {}).items():
-        set_key(recipe, dotted, value, stage)
-    recipe = chain.rebase(recipe)
+    recipe = chain.recipe(stage)
     models = [chain.model_path(name) for name in stage.from_]
     if stage.kind == "train":
         recipe["base_model"] = models[0]
@@ -130,21 +127,3 @@ def _model_places(value: Any) -> Iterator[tuple[dict, str, str]]:
                 yield value, key, item
             else:
                 yield from _model_places(item)
-
-
-def set_key(recipe: dict[str, Any], dotted: str, value: Any, stage: Stage) -> None:
-    """Change the key `dotted` of the file of `stage`, whose content is `recipe`.
-
-    Raises:
-        SolarError: the way there leads through a value that is no block of keys.
-    """
-    *parents, last = dotted.split(".")
-    target: Any = recipe
-    for at, part in enumerate(parents):
-        target = target.setdefault(part, {}) if isinstance(target, dict) else None
-        if not isinstance(target, dict):
-            raise SolarError(
-                f"set {stage.name}.{dotted}: {'.'.join(parents[: at + 1])} of {stage.file} "
-                f"is not a block of keys."
-            )
-    target[last] = value

@@ -32,10 +32,22 @@ _EXIT_INTERRUPTED = 130
     help="Only this stage and what it needs; or, by its name there, a row of the paper's tables "
     "with its scores.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would run and why; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and why; write nothing.")
 @click.option(
-    "--no-check", is_flag=True, help="Start although `solar check --quick` finds something wrong."
+    "--redo",
+    metavar="STAGE",
+    multiple=True,
+    help="Make a finished stage again, and the finished stages after it whose input changes with "
+    "it. The old outputs are kept aside. May be given several times.",
 )
+@click.option(
+    "--keep",
+    metavar="STAGE",
+    multiple=True,
+    help="Accept the output of a finished stage although its recipe, data or input models "
+    "changed. May be given several times.",
+)
+@click.option("--no-check", is_flag=True, help="Run even if `solar check --quick` reports errors.")
 @click.option(
     "--launcher",
     type=click.Choice(["none", "accelerate", "torchrun", "python"]),
@@ -49,6 +61,8 @@ def run_command(
     settings: tuple[str, ...],
     until: str | None,
     dry_run: bool,
+    redo: tuple[str, ...],
+    keep: tuple[str, ...],
     no_check: bool,
     launcher: str | None,
     launcher_args: tuple[str, ...],
@@ -56,8 +70,11 @@ def run_command(
     """Run a chain: what is not yet done, in order, each output verified.
 
     Interrupt it whenever you like, also with kill -9: the same command goes on, from the last
-    whole checkpoint of a training. A stage is skipped when its recipe, data, input models, code
-    and tool versions are those of its record and its files are as they were.
+    whole checkpoint of a training. A stage is skipped when its recipe, data and input models are
+    those of its record and its files are as they were. Where finished stages changed, they are
+    listed with the time that they took; below 15 minutes in all they are made again, above it
+    nothing is started until --redo STAGE or --keep STAGE says what to do. Tools of another
+    version than a finished stage was made with are a warning.
 
     \b
     solar run recipes/tiny/solar.yml
@@ -86,7 +103,7 @@ def run_command(
 
     stages = wanted(chain, until)
     if dry_run:
-        _print_dry_run(chain, stages)
+        _print_dry_run(chain, stages, redo, keep)
         return
     from solar_plugins.chain.run.progress import Display, make_console
     from solar_plugins.chain.run.runner import Runner
@@ -98,9 +115,10 @@ def run_command(
     runner = Runner(chain, display, name, launcher_args)
     try:
         with display:
-            runner.run(stages)
+            runner.run(stages, redo, keep)
     except KeyboardInterrupt:
-        click.echo("interrupted: the same command goes on from here.", err=True)
+        command = "the same command without --redo" if redo else "the same command"
+        click.echo(f"interrupted: {command} goes on from here.", err=True)
         sys.exit(_EXIT_INTERRUPTED)
     display.summary()
     write_cards(chain.output_dir)
@@ -128,11 +146,20 @@ def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> 
         sys.exit(1)
 
 
-def _print_dry_run(chain: Chain, stages: list[Stage]) -> None:
-    from solar_plugins.chain.run.decision import dry_run
+def _print_dry_run(
+    chain: Chain, stages: list[Stage], redo: tuple[str, ...], keep: tuple[str, ...]
+) -> None:
+    from solar_plugins.chain.run import finished_work
+    from solar_plugins.chain.run.run_folder import RunFolder
+    from solar_plugins.errors import SolarError
 
-    for stage, decision in dry_run(chain, stages):
+    plan = finished_work.plan(chain, stages, RunFolder(chain.output_dir), redo, keep)
+    for stage, decision in plan.decisions:
         click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")
+    for line in (*plan.lines(), *plan.warnings()):
+        click.echo(line)
+    if refusal := plan.refusal():
+        raise SolarError(refusal)
 
 
 def _print_results(chain: Chain, console: Any) -> None:

@@ -61,7 +61,7 @@ class SynthMathRecipe:
         seed: of the draw.
         metamathqa, math: an id on the Hub, a folder or a file.
         math_test, gsm8k: the same; nothing within reach of them is written.
-        instruct_rows, alignment_rows: at most so many. Table 1: 52K and 20.1K used of 126K.
+        instruct_rows, alignment_rows: upper limits. Table 1: 52K and 20.1K used of 126K.
     """
 
     seed: int = 42

@@ -10,7 +10,7 @@
 
 Mappings are merged key by key, anything else replaces what was there, and ``null`` takes a key out.
 A chain on another base that names no ``output_dir`` gets one of its own, as with ``--base-model``.
-`solar show FILE` prints the plain file that comes of it; that one Axolotl reads without us.
+`solar show FILE` prints the recipe with ``extends:`` resolved, which Axolotl reads without us.
 """
 
 from __future__ import annotations
@@ -26,15 +26,12 @@ from solar_plugins.recipes import yaml_file
 from solar_plugins.recipes.registry import STAGE_KINDS
 
 EXTENDS = "extends"
-_LONGEST = 20
-"""Files that extend each other in a row; a circle is refused when the content is read."""
-
 _SHIPPED_PATHS = ("recipes/", "mergekit_configs/", "solar_plugins/")
 _SUFFIXES = (".yml", ".yaml")
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping that the YAML file `path` stands for, with what it `extends` filled in.
+    """The mapping in the YAML file `path`, with what it `extends` filled in.
 
     Raises:
         SolarError: see `solar_plugins.recipes.yaml_file.read_plain` and `complete`.
@@ -43,45 +40,25 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
 
 
 def complete(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What the file `path`, which holds `content`, stands for.
+    """The `content` of the file `path` with ``extends:`` resolved.
 
-    That is `content` itself, unless it extends another or is a shipped one called from elsewhere.
+    That is `content` itself, unless it extends another file or is a shipped one called from
+    elsewhere.
 
     Raises:
-        SolarError: what it extends is not there, is not readable, or extends it in turn.
+        SolarError: what it extends is missing, is not readable, or extends it in turn.
     """
-    return _complete(content, path, ())
+    *above, (below, result) = _lineage(content, path)
+    for file, changes in reversed(above):
+        changes = {key: value for key, value in changes.items() if key != EXTENDS}
+        result = _extended_by(_moved(result, below, file), changes)
+        below = file
+    return result
 
 
 def extended(path: Path) -> list[Path]:
     """The files that `path` extends, the nearest first."""
-    found: list[Path] = []
-    content = yaml_file.read_plain(path)
-    while EXTENDS in content and len(found) < _LONGEST:
-        path = _find(content[EXTENDS], path)
-        found.append(path)
-        content = yaml_file.read_plain(path)
-    return found
-
-
-def shipped_file(name: str) -> Path | None:
-    """The shipped recipe or merge config of this name: ``solar``, ``tiny/sft_v3``, ``dus``."""
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        return None
-    files = [shipped.root() / folder / f"{name}.yml" for folder in shipped.FOLDERS]
-    return next((file for file in files if file.is_file()), None)
-
-
-def _projects_own(name: str, path: Path) -> Path | None:
-    """The project's own copy of the shipped recipe `name`; not for that copy itself."""
-    root = project.root_of(path)
-    if root is None or Path(name).is_absolute() or ".." in Path(name).parts:
-        return None
-    for folder in shipped.FOLDERS:
-        file = root / folder / f"{name}.yml"
-        if file.is_file() and not file.samefile(path):
-            return Path(os.path.relpath(file))
-    return None
+    return [file for file, _ in _lineage(yaml_file.read_plain(path), path)[1:]]
 
 
 def written_output_dir(path: Path, output_dir: Any) -> Any:
@@ -89,9 +66,21 @@ def written_output_dir(path: Path, output_dir: Any) -> Any:
 
     Files of an extended chain name paths below that chain's own folder.
     """
-    for file in extended(path):
-        output_dir = yaml_file.read_plain(file).get("output_dir", output_dir)
+    for _, content in _lineage(yaml_file.read_plain(path), path)[1:]:
+        output_dir = content.get("output_dir", output_dir)
     return output_dir
+
+
+def shipped_file(name: str) -> Path | None:
+    """The shipped recipe or merge config of this name: ``solar``, ``tiny/sft_v3``, ``dus``."""
+    return next(iter(_recipes_called(name, shipped.root())), None)
+
+
+def _recipes_called(name: str, root: Path) -> list[Path]:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return []
+    files = [root / folder / f"{name}.yml" for folder in shipped.FOLDERS]
+    return [file for file in files if file.is_file()]
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -123,17 +112,27 @@ def folder_for(output_dir: Any, base_model: str) -> Any:
     return f"{output_dir.rstrip('/')}-{re.sub(r'[^a-z0-9._-]+', '-', name)}"
 
 
-def _complete(content: dict[str, Any], path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    content = _from_anywhere(content, path)
-    if EXTENDS not in content:
-        return content
-    here = path.resolve()
-    if here in seen:
-        raise SolarError(f"{path}: {EXTENDS}: the files extend each other in a circle.")
-    below = _find(content[EXTENDS], path)
-    base = _complete(yaml_file.read_plain(below), below, (*seen, here))
-    changes = {key: value for key, value in content.items() if key != EXTENDS}
-    base = _moved(base, below, path)
+def _lineage(content: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The file `path` with its `content`, and each file that the one before it extends.
+
+    Raises:
+        SolarError: see `complete`.
+    """
+    found = [(path, _from_anywhere(content, path))]
+    seen: set[Path] = set()
+    while EXTENDS in found[-1][1]:
+        file, content = found[-1]
+        if file.resolve() in seen:
+            raise SolarError(f"{file}: {EXTENDS}: the files extend each other in a circle.")
+        seen.add(file.resolve())
+        below = _find(content[EXTENDS], file)
+        found.append((below, _from_anywhere(yaml_file.read_plain(below), below)))
+    return found
+
+
+def _extended_by(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`; a chain on another base model gets an output folder of its own."""
+    base = dict(base)
     stages = changes.get("stages")
     if isinstance(stages, dict) and isinstance(base.get("stages"), dict):
         base["stages"] = _without_replaced_kinds(base["stages"], stages)
@@ -153,8 +152,11 @@ def _find(name: Any, path: Path) -> Path:
         if file.is_file():
             return file
         raise SolarError(f"{where}: no such file. The path counts from {path.parent}.")
-    found = _projects_own(name, path) or shipped_file(name)
-    if found is not None:
+    project_root = project.root_of(path)
+    for file in _recipes_called(name, project_root) if project_root else []:
+        if not file.samefile(path):  # the project's own copy, unless that copy extends the shipped
+            return Path(os.path.relpath(file))
+    if (found := shipped_file(name)) is not None:
         return found
     root = shipped.root()
     known = [
@@ -163,7 +165,7 @@ def _find(name: Any, path: Path) -> Path:
         for file in (root / folder).rglob("*.yml")
     ]
     raise SolarError(
-        f"{where}: no shipped recipe is called so.{nearest(name, known)} "
+        f"{where}: no shipped recipe has this name.{nearest(name, known)} "
         f"A file of your own is named with its ending: ./FILE.yml."
     )
 

@@ -54,7 +54,7 @@ def accumulation_steps(recipe: Mapping[str, Any], processes: int) -> int:
     fewer = next((n for n in range(sharing, 0, -1) if wanted % (n * micro) == 0), None)
     way_out = f"Write {' or '.join(ways)}" + (f", or train on {fewer}." if fewer else ".")
     raise SolarError(
-        f"{KEY}: {wanted} is no multiple of the {at_once} that {gpus} with micro_batch_size "
+        f"{KEY}: {wanted} is not a multiple of the {at_once} that {gpus} with micro_batch_size "
         f"{micro} take at a time. {way_out}"
     )
 
@@ -83,8 +83,8 @@ def refuse_rivals(recipe: Mapping[str, Any]) -> None:
     for key in _RIVALS:
         if recipe.get(key) is not None:
             raise SolarError(
-                f"{key}: {recipe[key]} stands beside {KEY}: {recipe[KEY]}, from which it follows "
-                f"with the number of GPUs. Take {key} out."
+                f"{key}: {recipe[key]} and {KEY}: {recipe[KEY]} are mutually exclusive: {key} "
+                f"follows from {KEY} and the number of GPUs. Remove {key}."
             )
     block = recipe.get("sdpo")
     steps = block.get("steps") if isinstance(block, Mapping) else None
@@ -92,8 +92,8 @@ def refuse_rivals(recipe: Mapping[str, Any]) -> None:
         for key in _OF_A_STEP:
             if isinstance(step, Mapping) and step.get(key) is not None:
                 raise SolarError(
-                    f"sdpo.steps[{number}].{key}: {step[key]} would change the batch of this step "
-                    f"beside {KEY}: {recipe[KEY]}. Take one of the two out."
+                    f"sdpo.steps[{number}].{key}: {step[key]} would change the batch of this "
+                    f"step, which {KEY}: {recipe[KEY]} fixes. Remove one of the two."
                 )
 
 

@@ -17,10 +17,14 @@ class Plugin:
     Attributes:
         module: Where its class is defined.
         block: The key of its YAML block, which also names its run record.
+        result_version: Raised by the author when a training with the same recipe, data and base
+            model gives another result than before. Finished trainings of the old version then
+            count as changed; a comment, a rename or a refactoring must not raise it.
     """
 
     module: str
     block: str
+    result_version: int = 1
 
 
 PLUGINS = {
@@ -29,7 +33,31 @@ PLUGINS = {
     "StepwiseDPOPlugin": Plugin("solar_plugins.sdpo.plugin", "sdpo"),
     "StagePlugin": Plugin("solar_plugins.chain.training.stage_plugin", "stage"),
 }
-"""By class name."""
+"""By class name. StagePlugin fixes the order of the rows and adapts recipes to their base."""
+
+RESULT_VERSIONS = {
+    "miniature_world": 1,
+    "untrained_model": 1,
+    "flan_index": 1,
+    "synth_math": 1,
+    "merge": 1,
+    "evaluate": 1,
+}
+"""Result versions of the generators of data stages, of merges (a stack is written by
+`depth_up_scaling.on_disk`), and of evaluations (with the tasks in `miniature/lm_eval_tasks`)."""
+
+
+def result_versions(kind: str, recipe: Mapping[str, Any]) -> dict[str, int]:
+    """The result versions of what takes part in a stage, by YAML block, generator or stage kind.
+
+    >>> result_versions("train", {"plugins": ["solar_plugins.StepwiseDPOPlugin"]})
+    {'sdpo': 1}
+    """
+    if kind == "train":
+        plugins = [PLUGINS[name] for name in plugins_of(recipe)]
+        return {plugin.block: plugin.result_version for plugin in plugins}
+    name = str(recipe.get("generator")) if kind == "data" else kind
+    return {name: RESULT_VERSIONS[name]} if name in RESULT_VERSIONS else {}
 
 
 def blocks_of(recipe: Mapping[str, Any]) -> list[str]:

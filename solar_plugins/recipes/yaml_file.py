@@ -10,47 +10,49 @@ import yaml
 from solar_plugins.errors import SolarError
 
 
-class _Strict:
-    """Part of a loader: every fault is one of YAML, with its line.
+def _strict(loader: type[Any]) -> type[Any]:
+    """A loader for which every fault is one of YAML, with its line.
 
-    A mapping with the same key twice is refused: YAML itself keeps the last one and says nothing,
-    and a stage or a learning rate that was pasted twice would vanish.
+    A mapping with the same key twice is refused: YAML itself keeps the last one and reports
+    nothing, and a stage or a learning rate that was pasted twice would vanish.
     """
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, OverflowError) as error:  # PyYAML takes 2001-99-99 for a date
-            raise yaml.constructor.ConstructorError(
-                problem=f"{str(node.value)[:40]!r} looks like a date or a number, and is none. "
-                f"Put it in quotes",
-                problem_mark=node.start_mark,
-            ) from error
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, list | dict):
-                continue  # SafeLoader itself reports these as unhashable
-            line = key_node.start_mark.line + 1
-            if key in seen:
+    class Strict(loader):
+        def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, OverflowError) as error:  # PyYAML takes 2001-99-99 for a date
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key '{key}' stands here again, after line {seen[key]}",
-                    problem_mark=key_node.start_mark,
-                )
-            seen[key] = line
-        return super().construct_mapping(node, deep)
+                    problem=f"{str(node.value)[:40]!r} looks like a date or a number, and is none. "
+                    f"Put it in quotes",
+                    problem_mark=node.start_mark,
+                ) from error
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+            seen: dict[Any, int] = {}
+            for key_node, _ in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":
+                    continue
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, list | dict):
+                    continue  # SafeLoader itself reports these as unhashable
+                line = key_node.start_mark.line + 1
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key '{key}' is given twice, first on line {seen[key]}",
+                        problem_mark=key_node.start_mark,
+                    )
+                seen[key] = line
+            return super().construct_mapping(node, deep)
+
+    return Strict
 
 
-class _Loader(_Strict, yaml.SafeLoader):
-    """Says of a fault what was expected and what was found."""
+_Loader = _strict(yaml.SafeLoader)
+"""Says of a fault what was expected and what was found."""
 
-
-class _FastLoader(_Strict, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
-    """libyaml's parser: ten times as fast, and says less of a fault."""
+_FastLoader = _strict(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
+"""libyaml's parser: ten times as fast, and says less of a fault."""
 
 
 def parse(text: str, source: str | Path) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from solar_plugins.chain.run.run_folder import FAILED
+from solar_plugins.chain.run.record import FAILED
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK
 from solar_plugins.evaluation.paper import Row, row_of_stage
 from solar_plugins.report import drift

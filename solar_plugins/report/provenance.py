@@ -54,7 +54,7 @@ def digests_grid(run: Run) -> Grid:
         outputs = found["outputs"][:SHOWN] if found["outputs"] else "-"
         rows.append([name, "-" if seed is None else str(seed), found["inputs"][:SHOWN], outputs])
     notes = [
-        "Inputs: recipe, files, models before it, our code, tool versions. Outputs: names and "
+        "Inputs: recipe, files, models before it, result versions. Outputs: names and "
         f"contents of the stage's files. First {SHOWN} digits of SHA-256."
     ]
     return Grid("Digests", ["stage", "seed", "inputs", "outputs"], rows, notes)

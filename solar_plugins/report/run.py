@@ -9,7 +9,8 @@ from typing import Any
 
 from solar_plugins import run_record
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, load_chain
-from solar_plugins.chain.run.run_folder import Record, RunFolder
+from solar_plugins.chain.run.record import Record
+from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.training import metrics
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from solar_plugins.chain.run.run_folder import FAILED
+from solar_plugins.chain.run.record import FAILED
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
 from solar_plugins.report import findings
 from solar_plugins.report.findings import Score

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from solar_plugins import __version__, atomic
 from solar_plugins.chain.chain_file import BASE_MODEL
-from solar_plugins.chain.run.run_folder import DONE, FAILED
+from solar_plugins.chain.run.record import DONE, FAILED
 from solar_plugins.depth_up_scaling.layer_map import added_layers
 from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg, runs_of
 from solar_plugins.evaluation.benchmarks import BENCHMARKS

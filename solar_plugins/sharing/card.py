@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from solar_plugins import __version__, atomic
 from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.missing_inputs import is_local
-from solar_plugins.chain.run.run_folder import DONE, RunFolder
+from solar_plugins.chain.run.record import DONE
+from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.errors import SolarError
 from solar_plugins.models import licence
 from solar_plugins.recipes import extends, global_batch

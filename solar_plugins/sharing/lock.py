@@ -20,7 +20,8 @@ from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
-from solar_plugins.chain.run.run_folder import DONE, Record, RunFolder
+from solar_plugins.chain.run.record import DONE, Record
+from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of

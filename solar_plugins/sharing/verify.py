@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.chain.run.run_folder import DONE, RunFolder, sha256
+from solar_plugins.chain.run.record import DONE
+from solar_plugins.chain.run.run_folder import RunFolder, sha256
 from solar_plugins.errors import SolarError
 from solar_plugins.sharing import digests, lock
 from solar_plugins.sharing.unpack import Opened

@@ -170,7 +170,7 @@ def test_base_model_made_by_a_stage_moves_along(write):
         ),
         (
             HEAD + "  cpt: {train: a.yml}\n  cpt: {train: a.yml}\n",
-            "chain.yml:6: not readable as YAML: the key 'cpt' stands here again, after line 5.",
+            "chain.yml:6: not readable as YAML: the key 'cpt' is given twice, first on line 5.",
         ),
         (
             HEAD + "  cpt: {train: a.yml\n  sft: [",

@@ -11,9 +11,10 @@ from model_files import write_model
 
 from solar_plugins.chain.chain_file import load_chain
 from solar_plugins.chain.missing_inputs import missing_input
-from solar_plugins.chain.run import fingerprint, launcher
+from solar_plugins.chain.run import launcher
 from solar_plugins.chain.run.decision import decide
-from solar_plugins.chain.run.run_folder import DONE, RUNNING, Record, RunFolder, manifest
+from solar_plugins.chain.run.record import DONE, RUNNING, Record
+from solar_plugins.chain.run.run_folder import RunFolder, manifest
 from solar_plugins.chain.training import metrics
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
@@ -76,7 +77,7 @@ def test_done_and_unchanged_is_skipped(chain):
     assert action("sft").action == "continue"
 
 
-def test_each_kind_of_change_runs_the_stage_again(chain, monkeypatch):
+def test_each_kind_of_change_runs_the_stage_again(chain):
     finish(chain, "cpt")
     finish(chain, "sft")
     changed = action(overrides={"cpt.learning_rate": 2e-5})
@@ -91,8 +92,7 @@ def test_each_kind_of_change_runs_the_stage_again(chain, monkeypatch):
     write_model(Path("base"), layers=1)
     assert action().why.startswith("changed: from.base_model: ")
     write_model(Path("base"), layers=2)
-    monkeypatch.setattr(fingerprint, "tool_version", lambda name: f"{name} of tomorrow")
-    assert "versions." in action().why
+    assert action().action == "skip"
 
 
 def test_another_input_model_runs_the_next_stage_again(chain):
@@ -107,13 +107,6 @@ def test_moving_the_run_folder_changes_nothing(chain):
     finish(chain, "sft")
     Path("run").rename("elsewhere")
     assert action("sft", overrides={"output_dir": "elsewhere"}).action == "skip"
-
-
-def test_code_of_the_plugins_counts_where_they_are_used(chain):
-    stage = chain.stages["cpt"]
-    assert fingerprint.digest_of_code(stage, {"plugins": ["solar_plugins.StagePlugin"]}) == {}
-    with_dus = {"plugins": ["solar_plugins.DepthUpScalingPlugin"]}
-    assert set(fingerprint.digest_of_code(stage, with_dus)) == {"depth_up_scaling"}
 
 
 def test_a_changed_output_is_an_error_that_names_the_file(chain):

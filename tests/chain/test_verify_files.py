@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from model_files import write_model, write_safetensors
 
-from solar_plugins.chain.verify.files import check_evaluation, check_model_folder, check_proofs
+from solar_plugins.chain.verify.files import check_evaluation, check_model_folder, check_run_records
 from solar_plugins.errors import SolarError
 from solar_plugins.models import safetensors_header, training_checkpoints
 
@@ -94,9 +94,9 @@ def test_a_plugin_without_its_proof_did_not_run(tmp_path):
     (tmp_path / "solar").mkdir()
     (tmp_path / "solar/stage.json").write_text("{}")
     with pytest.raises(SolarError, match=r"solar/depth_up_scaling.json: missing, so the plugin"):
-        check_proofs(tmp_path, recipe)
+        check_run_records(tmp_path, recipe)
     (tmp_path / "solar/depth_up_scaling.json").write_text('{"num_hidden_layers": 48}')
-    assert check_proofs(tmp_path, recipe)["depth_up_scaling"] == {"num_hidden_layers": 48}
+    assert check_run_records(tmp_path, recipe)["depth_up_scaling"] == {"num_hidden_layers": 48}
 
 
 @pytest.mark.parametrize("value", ["NaN", "null", "Infinity"])

@@ -188,7 +188,7 @@ QUICK = {
     ),
     "the same key twice": (
         "sft.yml", "num_epochs: 1", "sequence_len: 4096",
-        16, "", "unreadable", "'sequence_len' stands here again, after line 13",
+        16, "", "unreadable", "'sequence_len' is given twice, first on line 13",
     ),
     "a list for a file": (
         "h6.yml", FILES["h6.yml"], "- a\n- b\n",
@@ -254,7 +254,7 @@ TEXTS = {
     ),
     "unreadable": (
         "sft.yml", "num_epochs: 1", "sequence_len: 4096",
-        "sft.yml:16: not readable as YAML: the key 'sequence_len' stands here again, after "
+        "sft.yml:16: not readable as YAML: the key 'sequence_len' is given twice, first on "
         "line 13.",
     ),
 }  # fmt: skip

@@ -51,17 +51,17 @@ def test_without_the_key_it_is_what_axolotl_makes_of_the_others():
     [
         (
             4, 6,
-            "global_batch_size: 32 is no multiple of the 24 that 6 GPUs with micro_batch_size 4 "
+            "global_batch_size: 32 is not a multiple of the 24 that 6 GPUs with micro_batch_size 4 "
             "take at a time. Write global_batch_size: 24 or global_batch_size: 48, or train on 4.",
         ),
         (
             4, 16,
-            "global_batch_size: 32 is no multiple of the 64 that 16 GPUs with micro_batch_size 4 "
-            "take at a time. Write micro_batch_size: 2 or global_batch_size: 64, or train on 8.",
+            "global_batch_size: 32 is not a multiple of the 64 that 16 GPUs with micro_batch_size "
+            "4 take at a time. Write micro_batch_size: 2 or global_batch_size: 64, or train on 8.",
         ),
         (
             5, 1,
-            "global_batch_size: 32 is no multiple of the 5 that 1 GPU with micro_batch_size 5 "
+            "global_batch_size: 32 is not a multiple of the 5 that 1 GPU with micro_batch_size 5 "
             "take at a time. Write micro_batch_size: 4 or global_batch_size: 30 or "
             "global_batch_size: 35.",
         ),
@@ -79,10 +79,10 @@ def test_check_reads_it_for_a_number_of_gpus(declared):
     assert list(check_files(["chain.yml"], with_axolotl=False, gpus=8)) == []
     (found,) = check_files(["chain.yml"], with_axolotl=False, gpus=3)
     assert (found.file, found.path) == ("sft.yml", "global_batch_size")
-    assert found.message.startswith("32 is no multiple of the 12 that 3 GPUs")
+    assert found.message.startswith("32 is not a multiple of the 12 that 3 GPUs")
     run = CliRunner().invoke(cli, ["check", "--quick", "--gpus", "3", "sft.yml"])
     assert run.exit_code == 1
-    assert run.output.startswith("sft.yml:15:1: global_batch_size: 32 is no multiple")
+    assert run.output.startswith("sft.yml:15:1: global_batch_size: 32 is not a multiple")
 
 
 def test_run_starts_nothing_on_gpus_that_cannot_share_it(declared, monkeypatch):
@@ -94,7 +94,7 @@ def test_run_starts_nothing_on_gpus_that_cannot_share_it(declared, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     run = CliRunner().invoke(cli, ["run", "chain.yml"])
     assert run.exit_code == 1
-    assert "global_batch_size: 32 is no multiple of the 12 that 3 GPUs" in run.output
+    assert "global_batch_size: 32 is not a multiple of the 12 that 3 GPUs" in run.output
     assert "nothing was started" in run.output
     assert not Path("outputs").exists()
 
@@ -106,14 +106,15 @@ def test_axolotl_takes_the_key_with_the_plugin(declared):
 MISTAKES = {
     "never": (
         "global_batch_size: 32\nmicro_batch_size: 5", "global_batch_size",
-        "32 is no multiple of the 5 that 1 GPU",
+        "32 is not a multiple of the 5 that 1 GPU",
     ),
     "twice": (
         f"{DECLARED}\ngradient_accumulation_steps: 8", "gradient_accumulation_steps",
-        "8 stands beside global_batch_size: 32, from which it follows",
+        "8 and global_batch_size: 32 are mutually exclusive",
     ),
     "Axolotl's own": (
-        f"{DECLARED}\nbatch_size: 8", "batch_size", "8 stands beside global_batch_size: 32",
+        f"{DECLARED}\nbatch_size: 8", "batch_size",
+        "8 and global_batch_size: 32 are mutually exclusive",
     ),
     "no number": ("global_batch_size: many\nmicro_batch_size: 4", "global_batch_size", "'many'"),
     "none": ("global_batch_size: 0\nmicro_batch_size: 4", "global_batch_size", "0 found"),
@@ -156,5 +157,5 @@ def test_plan_has_one_batch_on_any_number_of_gpus(declared, gpus):
 def test_plan_warns_where_it_cannot_be_shared_out(declared):
     plan = plan_chain("chain.yml", Machine(gpus=3, gpu_bytes=200 * GIB))
     (sft,) = (stage for stage in plan.stages if stage.stage == "sft")
-    assert [w for w in sft.warnings if w.startswith("global_batch_size: 32 is no multiple")]
+    assert [w for w in sft.warnings if w.startswith("global_batch_size: 32 is not a multiple")]
     assert not plan.fits

@@ -100,7 +100,7 @@ def test_a_batch_that_three_cannot_share_stops_before_the_model_is_loaded(world)
     with pytest.raises(AssertionError) as error:
         RankedRun(values_of(world, "on_3"), ranks=3).end()
     assert (
-        "global_batch_size: 4 is no multiple of the 3 that 3 GPUs with micro_batch_size 1 take at "
-        "a time. Write global_batch_size: 3 or global_batch_size: 6, or train on 2."
+        "global_batch_size: 4 is not a multiple of the 3 that 3 GPUs with micro_batch_size 1 take "
+        "at a time. Write global_batch_size: 3 or global_batch_size: 6, or train on 2."
     ) in str(error.value)
     assert not (world / "on_3").exists()

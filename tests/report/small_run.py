@@ -71,6 +71,7 @@ def write_run(folder: Path, states: dict[str, str] | None = None, errors=None) -
             continue
         layers = 8 if name == "base" else 12
         record = {
+            "version": 2,
             "stage": name,
             "kind": kind,
             "from": [],

@@ -49,7 +49,7 @@ def _yaml() -> Iterator[Case]:
         "values",
     )
     yield "two documents", recipe("---\nbase_model: a/b\n"), "second"
-    yield "one key twice", recipe("num_epochs: 2\n"), "again"
+    yield "one key twice", recipe("num_epochs: 2\n"), "twice"
     yield "an unhashable key", recipe("? [1, 2]\n: x\n"), "YAML"
     yield "a mapping as a key", recipe("? {a: b}\n: x\n"), "YAML"
     yield "a date that is none", recipe("x: 2001-99-99\n"), "a date or a number"
@@ -66,7 +66,7 @@ def _yaml() -> Iterator[Case]:
     yield "a control character", changed({"recipes/sft.yml": SFT + "x: \x07\n"}), "YAML"
     yield "a megabyte", recipe("x: " + "a" * (1 << 20) + "\n"), "MiB"
     yield "many values", recipe("x: [" + "1," * 30_000 + "1]\n"), "values"
-    yield "an escape in a key", recipe('? "\\e[2Jx"\n: 1\n"\\e[2Jx": 2\n'), "again"
+    yield "an escape in a key", recipe('? "\\e[2Jx"\n: 1\n"\\e[2Jx": 2\n'), "twice"
     yield "unclosed", recipe("x: {a: [1, 2\n"), "YAML"
     yield "an anchor without a value", recipe("x: &\n"), "YAML"
     yield "a directive", changed({"recipes/sft.yml": "%YAML 9.9\n---\nbase_model: a/b\n"}), "YAML"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from packs import good_files
 
-from solar_plugins.chain.run.run_folder import Record, RunFolder
+from solar_plugins.chain.run.record import Record
+from solar_plugins.chain.run.run_folder import RunFolder
 
 SECRETS = {
     "a Hugging Face token": "hf_" + "AbCdEfGhIj" * 3,

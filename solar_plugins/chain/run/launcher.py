@@ -54,7 +54,7 @@ def processes(launcher: str, launcher_args: Sequence[str]) -> int | None:
     """On how many processes a training will run; None where the launcher's arguments decide."""
     if launcher_args:
         return None
-    # torchrun starts one unless it is told otherwise, accelerate one per GPU.
+    # torchrun starts one by default, accelerate one per GPU.
     return max(1, gpu_count()) if launcher == "accelerate" else 1
 
 

@@ -44,11 +44,11 @@ class Row:
     @property
     def left_s(self) -> float | None:
         """Time to the last step at the speed since the first step that was seen."""
-        if self.state != "running" or None in (self.step, self.max_steps, self.first_step):
+        if self.state != "running" or self.first_step is None:
             return None
-        step, at = self.first_step
-        done = self.step - step
-        return (time.monotonic() - at) / done * (self.max_steps - self.step) if done > 0 else None
+        first, at = self.first_step
+        done, left = (self.step or 0) - first, (self.max_steps or 0) - (self.step or 0)
+        return (time.monotonic() - at) / done * left if done > 0 else None
 
     def read(self, file: Path) -> None:
         """Take over what the stage has written since."""
@@ -99,10 +99,11 @@ class Display:
         if self._live is None:
             self._last_line = time.monotonic()
             after = f" after {clock(row.elapsed_s)}" if row.started is not None else ""
-            self.say(f"{name}: {state}{after if state != 'running' else ''}{_colon(note)}")
+            after = "" if state == "running" else after
+            self.say(f"{name}: {state}{after}{f': {note}' if note else ''}")
 
     def update(self, name: str, file: Path) -> None:
-        """Read how far the running stage is; without a terminal, say so now and then."""
+        """Read how far the running stage is; without a terminal, print it now and then."""
         row = self.rows[name]
         row.read(file)
         if self._live is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
@@ -110,7 +111,7 @@ class Display:
             self.say(f"{name}: {clock(row.elapsed_s)} {progress_text(row)}")
 
     def summary(self) -> None:
-        """The closing table; on a terminal the live one stands there already."""
+        """The closing table; on a terminal the live one shows it already."""
         if self._live is None:
             self.console.print(self._render())
 
@@ -162,7 +163,3 @@ def clock(seconds: float | None) -> str:
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def _colon(note: str) -> str:
-    return f": {note}" if note else ""

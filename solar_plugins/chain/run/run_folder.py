@@ -5,8 +5,8 @@
     <output_dir>/.solar/stages/<stage>.json   one record per stage
     <output_dir>/.solar/{resolved,logs,metrics,prepared}/
 
-A folder counts as done because its record says so and its files are the recorded ones, never
-because it exists.
+A stage counts as done because of its record and because its files are the recorded ones, never
+because its folder exists.
 """
 
 from __future__ import annotations
@@ -18,56 +18,20 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from solar_plugins import atomic
 from solar_plugins.chain.chain_file import Chain
+from solar_plugins.chain.run.record import Record
 from solar_plugins.errors import SolarError
-
-RUNNING, DONE, FAILED = "running", "done", "failed"
 
 NOT_OUTPUT = (
     *("checkpoint-*", "incomplete-checkpoint-*", "debug.log", "runs", "wandb", "mlruns"),
     "README.md",  # the model card, which is written anew when there are new scores
 )
-"""What a training leaves beside its model: for going on, or for looking at; not handed on."""
-
-
-@dataclass
-class Record:
-    """What is known of a stage; ``.solar/stages/<stage>.json``.
-
-    Attributes:
-        fingerprint: Digest of `inputs`.
-        inputs: What went in, see `solar_plugins.chain.run.fingerprint`.
-        outputs: ``{relative file: {"size", "sha256", "mtime_ns"}}`` once done.
-        facts: What verification found (``num_hidden_layers``, ``parameters``, …).
-        error: The cause in one line, where it failed.
-    """
-
-    stage: str
-    kind: str
-    from_: list[str]
-    state: str
-    fingerprint: str
-    inputs: dict[str, Any]
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    started: str = ""
-    wall_s: float = 0.0
-    attempts: int = 0
-    peak_memory_gib: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
-        return {"from" if key == "from_" else key: item for key, item in value.items()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Record:
-        return cls(**{"from_" if key == "from" else key: item for key, item in value.items()})
+"""What a training leaves in its folder for resuming, or for people; not handed on."""
 
 
 class RunFolder:
@@ -89,8 +53,10 @@ class RunFolder:
     def metrics(self, name: str) -> Path:
         return self.hidden / "metrics" / f"{name}.jsonl"
 
-    def prepared(self, name: str) -> Path:
-        return self.hidden / "prepared" / name
+    def prepared(self, name: str, fingerprint: str) -> Path:
+        """Tokenised data of a training with these inputs: the folder name that Axolotl itself
+        derives does not depend on the content of data files."""
+        return self.hidden / "prepared" / name / fingerprint[:12]
 
     def parts(self, name: str) -> Path:
         """What a data stage keeps of an attempt that was stopped."""
@@ -105,39 +71,55 @@ class RunFolder:
         return self.hidden / "stages" / f"{name}.json"
 
     def read_record(self, name: str) -> Record | None:
-        """The record of a stage, or None if we never started it.
+        """The record of a stage, or None if the stage was never started.
 
         Raises:
-            SolarError: the record is there and not readable.
+            SolarError: the record is not readable.
         """
         path = self._record_path(name)
         try:
-            return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
+            value = json.loads(path.read_text(encoding="utf-8"))
+            return Record.from_json(value, self._written_output_dir())
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SolarError(
-                f"{path}: not a record of a stage. "
+                f"{path}: not a record that this version of solar_plugins can read ({error}). "
                 f"Delete it together with {self.stage(name)} to make the stage again."
             ) from None
 
     def write_record(self, record: Record) -> None:
         atomic.write_json(self._record_path(record.stage), record.to_json())
 
-    def set_aside(self, name: str) -> Path | None:
-        """Move a stage's folder and record to ``<stage>.previous-<time>``; None if no folder."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        kept = self.output_dir / f"{name}.previous-{stamp}"
-        folder, record = self.stage(name), self._record_path(name)
-        if not is_filled(folder):
-            return None
-        os.rename(folder, kept)
+    def upgrade_records(self) -> None:
+        """Write the records of earlier versions anew, while the old ``output_dir`` is known."""
+        for path in sorted((self.hidden / "stages").glob("*.json")):
+            try:
+                record = self.read_record(path.stem)
+            except SolarError:
+                continue  # of another chain; whoever runs that one reads why
+            if record is not None and "version" not in json.loads(path.read_text(encoding="utf-8")):
+                atomic.write_json(path, record.to_json())
+
+    def _written_output_dir(self) -> str:
+        """The output folder at the time of the last run: the folder may have been moved since."""
+        try:
+            note = json.loads((self.hidden / "run.json").read_text(encoding="utf-8"))
+            return str(note["output_dir"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return str(self.output_dir)
+
+    def set_aside(self, name: str) -> Path:
+        """Move a stage's folder and record to ``<stage>.previous-<time>``; returns the folder."""
+        kept = self.output_dir / f"{name}.previous-{time.strftime('%Y%m%d-%H%M%S')}"
+        record = self._record_path(name)
+        os.rename(self.stage(name), kept)
         if record.exists():
             os.rename(record, record.with_name(f"{kept.name}.json"))
         return kept
 
     def claim(self, chain: Chain) -> None:
-        """Take the folder for `chain`, or go on with it.
+        """Check that the folder is new or of `chain`.
 
         Raises:
             SolarError: it is the folder of another chain.
@@ -157,23 +139,21 @@ class RunFolder:
                 f"Choose another one: --set output_dir=FOLDER."
             )
 
-    def write_run(self, chain: Chain, chain_text: str, versions: dict[str, str]) -> None:
+    def write_run(self, chain: Chain, chain_text: str, versions: dict[str, str | None]) -> None:
         """Note whose run this is, and keep the chain as it is run."""
         path = self.hidden / "run.json"
         created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if path.exists():
             created = json.loads(path.read_text(encoding="utf-8")).get("created", created)
-        atomic.write_json(
-            path,
-            {
-                "chain": chain.name,
-                "chain_file": str(chain.path),
-                "base_model": chain.base_model,
-                "output_dir": str(chain.output_dir),
-                "created": created,
-                "versions": versions,
-            },
-        )
+        note = {
+            "chain": chain.name,
+            "chain_file": str(chain.path),
+            "base_model": chain.base_model,
+            "output_dir": str(chain.output_dir),
+            "created": created,
+            "versions": versions,
+        }
+        atomic.write_json(path, note)
         atomic.write_text(self.hidden / "chain.yml", chain_text)
 
     @contextmanager
@@ -200,7 +180,7 @@ class RunFolder:
 
 
 def is_filled(folder: Path) -> bool:
-    """Whether the folder is there and holds anything."""
+    """Whether the folder exists and holds anything."""
     return folder.is_dir() and any(folder.iterdir())
 
 
@@ -230,10 +210,10 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
     """Check that the recorded files are there as they were.
 
-    Size and modification time decide; a file with another time is read and its sha256 compared.
+    Size and modification time decide; of a file with another time the sha256 is compared.
 
     Raises:
-        SolarError: a file is gone or changed; the line names it and says what to do.
+        SolarError: a file is gone or changed; the line names it and what to do.
     """
     way_out = f"Restore it, or delete {folder} and solar run makes the stage again."
     for name, recorded in outputs.items():
@@ -247,7 +227,8 @@ def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
                 f"{path}: {status.st_size} bytes, but {recorded['size']} when its stage was done. "
                 f"{way_out}"
             )
-        if status.st_mtime_ns != recorded["mtime_ns"] and sha256(path) != recorded["sha256"]:
+        same_time = status.st_mtime_ns == recorded["mtime_ns"]
+        if not same_time and cached_sha256(path) != recorded["sha256"]:
             raise SolarError(f"{path}: its content changed since its stage was done. {way_out}")
 
 
@@ -258,3 +239,14 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def cached_sha256(path: Path) -> str:
+    """`sha256`; in this process the same file is read once, unless its size or time changes."""
+    status = path.stat()
+    return _sha256_of(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256(path)

@@ -19,7 +19,7 @@ from typing import Any
 from solar_plugins.chain import data_stage
 from solar_plugins.chain.run import launcher, run_folder
 from solar_plugins.chain.run.passthrough_as_upscaling import stacked_ranges
-from solar_plugins.chain.verify.files import check_evaluation, check_proofs
+from solar_plugins.chain.verify.files import check_evaluation, check_run_records
 from solar_plugins.check.merge import refuse_unfit_models
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends, yaml_file
@@ -168,7 +168,7 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
 
         facts = check_model(folder)
         if kind == "train":
-            facts["proofs"] = check_proofs(folder, recipe)
+            facts["proofs"] = check_run_records(folder, recipe)
             if not facts.get("adapter"):  # whose FLOPs are not those of full training
                 facts["planned"] = _planned(recipe, folder, **facts["proofs"]["stage"])
     elif kind == "data":

@@ -11,10 +11,12 @@ signal 9: no work goes on that nobody would record.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import resource
 import signal
@@ -22,8 +24,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -70,14 +72,14 @@ class Work:
 
     process: Any
     results: connection.Connection
-    outcome: Outcome | None = field(default=None)
+    outcome: Outcome | None = None
 
     def poll(self) -> Outcome | None:
         """The outcome, once the child has ended."""
         if self.outcome is None and self.results.poll():
             try:
                 self.outcome = self.results.recv()
-            except EOFError:  # it died without a word
+            except EOFError:  # it died without a result
                 self.process.join()
                 self.outcome = Outcome(error=_death(self.process.exitcode))
         if self.outcome is not None:
@@ -86,9 +88,9 @@ class Work:
 
     def wait(self) -> Outcome:
         """Wait for the outcome."""
-        while self.poll() is None:
+        while (outcome := self.poll()) is None:
             connection.wait([self.results], timeout=1)
-        return self.outcome
+        return outcome
 
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
@@ -114,14 +116,14 @@ class Workers:
         modules = [*_VERIFY, *(name for kind in sorted(kinds) for name in PRELOAD[kind])]
         self._plain = multiprocessing.get_context("spawn")
         self._lock = lock
+        self._context: Any
         if threading.active_count() == 1 and all(name in sys.modules for name in modules):
             self._context = multiprocessing.get_context("fork")  # this process can be the server
             return
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(modules)
         with _output_to(log):
-            # The server keeps the output that it is started with; it must not be the terminal,
-            # where the live table is.
+            # The server keeps the output that it starts with: not the terminal with its live table.
             multiprocessing.forkserver.ensure_running()
 
     def start(
@@ -159,7 +161,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, SolarError):
         return text
     if isinstance(error, SystemExit):
-        return f"the work ended itself before it was done (exit status {error.code})."
+        return f"the stage exited early (exit status {error.code})."
     text = text.split(" For further information visit https://errors.pydantic.dev")[0]
     text = text if len(text) <= 600 else f"{text[:600]} …"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -171,7 +173,7 @@ def _child(
     log: Path,
     env: dict[str, str],
     work: Callable[..., Any],
-    args: tuple,
+    args: tuple[Any, ...],
 ) -> None:
     os.setsid()
     _die_with_parent()
@@ -214,37 +216,35 @@ def _death(exitcode: int | None) -> str:
 
 def _write_output_to(log: Path) -> None:
     """Send everything that this process and its libraries print to the end of `log`."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
     os.close(nothing)
-    os.close(file)
+    _redirect(log)
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
 
 
-class _output_to:
+@contextlib.contextmanager
+def _output_to(log: Path) -> Iterator[None]:
     """For a moment, this process's own output goes to the end of `log`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(1), os.dup(2)
+    try:
+        _redirect(log)
+        yield
+    finally:
+        for number, descriptor in zip((1, 2), kept, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
 
-    def __enter__(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._kept = os.dup(1), os.dup(2)
-        file = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        os.close(file)
-
-    def __exit__(self, *_: object) -> None:
-        for number, kept in zip((1, 2), self._kept, strict=True):
-            os.dup2(kept, number)
-            os.close(kept)
+def _redirect(log: Path) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 def _die_with_parent() -> None:
@@ -261,9 +261,10 @@ def _die_with_parent() -> None:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def watch() -> None:
-        connection.wait([parent.sentinel])
-        end_descendants()
-        os.killpg(os.getpid(), signal.SIGKILL)
+        if parent is not None:
+            connection.wait([parent.sentinel])
+            end_descendants()
+            os.killpg(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="solar-parent-watch", daemon=True).start()
 
@@ -273,7 +274,5 @@ def end_descendants() -> None:
     import psutil
 
     for process in psutil.Process().children(recursive=True):
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue

@@ -7,7 +7,6 @@ traceback about shapes, or, between bases of one shape, a training of the wrong 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ _NOTE = "base"
 
 def note(output_dir: str, base_model: str) -> None:
     """Leave a note that a training of `base_model` has begun in `output_dir`; on one process."""
-    if int(os.environ.get("RANK", "0")) == 0:
+    if run_record.is_first_process():
         run_record.write(output_dir, _NOTE, {"base_model": base_model})
 
 

@@ -43,7 +43,7 @@ def begin_epoch(loader: DataLoader, epoch: int, seed: int) -> None:
     """Give every sampler below `loader` the epoch, and a packing one an `EpochOrder`.
 
     A loader that skips the batches trained before the interruption hides its samplers from
-    ``set_epoch``; so each is told here.
+    ``set_epoch``; so each sampler gets the epoch here.
     """
     for sampler in _samplers(loader):
         if isinstance(sampler, MultipackBatchSampler) and isinstance(

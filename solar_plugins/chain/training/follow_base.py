@@ -1,6 +1,6 @@
 """A recipe that was written for one base model, fitted to another.
 
-Only what no user could have meant for the new base is changed, and every change is said. What
+Only what no user could have meant for the new base is changed, and every change is logged. What
 needs a choice (another prompt format, more layers removed) stays as the recipe has it.
 """
 
@@ -35,7 +35,7 @@ def follow_base(cfg: dict[str, Any]) -> list[str]:
         SolarError: the base model cannot be found.
     """
     if not cfg.get("base_model"):
-        return []  # Axolotl's own validation says so
+        return []  # Axolotl's own validation reports it
     options = {
         "revision": cfg.get("revision_of_model") or "main",
         "trust_remote_code": bool(cfg.get("trust_remote_code")),

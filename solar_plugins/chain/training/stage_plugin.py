@@ -15,7 +15,15 @@ import torch
 from axolotl.integrations.base import BasePlugin, PluginManager, load_plugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from torch.utils.data import DataLoader
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
 from solar_plugins import run_record
 from solar_plugins.chain.missing_inputs import missing_input
@@ -39,8 +47,8 @@ class StagePlugin(BasePlugin):
     def __init__(self) -> None:
         super().__init__()
         path = os.environ.get(METRICS_VARIABLE)
-        self._metrics = MetricsFile(Path(path)) if path else None
-        self._steps = 0
+        self.metrics = MetricsFile(Path(path)) if path else None
+        self.steps = 0
         self.recipe: dict[str, Any] = {}
         self._base_model = ""
 
@@ -61,7 +69,7 @@ class StagePlugin(BasePlugin):
         if fault:
             raise SolarError(fault)
         self._base_model = str(cfg.get("base_model"))
-        if self._metrics is None:  # `solar run` knows what it has begun with
+        if self.metrics is None:  # `solar run` knows what it has begun with
             base_model_guard.refuse_another(cfg)
         for change in follow_base(cfg):
             LOG.warning(change)
@@ -78,15 +86,15 @@ class StagePlugin(BasePlugin):
         """The callback that follows the training; sDPO asks again for each of its steps."""
         if not is_named(cfg, PLUGIN):
             return []
-        if self._metrics is None:
+        if self.metrics is None:
             base_model_guard.note(cfg.output_dir, self._base_model)
         return [_Follow(self)]
 
     def post_train_unload(self, cfg: DictDefault) -> None:
         """Note that the training came to its end: Axolotl exits with 0 after Ctrl-C as well."""
-        if is_named(cfg, PLUGIN) and int(os.environ.get("RANK", "0")) == 0:
+        if is_named(cfg, PLUGIN) and run_record.is_first_process():
             facts = {
-                "steps": self._steps,
+                "steps": self.steps,
                 "world_size": int(os.environ.get("WORLD_SIZE", "1")),
                 "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             }
@@ -99,22 +107,41 @@ class _Follow(TrainerCallback):
     def __init__(self, plugin: StagePlugin) -> None:
         self._plugin = plugin
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         if self._plugin.recipe:
             _refuse_other_batch(self._plugin.recipe, args)
 
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs) -> None:
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: DataLoader | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Exactly n after n epochs; a little over or under after a division that does not come out.
         begin_epoch(train_dataloader, int((state.epoch or 0) + 1e-6), args.seed)
 
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        self._plugin._steps = state.global_step
-        if self._plugin._metrics and state.is_world_process_zero:
-            self._plugin._metrics.write_step(state.global_step, state.max_steps)
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._plugin.steps = state.global_step
+        if self._plugin.metrics and state.is_world_process_zero:
+            self._plugin.metrics.write_step(state.global_step, state.max_steps)
 
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if self._plugin._metrics and state.is_world_process_zero:
-            self._plugin._metrics.append(state.global_step, state.max_steps, state.epoch, logs)
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self._plugin.metrics and state.is_world_process_zero:
+            step, of = state.global_step, state.max_steps
+            self._plugin.metrics.append(step, of, state.epoch, logs or {})
 
 
 def _share_batch(cfg: dict) -> None:
@@ -127,7 +154,7 @@ def _share_batch(cfg: dict) -> None:
 
 
 def _refuse_other_batch(recipe: dict[str, Any], args: TrainingArguments) -> None:
-    """Refuse a training on more GPUs than its processes were told of (Ray, DataParallel)."""
+    """Refuse a training on more GPUs than its processes know of (Ray, DataParallel)."""
     gpus = args.world_size * max(1, args.n_gpu)
     steps = global_batch.accumulation_steps(recipe, gpus)
     if args.gradient_accumulation_steps != steps:

@@ -1,7 +1,7 @@
-"""Is what a stage left sound? What can be seen without torch.
+"""Is the output of a stage sound? What can be seen without torch.
 
 The next stage would load a model with missing layers, empty weights or another tokenizer without
-a word, and days later the scores would be bad. `solar_plugins.chain.verify.model` adds what needs
+an error, and days later the scores would be bad. `solar_plugins.chain.verify.model` adds what needs
 torch: whether every tensor of the architecture is there in the right shape, and NaN.
 """
 
@@ -14,11 +14,10 @@ from typing import Any
 
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError
-from solar_plugins.models import safetensors_header
+from solar_plugins.models import model_config, safetensors_header
 from solar_plugins.models.safetensors_header import TensorInfo
 from solar_plugins.recipes.registry import blocks_of
 
-_DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d+)\.")
 _PER_LAYER_LISTS = (
     "layer_types",
@@ -37,8 +36,8 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     """Weights, config and tokenizer of a model folder against each other.
 
     Returns:
-        ``num_hidden_layers``, ``parameters`` (elements of all tensors), ``weights_gib`` is left to
-        the caller; for an adapter only ``parameters``.
+        ``num_hidden_layers`` and ``parameters`` (elements of all tensors); for an adapter only
+        ``adapter`` and ``parameters``.
 
     Raises:
         SolarError: the first thing that is not sound.
@@ -58,21 +57,23 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
         _read_json(folder / "adapter_config.json")
         return {"adapter": True, "parameters": parameters}
     config = _read_json(folder / "config.json")
-    depth = _depth(folder, config)
+    depth = model_config.depth(config)
+    if depth is None:
+        raise SolarError(f"{folder / 'config.json'}: num_hidden_layers: missing.")
     _check_depth(folder, config, depth, tensors)
     if not any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json")):
         raise SolarError(f"{folder}: no tokenizer (tokenizer_config.json, tokenizer.json).")
     return {"num_hidden_layers": depth, "parameters": parameters}
 
 
-def check_proofs(folder: Path, recipe: dict[str, Any]) -> dict[str, dict]:
-    """The proofs of the plugins that a recipe names, by YAML block.
+def check_run_records(folder: Path, recipe: dict[str, Any]) -> dict[str, dict]:
+    """The run records of the plugins that a recipe names, by YAML block.
 
     Raises:
-        SolarError: one of them left none, so it did not run (Axolotl drops a plugin that it cannot
-            import, and trains on).
+        SolarError: one of them left no record, so it did not run (Axolotl drops a plugin that it
+            cannot import, and trains on).
     """
-    proofs = {}
+    records = {}
     for block in dict.fromkeys([*blocks_of(recipe), "stage"]):
         facts = run_record.read(folder, block)
         if facts is None:
@@ -80,8 +81,8 @@ def check_proofs(folder: Path, recipe: dict[str, Any]) -> dict[str, dict]:
                 f"{run_record.path(folder, block)}: missing, so the plugin of {block}: did not run "
                 f"to its end. The stage's log says why."
             )
-        proofs[block] = facts
-    return proofs
+        records[block] = facts
+    return records
 
 
 def check_evaluation(file: Path) -> dict[str, Any]:
@@ -111,14 +112,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SolarError(f"{path}: a {type(value).__name__} found. A JSON object is needed.")
     return value
-
-
-def _depth(folder: Path, config: dict[str, Any]) -> int:
-    for block in (config, config.get("text_config", {})):
-        for key in _DEPTH_KEYS:
-            if isinstance(block.get(key), int):
-                return block[key]
-    raise SolarError(f"{folder / 'config.json'}: num_hidden_layers: missing.")
 
 
 def _check_depth(

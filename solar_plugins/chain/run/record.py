@@ -1,0 +1,143 @@
+"""The record of a stage: what went in, what came out, what it took.
+
+A record is the file ``.solar/stages/<stage>.json``. Its ``version`` rises when its meaning changes;
+records of earlier versions are read as if they had been written today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from solar_plugins.recipes import registry
+
+VERSION = 2
+RUNNING, DONE, FAILED = "running", "done", "failed"
+FORCED, APPROVED = "forced", "approved"
+
+_OUTPUT_PATHS = ("output_dir", "dataset_prepared_path", "resume_from_checkpoint")
+_IN_PACKAGE = re.compile(r"(?:.*/)?solar_plugins/(.+)")
+_PACKAGE = Path(__file__).resolve().parents[2]
+_MOVED = {"data/lm_eval_tasks": "miniature/lm_eval_tasks"}
+"""Paths in the package as recipes of version 1 name them."""
+
+
+@dataclass
+class Record:
+    """What is known of a stage.
+
+    Attributes:
+        fingerprint: Digest of `inputs`.
+        inputs: What went in, see `solar_plugins.chain.run.fingerprint`.
+        outputs: ``{relative file: {"size", "sha256", "mtime_ns"}}`` once done.
+        wall_s: Seconds, all attempts together.
+        facts: What verification found (``num_hidden_layers``, ``parameters``, …).
+        error: The cause in one line, where it failed.
+        versions: Of the tools that made it. They are not part of the fingerprint.
+        kept: One note for each time that ``--keep`` accepted the output although its inputs had
+            changed: ``{"at", "changed", "fingerprint"}``, the last one of the inputs before.
+        redo: `FORCED` where ``--redo`` named the finished stage, `APPROVED` where it may be made
+            again if its inputs changed; None otherwise, and again once it is done.
+    """
+
+    stage: str
+    kind: str
+    from_: list[str]
+    state: str
+    fingerprint: str
+    inputs: dict[str, Any]
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    started: str = ""
+    wall_s: float = 0.0
+    attempts: int = 0
+    peak_memory_gib: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    versions: dict[str, str | None] = field(default_factory=dict)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    redo: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        value = {"version": VERSION, **asdict(self)}
+        return {"from" if key == "from_" else key: item for key, item in value.items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], output_dir: str) -> Record:
+        """The record in a JSON value of any version up to `VERSION`.
+
+        Args:
+            output_dir: The run's output folder when the record was written.
+
+        Raises:
+            ValueError: a version of the future.
+            TypeError, KeyError: not a record.
+        """
+        version = value.get("version", 1)
+        if version == 1:
+            value = _upgraded(value, output_dir)
+        elif version != VERSION:
+            raise ValueError(f"version {version}")
+        return cls(
+            **{
+                "from_" if key == "from" else key: item
+                for key, item in value.items()
+                if key != "version"
+            }
+        )
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def portable(value: Any, output_dir: str, base_model: str | None = None) -> Any:
+    """`value` without the keys of output paths, and with placeholders in paths that may change.
+
+    Args:
+        output_dir: Paths in this folder begin with ``{output_dir}`` in the result.
+        base_model: Becomes ``{base_model}``; None where the base model is a hub id.
+    """
+    if isinstance(value, dict):
+        return {
+            str(key): portable(item, output_dir, base_model)
+            for key, item in value.items()
+            if key not in _OUTPUT_PATHS
+        }
+    if isinstance(value, list):
+        return [portable(item, output_dir, base_model) for item in value]
+    if not isinstance(value, str) or not value or "\n" in value:
+        return value
+    if value == base_model:
+        return "{base_model}"
+    if inside := _IN_PACKAGE.fullmatch(value):
+        path = _MOVED.get(inside[1], inside[1])
+        return f"{{solar_plugins}}/{path}" if (_PACKAGE / path).exists() else value
+    folder, path = os.path.normpath(output_dir), os.path.normpath(value)
+    if folder == "." or not Path(path).is_relative_to(folder):
+        return value
+    return "{output_dir}" + path[len(folder) :]
+
+
+def _upgraded(value: dict[str, Any], output_dir: str) -> dict[str, Any]:
+    """A record of version 1, whose inputs had digests of our source files and tool versions."""
+    old = value["inputs"]
+    recipe = portable(old.get("recipe", {}), output_dir)
+    inputs = {
+        "recipe": recipe,
+        "files": {
+            name: sha256
+            for name, sha256 in old.get("files", {}).items()
+            if not _IN_PACKAGE.fullmatch(name)
+        },
+        "result_versions": dict.fromkeys(registry.result_versions(value["kind"], recipe), 1),
+        "from": old.get("from", {}),
+    }
+    versions = old.get("versions", {})
+    return {**value, "inputs": inputs, "fingerprint": digest(inputs), "versions": versions}
