@@ -167,6 +167,21 @@ def added_layers(layer_map: Sequence[int], num_hidden_layers: int) -> list[int] 
     return added if expected == num_hidden_layers else None
 
 
+def check_keeps_base(layer_map: Sequence[int], num_hidden_layers: int, init: str) -> None:
+    """Refuse a stack that does not give the base once the added layers are removed.
+
+    Raises:
+        SolarError: a base layer is left out, or their order is broken.
+    """
+    if added_layers(layer_map, num_hidden_layers) is None:
+        left_out = sorted(set(range(num_hidden_layers)) - set(layer_map))
+        what = f"leave out base layer {left_out[0]}" if left_out else "break the base's order"
+        raise SolarError(
+            f"depth_up_scaling.init: {init} needs every base layer in its order beside the added "
+            f"ones, and depth_up_scaling.layer_ranges {what}. Write init: copy, or other ranges."
+        )
+
+
 def removed_layers(ranges: Sequence[Range], num_hidden_layers: int) -> int | None:
     """The paper's m of a stack that is the paper's, None of any other.
 

@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from solar_plugins.depth_up_scaling import tensor_copy
-from solar_plugins.depth_up_scaling.tensor_copy import fill, lay_out, same_ends, stored_tensors
+from solar_plugins.depth_up_scaling.tensor_copy import fill, lay_out, same_ends
+from solar_plugins.models.safetensors_header import read_files
 
 PAGE = 4096
 
@@ -26,7 +27,7 @@ def sources(tmp_path):
         save_file(arrays, tmp_path / f"{name}.safetensors")
         made |= arrays
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    return made, [tensor for file in files for tensor in stored_tensors(file)]
+    return made, list(read_files(files).values())
 
 
 @pytest.mark.parametrize("block_bytes", [PAGE, 3 * PAGE, 1 << 24])

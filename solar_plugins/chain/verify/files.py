@@ -14,11 +14,10 @@ from typing import Any
 
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError
-from solar_plugins.models import safetensors_header
-from solar_plugins.models.safetensors_header import TensorInfo
+from solar_plugins.models import model_config, safetensors_header
+from solar_plugins.models.safetensors_header import Tensor
 from solar_plugins.recipes.registry import blocks_of
 
-_DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d+)\.")
 _PER_LAYER_LISTS = (
     "layer_types",
@@ -49,7 +48,7 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     for name, info in tensors.items():
         if info.elements == 0:
             raise SolarError(
-                f"{folder / info.file}: {name} is empty (shape {list(info.shape)}). A save under "
+                f"{info.file}: {name} is empty (shape {list(info.shape)}). A save under "
                 f"ZeRO-3 leaves this when the shards were not gathered: set "
                 f"stage3_gather_16bit_weights_on_model_save: true in the DeepSpeed file."
             )
@@ -58,7 +57,9 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
         _read_json(folder / "adapter_config.json")
         return {"adapter": True, "parameters": parameters}
     config = _read_json(folder / "config.json")
-    depth = _depth(folder, config)
+    depth = model_config.depth(config)
+    if depth is None:
+        raise SolarError(f"{folder / 'config.json'}: num_hidden_layers: missing.")
     _check_depth(folder, config, depth, tensors)
     if not any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json")):
         raise SolarError(f"{folder}: no tokenizer (tokenizer_config.json, tokenizer.json).")
@@ -113,16 +114,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _depth(folder: Path, config: dict[str, Any]) -> int:
-    for block in (config, config.get("text_config", {})):
-        for key in _DEPTH_KEYS:
-            if isinstance(block.get(key), int):
-                return block[key]
-    raise SolarError(f"{folder / 'config.json'}: num_hidden_layers: missing.")
-
-
 def _check_depth(
-    folder: Path, config: dict[str, Any], depth: int, tensors: dict[str, TensorInfo]
+    folder: Path, config: dict[str, Any], depth: int, tensors: dict[str, Tensor]
 ) -> None:
     found = {int(match[1]) for name in tensors if (match := _LAYER.search(name))}
     if found and found != set(range(depth)):
