@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from solar_plugins.errors import SolarError
-
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
@@ -58,7 +56,7 @@ def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
         wait: wait for another process that writes the same folder, instead of raising.
 
     Raises:
-        SolarError: another process is writing the same folder.
+        BlockingIOError: another process is writing the same folder.
         FileExistsError: `path` is not empty, perhaps because another process has written it.
         OSError: the disk is full, or the parent folder cannot be written.
     """
@@ -90,14 +88,13 @@ def _locked(folder: Path, wait: bool) -> int:
     """Create `folder` unless it exists, and lock it until the returned descriptor is closed."""
     while True:
         folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
-            raise SolarError(
-                f"{folder}: another process is writing there. Wait for it, or stop it."
-            ) from None
+            what = "another process is writing there. Wait for it, or stop it."
+            raise BlockingIOError(errno.EAGAIN, what, str(folder)) from None
         try:  # the last holder may have renamed or removed the folder
             if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                 return descriptor

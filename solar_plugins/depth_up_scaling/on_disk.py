@@ -129,7 +129,7 @@ def write(
         What the user should know, one sentence each.
 
     Raises:
-        SolarError: `out` cannot be written, or what was written cannot be loaded.
+        SolarError: `out` is not empty, or what was written cannot be loaded.
         FileExistsError: with `wait`, another process has written `out` meanwhile.
         OSError: the disk was full, or failed.
     """

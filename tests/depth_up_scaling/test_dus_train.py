@@ -175,12 +175,12 @@ def test_what_is_refused_before_anything_is_loaded(trained, runs, tmp_path):
     assert line(runs, output_dir=str(runs.base)).startswith("output_dir: ")
     assert line(runs, overrides_of_model_config={"num_hidden_layers": 7}) == (
         "overrides_of_model_config.num_hidden_layers: follows from the base's layers under "
-        "depth_up_scaling. Take it out."
+        "depth_up_scaling. Remove it."
     )
     shutil.copytree(runs.base, tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    assert "where its header promises" in line(runs, base_model=str(tmp_path / "cut"))
+    assert "its header promises" in line(runs, base_model=str(tmp_path / "cut"))
     config = json.loads((tmp_path / "cut" / "config.json").read_text())
     shutil.copy(runs.base / "model.safetensors", weights)
     (tmp_path / "cut" / "config.json").write_text(
