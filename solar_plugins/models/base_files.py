@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
 from solar_plugins.models.safetensors_header import INDEX
 
 CONFIG = "config.json"
@@ -59,13 +59,7 @@ def read_config(base: str) -> dict[str, Any]:
         from huggingface_hub import hf_hub_download
 
         file = Path(_from_hub(base, f"its {CONFIG}", hf_hub_download, base, CONFIG))
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SolarError(f"{file}: not readable as JSON ({error}). Fetch it again.") from None
-    if not isinstance(config, dict):
-        raise SolarError(f"{file}: not the config of a model. Fetch it again.")
-    return config
+    return model_config.read(file)
 
 
 def check_out(out: str | Path, base: str | Path, key: str = "--out") -> None:

@@ -75,10 +75,19 @@ def find(model: str) -> dict[str, Any] | None:
     if file is None:
         is_folder = os.path.isdir(os.path.expanduser(model))
         return None if is_folder else KNOWN.get(model.partition("@")[0])
+    return read(file)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The content of a config.json.
+
+    Raises:
+        SolarError: it is not a JSON object.
+    """
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SolarError(f"{file}: not readable as JSON: {error}.") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise SolarError(f"{file}: not readable as JSON: {error}. Fetch it again.") from None
     if not isinstance(config, dict):
         raise SolarError(f"{file}: a mapping is needed, {type(config).__name__} found.")
     return config

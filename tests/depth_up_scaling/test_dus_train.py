@@ -168,8 +168,8 @@ def test_what_is_refused_before_anything_is_loaded(trained, runs, tmp_path):
         "Did you mean 'remove_layers'?"
     )
     assert line(runs, base_model=str(trained)) == (
-        f"base_model: {trained} is depth up-scaled already (4 -> 6 layers). Take "
-        "`depth_up_scaling` and its plugin out of this recipe, or name the base of 4 layers."
+        f"base_model: {trained} is depth up-scaled already (4 -> 6 layers). Remove "
+        "`depth_up_scaling` and its plugin from this recipe, or name the base of 4 layers."
     )
     assert line(runs, reinit_weights=True).startswith("reinit_weights: ")
     assert line(runs, output_dir=str(runs.base)).startswith("output_dir: ")
