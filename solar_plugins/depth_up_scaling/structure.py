@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError
-from solar_plugins.seams.transformers import parts_of
+from solar_plugins.seams.transformers import parts_of, stored_tensors_of
 
 _SCALARS = (bool, int, float, str, type(None))
 
@@ -83,11 +83,14 @@ def check_structure(
     return lists
 
 
-def _outside(model: nn.Module, lists: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _outside(module: nn.Module, lists: Sequence[str], name: str = "") -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors that a checkpoint holds besides those of the layers."""
-    inside = tuple(f"{name}." for name in lists)
-    stored = model.state_dict(keep_vars=True)
-    return _shapes({k: tensor for k, tensor in stored.items() if not k.startswith(inside)})
+    start = f"{name}." if name else ""
+    found = {start + key: shape for key, shape in _shapes(stored_tensors_of(module)).items()}
+    for key, child in module.named_children():
+        if start + key not in lists:
+            found |= _outside(child, lists, start + key)
+    return found
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor | None]) -> dict[str, tuple[int, ...]]:

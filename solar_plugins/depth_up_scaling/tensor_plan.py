@@ -224,7 +224,8 @@ def key_layers(
     Raises:
         SolarError: a name is of an unknown layer, or the model cannot take a tensor.
     """
-    name_of, wanted = parameter_names(base, conversions), base.state_dict(keep_vars=True)
+    prefix, wanted = base.base_model_prefix, base.state_dict(keep_vars=True)
+    name_of = parameter_names(prefix, wanted, conversions)
     inside_list = re.compile(rf"({'|'.join(map(re.escape, lists))})\.(\d+)\.(.+)")
     found = {}
     for key, tensor in stored.items():
@@ -232,9 +233,7 @@ def key_layers(
         if name in wanted:
             _check_stored(tensor, wanted[name], converted)
         # names of layers that the base's model does not have keep the checkpoint's short prefix
-        match = inside_list.fullmatch(name) or inside_list.fullmatch(
-            f"{base.base_model_prefix}.{name}"
-        )
+        match = inside_list.fullmatch(name) or inside_list.fullmatch(f"{prefix}.{name}")
         if match is None:
             continue
         number = _NUMBER.search(key)

@@ -84,15 +84,19 @@ def skeleton(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> Pr
 
 
 def parameter_names(
-    model: PreTrainedModel, conversions: Sequence[Conversion]
+    prefix: str, own: dict[str, Any], conversions: Sequence[Conversion]
 ) -> Callable[[str], tuple[str, bool]]:
     """A function: checkpoint name -> the model's name of it, and whether a converter makes it.
 
-    The names of parameters that `model` does not have are returned as the renaming leaves them.
+    The names of parameters that the model does not have are returned as the renaming leaves them.
+
+    Args:
+        prefix: the model's ``base_model_prefix``.
+        own: its ``state_dict(keep_vars=True)``.
+        conversions: `conversions_of` the model.
     """
     renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
-    prefix, own = model.base_model_prefix, model.state_dict(keep_vars=True)
 
     def name_of(key: str) -> tuple[str, bool]:
         name, converter = core_model_loading.rename_source_key(
@@ -120,6 +124,9 @@ def from_json_values(config_class: type[PreTrainedConfig], content: dict) -> Pre
     return config_class.from_dict(config_class._decode_special_floats(content))
 
 
+_MODULE_PARTS = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+
+
 def parts_of(module: nn.Module) -> tuple[dict, dict, dict]:
     """The module's own parameters, buffers and children by name (a None has a name, too).
 
@@ -128,6 +135,14 @@ def parts_of(module: nn.Module) -> tuple[dict, dict, dict]:
     """
     own = vars(module)
     return own["_parameters"], own["_buffers"], own["_modules"]
+
+
+def stored_tensors_of(module: nn.Module) -> dict[str, torch.Tensor | None]:
+    """The module's own tensors that a checkpoint holds, without those of its children."""
+    own = vars(module)
+    tensors = own["_parameters"] | own["_buffers"]
+    transient = own["_non_persistent_buffers_set"]
+    return {name: tensor for name, tensor in tensors.items() if name not in transient}
 
 
 def self_test() -> None:
@@ -170,5 +185,5 @@ def self_test() -> None:
             raise _misfit(f"{name} is missing or takes other arguments")
     if not hasattr(PreTrainedModel, "_keys_to_ignore_on_load_missing"):
         raise _misfit("PreTrainedModel._keys_to_ignore_on_load_missing is missing")
-    if not {"_parameters", "_buffers", "_modules"} <= vars(nn.Module()).keys():
+    if not vars(nn.Module()).keys() >= _MODULE_PARTS:
         raise _misfit(f"torch {torch.__version__} keeps a module's parts under other names")
