@@ -76,10 +76,8 @@ def grow(
     >>> grow(base, [0, 1, 2, 1, 2, 3]).changes
     {'num_hidden_layers': 6, 'layer_types': ['s', 's', 's', 's', 's', 'f']}
 
-    Args:
-        config: ``to_dict()`` of the language model's config (the text config of a nested one).
-        layer_map: base layer of every target layer.
-        depth_key: the name under which this config stores its depth (``n_layer`` in GPT-2).
+    `config` is ``to_dict()`` of the language model's config (the text config of a nested one), and
+    `depth_key` the name under which it stores its depth (``n_layer`` in GPT-2).
 
     Raises:
         SolarError: layers of this architecture are tied to each other or to their position in a

@@ -44,12 +44,7 @@ class Growth:
 
 
 def grow(base: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy") -> Growth:
-    """Grow the config of a base.
-
-    Args:
-        base: config of a whole model, with vision too; it stays unchanged.
-        layer_map: base layer of every target layer.
-        init: how the added layers are to start.
+    """Grow the config of a base, with its vision config if it has one; `base` stays unchanged.
 
     Raises:
         SolarError: the architecture cannot be grown like this, or its config would not survive

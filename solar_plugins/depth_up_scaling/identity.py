@@ -54,11 +54,6 @@ def silencing_parameters(
 ) -> frozenset[str]:
     """Names within a layer (`starred`) of the parameters that make it a no-op when they are zero.
 
-    Args:
-        model_class: the class of base and model.
-        base_config: the config that `model_class` is built from.
-        layer_map: base layer of every target layer.
-
     Raises:
         SolarError: the blocks of this architecture do not pass their input on, or compute with the
             layer's position or the depth.

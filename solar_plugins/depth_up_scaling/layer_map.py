@@ -40,12 +40,10 @@ def scaled_depth(num_hidden_layers: int, remove_layers: int) -> int:
 def layer_map(num_hidden_layers: int, remove_layers: int) -> list[int]:
     """Base layer of every target layer in the paper's stack: base [0, n-m), then base [m, n).
 
+    n is at least 3, and 1 <= m < n/2.
+
     >>> layer_map(4, 1)
     [0, 1, 2, 1, 2, 3]
-
-    Args:
-        num_hidden_layers: depth of the base (n), at least 3.
-        remove_layers: layers that each copy loses at the seam (m), 1 <= m < n/2.
 
     Raises:
         SolarError: no model deeper than the base comes out.

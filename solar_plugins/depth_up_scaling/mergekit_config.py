@@ -16,11 +16,6 @@ from solar_plugins.models.model_config import depth_key, language_model, require
 def mergekit_config(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> str:
     """MergeKit's passthrough YAML for the up-scaled `base`.
 
-    Args:
-        base: the base's folder or Hub id.
-        config: its ``config.json``.
-        block: how it is to be up-scaled.
-
     Raises:
         SolarError: no deeper model comes out, or the base was grown already.
     """

@@ -61,15 +61,8 @@ def model_card(
 ) -> str:
     """``README.md`` of the model; the same arguments give the same text: no date, no machine.
 
-    Args:
-        name: the model's name.
-        base: the base as the command named it.
-        folder: the base's files; licence and languages are copied from its card.
-        command: the command that wrote the model.
-        ranges: the stacked ranges of base layers.
-        base_depth: number of layers of the base.
-        parameters: number of elements of the weights.
-        init: how the added layers start.
+    Licence and languages are copied from the base's card in `folder`. `base` is the base as the
+    command named it.
     """
     card, hub_id = folder / licence.CARD, base_files.hub_id(base, folder)
     kept = licence.front_matter(card) if card.is_file() else {}

@@ -74,11 +74,6 @@ class UpScaling:
 def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = False) -> UpScaling:
     """Plan the up-scaled `base`; reads headers only.
 
-    Args:
-        base: a folder or a Hub id.
-        block: how it is to be up-scaled.
-        trust_remote_code: run the Python files that a base may contain.
-
     Raises:
         SolarError: the base cannot be up-scaled, or not like this.
     """

@@ -39,11 +39,6 @@ def check_structure(
 ) -> list[str]:
     """Require that target layer i is built like base layer ``layer_map[i]``, and the rest equal.
 
-    Args:
-        base: skeleton of the base.
-        target: skeleton at the new depth.
-        layer_map: base layer of every target layer.
-
     Returns:
         The names of the layer lists.
 

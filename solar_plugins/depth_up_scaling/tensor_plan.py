@@ -119,11 +119,6 @@ def plan_tensors(
 ) -> TensorPlan:
     """Map the base's checkpoint to the deeper model's.
 
-    Args:
-        layers: how the deeper model is made of the base's layers.
-        stored: every tensor in the base's files by name (`safetensors_header.read_files`).
-        conversions: how transformers renames checkpoint names (`get_model_conversion_mapping`).
-
     Raises:
         SolarError: the files do not fit the base's config, or a name is of an unknown layer.
     """
