@@ -168,14 +168,14 @@ def in_words(
     met = [(layer_map[joint - 1], layer_map[joint]) for joint in seams(layer_map)]
     if len(met) > 8:
         found = Counter(how_far(*pair) for pair in met)
-        met_in_words = ", ".join(f"{count} × {far}" for far, count in found.most_common(6))
+        joints = ", ".join(f"{count} × {far}" for far, count in found.most_common(6))
     else:
-        met_in_words = ", ".join(
+        joints = ", ".join(
             f"{before} → {after} ({how_far(before, after)})" for before, after in met
         )
     notes = [
         f"Layers of the base, {used}.",
-        f"{'Seam' if len(met) == 1 else 'Seams'}: {met_in_words}.",
+        f"{'Seam' if len(met) == 1 else 'Seams'}: {joints}.",
     ]
     if identity:
         notes.append("Hollow: added layers whose output projections start at zero.")
