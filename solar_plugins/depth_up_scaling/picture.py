@@ -168,14 +168,14 @@ def in_words(
     met = [(layer_map[joint - 1], layer_map[joint]) for joint in seams(layer_map)]
     if len(met) > 8:
         found = Counter(how_far(*pair) for pair in met)
-        joints = ", ".join(f"{count} × {far}" for far, count in found.most_common(6))
+        seam_text = ", ".join(f"{count} × {far}" for far, count in found.most_common(6))
     else:
-        joints = ", ".join(
+        seam_text = ", ".join(
             f"{before} → {after} ({how_far(before, after)})" for before, after in met
         )
     notes = [
         f"Layers of the base, {used}.",
-        f"{'Seam' if len(met) == 1 else 'Seams'}: {joints}.",
+        f"{'Seam' if len(met) == 1 else 'Seams'}: {seam_text}.",
     ]
     if identity:
         notes.append("Hollow: added layers whose output projections start at zero.")
