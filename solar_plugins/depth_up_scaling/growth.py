@@ -159,26 +159,31 @@ def base_depth(config: PreTrainedConfig) -> int:
 
 def refuse_uncovered(config: PreTrainedConfig) -> None:
     """Raise for the kinds of base whose layers cannot be copied one by one."""
-    kind, content, text = config.model_type, config.to_dict(), config.get_text_config()
-    several = text is not config and "text_config" not in config.sub_configs  # BLT
-    causal = content.get("is_decoder") or content.get("causal")
-    what = None
-    if config.is_encoder_decoder:
-        what = "is an encoder-decoder model"
-    elif several or not hasattr(text, "num_hidden_layers"):
-        what = "has no single stack of layers"
-    elif type(config) in MODEL_FOR_MASKED_LM_MAPPING and not causal:
-        what = "is an encoder, which reads text in both directions"
-    elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and "auto_map" not in content:
-        what = "is not a causal language model that transformers knows"
+    what = _other_than_a_decoder(config)
     if what:
         raise SolarError(
-            f"base_model: {kind} {what}. "
+            f"base_model: {config.model_type} {what}. "
             "Depth up-scaling is for decoder-only language models; choose one."
         )
-    quantization = content.get("quantization_config")
+    quantization = config.to_dict().get("quantization_config")
     if quantization:
         raise SolarError(
             f"base_model: its weights are quantised already ({quantization.get('quant_method')}). "
             "Name the unquantised model; it can still be loaded in 4 bits."
         )
+
+
+def _other_than_a_decoder(config: PreTrainedConfig) -> str | None:
+    if config.is_encoder_decoder:  # first: the text config of some is ambiguous
+        return "is an encoder-decoder model"
+    text = config.get_text_config()
+    several = text is not config and "text_config" not in config.sub_configs  # BLT
+    if several or not hasattr(text, "num_hidden_layers"):
+        return "has no single stack of layers"
+    content = config.to_dict()
+    causal = content.get("is_decoder") or content.get("causal")
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not causal:
+        return "is an encoder, which reads text in both directions"
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and "auto_map" not in content:
+        return "is not a causal language model that transformers knows"
+    return None
