@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class SolarError(ValueError):
-    """A fault of the input or of a stage, told in one line.
+    """A fault of the input or of a stage, in one line.
 
     The line names where (file or YAML path), what was found, what is required and what to write.
     It is a ``ValueError`` so that pydantic validators may raise it.

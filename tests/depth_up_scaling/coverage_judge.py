@@ -202,7 +202,7 @@ def faults_of(folder: Path, base, layers) -> list[str]:
         faults.append(f"tensors differ: {sorted(differ)[:3]}")
     left_over = base.state_dict().keys() - {base_name(name, lists, layers) for name in found}
     if left_over:
-        faults.append(f"not taken over: {sorted(left_over)[:3]}")
+        faults.append(f"not copied: {sorted(left_over)[:3]}")
     faults.extend(f"{kind}: {sorted(names)[:3]}" for kind, names in info.items() if names)
     pointers = [parameter.data_ptr() for parameter in model.parameters()]
     if len(set(pointers)) != len(pointers):

@@ -204,7 +204,7 @@ def test_tensors_of_many_dtypes_start_where_they_can_be_mapped(tiny_base, tmp_pa
 
 @pytest.mark.parametrize("spelling", [float("inf"), {"__float__": "Infinity"}])
 def test_a_config_with_an_infinity(spelling, tiny_base, tmp_path):
-    """Older releases of transformers wrote it bare, which is no JSON; newer ones as an object."""
+    """Older releases of transformers wrote it bare, which is not JSON; newer ones as an object."""
     base = tmp_path / "base"
     shutil.copytree(tiny_base("mamba2"), base)
     config = json.loads((base / "config.json").read_text())
@@ -376,11 +376,11 @@ def test_a_full_disk_leaves_nothing(base, tmp_path):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        told = line(base, "--out", tmp_path / "out")
+        refused = line(base, "--out", tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
-    assert told.endswith("model.safetensors: File too large")
+    assert refused.endswith("model.safetensors: File too large")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".*"))
 

@@ -44,10 +44,10 @@ def test_the_bytes_of_the_library(
     zeros = [tensor.renamed(f"zero.{tensor.name}", zero=True) for tensor in tensors]
     out = tmp_path / "out"
     out.mkdir()
-    told = []
+    counts = []
     shards = lay_out(out, [*twice, *zeros], max_shard_bytes)
     assert all(not array.any() for s in shards for array in load_file(s.path).values())
-    fill(shards, told.append)
+    fill(shards, counts.append)
     found = {}
     for shard in shards:
         found |= load_file(shard.path)
@@ -57,7 +57,7 @@ def test_the_bytes_of_the_library(
             assert found[copy].dtype == array.dtype
             assert np.array_equal(found[copy], array)
         assert np.array_equal(found[f"zero.{name}"], np.zeros_like(array))
-    assert sum(told) == sum(shard.path.stat().st_size for shard in shards)
+    assert sum(counts) == sum(shard.path.stat().st_size for shard in shards)
 
 
 def test_a_file_system_that_refuses_to_bypass_its_cache(sources, tmp_path, monkeypatch):
