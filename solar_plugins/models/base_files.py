@@ -13,8 +13,8 @@ from solar_plugins.models.safetensors_header import INDEX
 
 CONFIG = "config.json"
 
-# Tokenizers, chat templates, processors and generation settings have many names, and licences must be
-# copied too. Weights in any format and the other files of a training run are left out.
+# Tokenizers, chat templates, processors and generation settings have many names, and licences must
+# be copied too. Weights in any format and the other files of a training run are left out.
 _SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".vocab", ".spm"}
 _LICENCES = re.compile(r"(licen[cs]e|notice|use_policy|copying)", re.IGNORECASE)
 _LEFT_OUT = re.compile(
