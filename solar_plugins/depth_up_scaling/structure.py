@@ -109,9 +109,9 @@ def _difference(
     if type(target) is not type(base):
         return f"{where} is {type(target).__name__}, not {type(base).__name__}"
     # this runs for every module of a model: most own no tensor and share their settings
-    *tensors, inside = parts_of(target)
-    *base_tensors, base_inside = parts_of(base)
-    for ours, theirs in zip(tensors, base_tensors, strict=True):
+    parameters, buffers, inside = parts_of(target)
+    base_parameters, base_buffers, base_inside = parts_of(base)
+    for ours, theirs in ((parameters, base_parameters), (buffers, base_buffers)):
         if (ours or theirs) and _shapes(ours) != _shapes(theirs):
             return f"{where} has tensors {_shapes(ours)}, not {_shapes(theirs)}"
     found, wanted = vars(target), vars(base)

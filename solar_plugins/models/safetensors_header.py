@@ -12,9 +12,8 @@ import json
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from solar_plugins.errors import SolarError
 
@@ -30,8 +29,7 @@ _CONVERT = (
 )
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor as a safetensors header describes it, or one that is to be written.
 
     Attributes:
@@ -61,7 +59,7 @@ class Tensor:
 
     def renamed(self, name: str, zero: bool = False) -> Tensor:
         """The same bytes, or zeros of the same dtype and shape, under another name."""
-        return replace(self, name=name, file=None if zero else self.file)
+        return self._replace(name=name, file=None if zero else self.file)
 
 
 def read_header(path: str | Path) -> dict[str, Tensor]:
