@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -43,26 +45,72 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 @contextmanager
-def new_directory(path: str | Path) -> Iterator[Path]:
-    """A folder that appears at `path`, complete, when the block ends without an exception.
+def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
+    """A hidden folder that is renamed to `path` when the block ends without an exception.
+
+    The hidden folder always has the same name: the next writer empties and reuses what a killed
+    writer left. A writer holds a lock on it, which the kernel releases when the process ends.
+
+    Args:
+        path: the folder to create. It is missing or empty.
+        wait: wait for another process that writes the same folder, instead of raising.
 
     Raises:
-        FileExistsError: `path` is there already and not empty.
+        BlockingIOError: another process is writing the same folder.
+        FileExistsError: `path` is not empty, perhaps because another process has written it.
+        OSError: the disk is full, or the parent folder cannot be written.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # a link to an empty folder stays a link
+    hidden = path.parent / f".{path.name}.unfinished"
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    lock = _locked(hidden, wait)
     try:
-        os.chmod(temporary, 0o777 & ~_umask())
-        yield temporary
-        if path.is_dir():
-            path.rmdir() if not any(path.iterdir()) else None
-        if path.exists():
-            raise FileExistsError(f"{path} exists and is not empty")
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        try:
+            if path.is_dir() and any(path.iterdir()):
+                raise FileExistsError(errno.EEXIST, "exists and is not empty", str(path))
+            for entry in hidden.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+            yield hidden
+            _sync(hidden, *(entry for entry in hidden.rglob("*") if not entry.is_symlink()))
+            os.rename(hidden, path)  # replaces an empty folder, never a full one
+            _sync(path.parent)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+    finally:
+        os.close(lock)
+
+
+def _locked(folder: Path, wait: bool) -> int:
+    """Create `folder` unless it exists, and lock it until the returned descriptor is closed."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            what = "another process is writing there. Wait for it, or stop it."
+            raise BlockingIOError(errno.EAGAIN, what, str(folder)) from None
+        try:  # the last holder may have renamed or removed the folder
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+def _sync(*paths: Path) -> None:
+    """Flush files and folders to the disk, so that they survive a power cut."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _umask() -> int:

@@ -33,5 +33,5 @@ def read(output_dir: str | Path, block: str) -> dict | None:
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process of a training, or rank 0 of several."""
-    return int(os.environ.get("RANK", "0")) == 0
+    """Whether this process writes for all processes of a training (rank 0, or the only one)."""
+    return os.environ.get("RANK", "0") == "0"

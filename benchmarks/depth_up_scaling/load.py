@@ -45,11 +45,11 @@ from transformers import (
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from environment import environment
 
-from solar_plugins.depth_up_scaling.grown_config import grow_config
+from solar_plugins.depth_up_scaling.growth import grow
 from solar_plugins.depth_up_scaling.layer_map import layer_ranges, stacked
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
-from solar_plugins.depth_up_scaling.structure import skeleton
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint
+from solar_plugins.seams.transformers import skeleton
 
 LAYERS, REMOVED, SHARDS = 32, 8, 4
 RANGES = layer_ranges(LAYERS, REMOVED)
@@ -145,14 +145,14 @@ def write_base(folder: Path, hidden: int) -> None:
 
 
 def ours(folder: Path) -> Callable[[], PreTrainedModel]:
-    base_config = AutoConfig.from_pretrained(folder)
-    layers = stacked(RANGES)
-    config, _ = grow_config(base_config, layers)
-    known = blueprint(LlamaForCausalLM, base_config, layers, "copy")
+    growth = grow(AutoConfig.from_pretrained(folder), stacked(RANGES))
+    known = blueprint(LlamaForCausalLM, growth)
 
     def load():
-        with up_scaled_loading(base_config, layers, known=known):
-            return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16)
+        with up_scaled_loading(growth, known):
+            return AutoModelForCausalLM.from_pretrained(
+                folder, config=growth.config, dtype=torch.bfloat16
+            )
 
     return load
 
@@ -161,11 +161,11 @@ def ours_with_all_checks(folder: Path) -> Callable[[], PreTrainedModel]:
     skeleton(LlamaForCausalLM, AutoConfig.from_pretrained(folder))
 
     def load():
-        base_config = AutoConfig.from_pretrained(folder)
-        layers = stacked(RANGES)
-        config, _ = grow_config(base_config, layers)
-        with up_scaled_loading(base_config, layers):
-            return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.bfloat16)
+        growth = grow(AutoConfig.from_pretrained(folder), stacked(RANGES))
+        with up_scaled_loading(growth):
+            return AutoModelForCausalLM.from_pretrained(
+                folder, config=growth.config, dtype=torch.bfloat16
+            )
 
     return load
 

@@ -204,13 +204,17 @@ def _up_scaling(source: Source, model: str) -> None:
     except SolarError:
         return  # `base_files` says so
     depth = model_config.depth(config) if config else None
-    if depth is None or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
+    if (
+        config is None
+        or depth is None
+        or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content)
+    ):
         return
     if grown_depth(source, depth) is None:
         return
     block = depth_up_scaling_args.parse(source.content.get("depth_up_scaling"))
-    text = model_config.language_model(config)
-    key = next(key for key in model_config.DEPTH_KEYS if isinstance(text.get(key), int))
+    text, key = model_config.language_model(config), model_config.depth_key(config)
+    assert key is not None  # `depth` found a number
     try:
         config_rules.refuse_grown(config, model)
         config_rules.grow(text, block.layer_map(depth), key)

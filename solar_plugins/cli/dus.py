@@ -12,12 +12,13 @@ import click
 
 from solar_plugins import atomic
 from solar_plugins.depth_up_scaling import config_rules
-from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock, command_line, parse
+from solar_plugins.depth_up_scaling.args import INITS, DepthUpScalingBlock, command_line, parse
 from solar_plugins.depth_up_scaling.layer_map import added_layers, removed_layers, seams, stacked
 from solar_plugins.depth_up_scaling.mergekit_config import headline, mergekit_config
 from solar_plugins.depth_up_scaling.picture import how_far, layer_map_svg
 from solar_plugins.errors import SolarError
-from solar_plugins.models.base_files import depth_of, read_config
+from solar_plugins.models.base_files import check_out, read_config
+from solar_plugins.models.model_config import required_depth
 
 
 @click.command("dus")
@@ -30,16 +31,17 @@ from solar_plugins.models.base_files import depth_of, read_config
     "the paper).",
 )
 @click.option(
-    "--target-layers", type=int, metavar="S", help="Layers that the model shall have, e.g. 48."
+    "--target-layers", type=int, metavar="S", help="Number of layers of the model, e.g. 48."
 )
 @click.option(
     "--layer-ranges",
     metavar="RANGES",
-    help="The stack itself, as MergeKit counts: 0-24,8-32 is the paper's (24 and 32 not included).",
+    help="Ranges of base layers to stack, as in MergeKit: 0-24,8-32 is the paper's (24 and 32 "
+    "not included).",
 )
 @click.option(
     "--init",
-    type=click.Choice(["copy", "identity"]),
+    type=click.Choice(INITS),
     default="copy",
     show_default=True,
     help="identity: the added layers start as no-ops, and the model computes what its base does.",
@@ -50,13 +52,11 @@ from solar_plugins.models.base_files import depth_of, read_config
     metavar="DIR",
     help="Write the up-scaled checkpoint there: safetensors, config, tokenizer, model card.",
 )
-@click.option(
-    "--plot", type=click.Path(), metavar="FILE.svg", help="Draw which layer comes from which."
-)
+@click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the layer map.")
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="With --out: run the Python files that a base may bring along.",
+    help="With --out: run the Python files that a base may contain.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the layer map as JSON.")
 def dus_command(
@@ -78,11 +78,11 @@ def dus_command(
     solar dus mistralai/Mistral-7B-v0.1 > dus.yml                    # for MergeKit:
     mergekit-yaml dus.yml ./outputs/dus --clone-tensors
 
-    MergeKit is right on some families only; --out is right on every one that it does not refuse,
-    and copies as fast as the disk takes it. The folder appears when it is complete.
+    MergeKit writes a correct model for some families only; --out is correct for every family that
+    it does not refuse. The folder appears when it is complete.
 
-    To train the up-scaled model, no file is needed: name `solar_plugins.DepthUpScalingPlugin` in
-    the recipe, and it is up-scaled while it is loaded.
+    Training needs no written model: with `solar_plugins.DepthUpScalingPlugin` in the recipe, the
+    base is up-scaled while it is loaded.
     """
     block = _block(remove_layers, target_layers, layer_ranges, init)
     if out is None and plot is None and init == "identity" and not as_json:
@@ -118,7 +118,7 @@ def _pairs(text: str) -> list[list[int]]:
         found = re.fullmatch(r"\s*(\d+)\s*[-:]\s*(\d+)\s*", part)
         if not found:
             raise SolarError(
-                f"--layer-ranges: {part.strip()!r} is no range of layers. Write start-end for "
+                f"--layer-ranges: {part.strip()!r} is not a range of layers. Write start-end for "
                 "each, e.g. 0-24,8-32."
             )
         pairs.append([int(found[1]), int(found[2])])
@@ -126,7 +126,7 @@ def _pairs(text: str) -> list[list[int]]:
 
 
 def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dict[str, Any]:
-    """What is known of the up-scaling before a weight is looked at.
+    """The up-scaling as far as config.json determines it.
 
     Raises:
         SolarError: the base cannot be up-scaled like this.
@@ -137,7 +137,7 @@ def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dic
             f"base_model: {base} is an encoder-decoder model ({config.get('model_type')}). "
             "Depth up-scaling is for decoder-only language models; choose one."
         )
-    depth = depth_of(config, base)
+    depth = required_depth(config, base)
     ranges = block.ranges(depth)
     layers = stacked(ranges)
     return {
@@ -171,12 +171,11 @@ def _seams_in_words(facts: dict[str, Any]) -> str:
 def _write(
     base: str, block: DepthUpScalingBlock, out: str, trust_remote_code: bool, as_json: bool
 ) -> dict[str, Any]:
-    """Write the checkpoint with a bar that shows how far it is; what can be refused goes first."""
-    from solar_plugins.models.new_folder import check_out
+    """Write the checkpoint with a progress bar, after all checks."""
     from solar_plugins.quiet import quiet
 
     check_out(out, base)
-    with quiet():  # libraries remark on what this machine lacks
+    with quiet():  # libraries warn of what this machine lacks
         from solar_plugins.depth_up_scaling import on_disk
 
     up_scaling = on_disk.prepare(base, block, trust_remote_code)
@@ -186,19 +185,18 @@ def _write(
         file=sys.stderr,
         hidden=as_json or not sys.stderr.isatty(),
     ) as bar:
-        written = on_disk.write(
-            up_scaling, out, command_line(base, block, out), progress=bar.update
-        )
-    for warning in written.warnings:
+        command = command_line(base, block, out)
+        warnings = on_disk.write(up_scaling, out, command, progress=bar.update)
+    for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     if not as_json:
         click.echo(
-            f"{out}: {headline(written.base_num_hidden_layers, written.layer_ranges)}; "
-            f"{written.parameters:,} parameters, {written.nbytes / 1e9:.2f} GB"
+            f"{out}: {headline(up_scaling.base_depth, up_scaling.ranges)}; "
+            f"{up_scaling.parameters:,} parameters, {up_scaling.nbytes / 1e9:.2f} GB"
         )
     return {
-        "out": str(written.out),
-        "parameters": written.parameters,
-        "bytes": written.nbytes,
-        "warnings": written.warnings,
+        "out": str(out),
+        "parameters": up_scaling.parameters,
+        "bytes": up_scaling.nbytes,
+        "warnings": warnings,
     }

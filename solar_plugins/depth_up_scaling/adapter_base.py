@@ -1,9 +1,9 @@
 """The up-scaled base that an adapter (LoRA, QLoRA) is trained on.
 
 An adapter is saved without its base and names it by its path. Were the base up-scaled in memory
-only, that path would lead to a model with too few layers: reloading the adapter would drop what it
-learnt for the others, and merging it would be wrong or fail. So the up-scaled base is written,
-once, beside the adapter, and everything that reads the adapter finds it there.
+only, that path would name a model with too few layers: reloading the adapter would drop what it
+learnt for the others, and merging it would be wrong or fail. So the up-scaled base is written
+once, in the adapter's folder, where everything that reads the adapter finds it.
 """
 
 from __future__ import annotations
@@ -14,32 +14,31 @@ from pathlib import Path
 
 from solar_plugins.depth_up_scaling import on_disk
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock, command_line
-from solar_plugins.depth_up_scaling.tensor_copy import same_ends, stored_tensors
+from solar_plugins.depth_up_scaling.tensor_copy import same_ends
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
-from solar_plugins.models.new_folder import check_outside
-from solar_plugins.models.weight_files import weight_files
+from solar_plugins.models.safetensors_header import read_files, weight_files
 
 FOLDER = "up_scaled_base"
 
 
 def folder_of(output_dir: str | Path) -> Path:
-    """Where the up-scaled base of an adapter run lies."""
+    """The folder of an adapter run's up-scaled base."""
     return Path(output_dir) / FOLDER
 
 
 def ensure(
     base: str, block: DepthUpScalingBlock, output_dir: str | Path, trust_remote_code: bool = False
 ) -> Path:
-    """The up-scaled base of the run in `output_dir`, written unless it is there.
+    """The up-scaled base of the run in `output_dir`, written unless it exists.
 
-    Any number of processes may ask for it at once: one writes, the others wait.
+    Several processes may call this at once: one writes, the others wait.
 
     Raises:
-        SolarError: it cannot be up-scaled like this, or another one lies there.
+        SolarError: it cannot be up-scaled like this, or the folder holds another base.
     """
     folder = folder_of(output_dir)
-    check_outside(folder, base, "output_dir")
+    base_files.check_outside(folder, base, "output_dir")
     up_scaling = on_disk.prepare(base, block, trust_remote_code)
     if not folder.exists():
         with contextlib.suppress(FileExistsError):  # another process of this run was first
@@ -54,9 +53,7 @@ def _check_same(folder: Path, up_scaling: on_disk.UpScaling) -> None:
     Names, shapes, config and the ends of every tensor are compared: a base that was trained on has
     other numbers nearly everywhere.
     """
-    stored = {
-        t.name: t for file in weight_files(folder, "output_dir") for t in stored_tensors(file)
-    }
+    stored = read_files(weight_files(folder, "output_dir"))
     wanted = {tensor.name: tensor for tensor in up_scaling.tensors}
     config = json.loads((folder / base_files.CONFIG).read_text(encoding="utf-8"))
     same = (

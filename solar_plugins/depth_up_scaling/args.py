@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, StrictInt, ValidationError, field_validator, model_validator
 
@@ -13,11 +13,12 @@ from solar_plugins.errors import SolarError, nearest
 
 BLOCK = "depth_up_scaling"
 DEPTHS = ("remove_layers", "target_layers", "layer_ranges")
-INITS = ("copy", "identity")
+Init = Literal["copy", "identity"]
+INITS: tuple[Init, ...] = get_args(Init)
 
 
 class DepthUpScalingBlock(BaseModel):
-    """What stands under ``depth_up_scaling:``. At most one of its first three keys."""
+    """The block ``depth_up_scaling:``. At most one of its first three keys may be set."""
 
     model_config = {"extra": "forbid"}
 
@@ -30,7 +31,7 @@ class DepthUpScalingBlock(BaseModel):
     )
     target_layers: StrictInt | None = Field(
         default=None,
-        description="Layers that the model shall have (the paper's s): m = n - s/2.",
+        description="Number of layers of the model (the paper's s): m = n - s/2.",
     )
     layer_ranges: list[tuple[StrictInt, StrictInt]] | None = Field(
         default=None,
@@ -39,7 +40,7 @@ class DepthUpScalingBlock(BaseModel):
             "passthrough takes them: [[0, 24], [8, 32]] is the paper's."
         ),
     )
-    init: Literal["copy", "identity"] = Field(
+    init: Init = Field(
         default="copy",
         description=(
             "copy (the paper): every copied layer starts as its base layer. identity: the output "
@@ -63,8 +64,8 @@ class DepthUpScalingBlock(BaseModel):
         named = [key for key in DEPTHS if block.get(key) is not None]
         if len(named) > 1:
             raise ValueError(
-                f"{BLOCK}.{named[1]}: stands beside {named[0]}, and each of them alone says how "
-                "deep the model becomes. Keep one."
+                f"{BLOCK}.{named[1]}: {named[1]} and {named[0]} are mutually exclusive: each of "
+                "them alone sets the depth. Keep one."
             )
         return block
 
@@ -75,7 +76,7 @@ class DepthUpScalingBlock(BaseModel):
             return value
         wanted = {
             "remove_layers": "Write how many layers each copy loses, e.g. 8 of 32.",
-            "target_layers": "Write how many layers the model shall have, e.g. 48 out of 32.",
+            "target_layers": "Write the number of layers of the model, e.g. 48 out of 32.",
         }[info.field_name]
         raise ValueError(f"{BLOCK}.{info.field_name}: {value!r} is not a whole number. {wanted}")
 
@@ -86,7 +87,7 @@ class DepthUpScalingBlock(BaseModel):
         if value is None:
             return value
         if not isinstance(value, list | tuple) or not value:
-            raise ValueError(f"{BLOCK}.layer_ranges: {value!r} is no list of ranges. {wanted}")
+            raise ValueError(f"{BLOCK}.layer_ranges: {value!r} is not a list of ranges. {wanted}")
         for index, pair in enumerate(value):
             if (
                 not isinstance(pair, list | tuple)
@@ -94,7 +95,8 @@ class DepthUpScalingBlock(BaseModel):
                 or not all(map(_is_whole, pair))
             ):
                 raise ValueError(
-                    f"{BLOCK}.layer_ranges[{index}]: {pair!r} is no pair of whole numbers. {wanted}"
+                    f"{BLOCK}.layer_ranges[{index}]: {pair!r} is not a pair of whole numbers. "
+                    f"{wanted}"
                 )
         return value
 
@@ -109,7 +111,7 @@ class DepthUpScalingBlock(BaseModel):
         return value
 
     def ranges(self, num_hidden_layers: int) -> list[layer_map.Range]:
-        """The stack for a base of this depth, a quarter removed where the block says nothing.
+        """The stack for a base of this depth, a quarter removed by default.
 
         Raises:
             SolarError: it cannot be stacked like this; the line has the paper's arithmetic.

@@ -17,7 +17,7 @@ from solar_plugins.depth_up_scaling import layer_map as layer_maps
 from solar_plugins.errors import SolarError
 
 MARK = "depth_up_scaling"
-"""Key under which a grown model's config says so. Custom keys survive save and load."""
+"""Config key that marks a grown model. Custom keys survive save and load."""
 
 LAYER_INDEX_SETS = (
     "mlp_only_layers",
@@ -76,10 +76,8 @@ def grow(
     >>> grow(base, [0, 1, 2, 1, 2, 3]).changes
     {'num_hidden_layers': 6, 'layer_types': ['s', 's', 's', 's', 's', 'f']}
 
-    Args:
-        config: ``to_dict()`` of the language model's config (the text config of a nested one).
-        layer_map: base layer of every target layer.
-        depth_key: the name under which this config stores its depth (``n_layer`` in GPT-2).
+    `config` is ``to_dict()`` of the language model's config (the text config of a nested one), and
+    `depth_key` the name under which it stores its depth (``n_layer`` in GPT-2).
 
     Raises:
         SolarError: layers of this architecture are tied to each other or to their position in a
@@ -131,7 +129,7 @@ def _remap_overrides(overrides: dict[str, Any], layer_map: Sequence[int]) -> dic
 def mark(
     base_num_hidden_layers: int, ranges: Sequence[layer_maps.Range], init: str
 ) -> dict[str, Any]:
-    """What a grown model's config says about itself, under the key `MARK`."""
+    """What a grown model's config stores under the key `MARK`."""
     return {
         "base_num_hidden_layers": base_num_hidden_layers,
         "remove_layers": layer_maps.removed_layers(ranges, base_num_hidden_layers),
@@ -149,12 +147,12 @@ def refuse_grown(config: dict[str, Any], base_model: str) -> None:
             base, now = found["base_num_hidden_layers"], len(found["layer_map"])
         except (KeyError, TypeError):
             raise SolarError(
-                f"base_model: config.json of {base_model} says {MARK}: {found!r}, from which it "
-                "cannot be told whether it is up-scaled already. Name a base without that key."
+                f"base_model: config.json of {base_model} has {MARK}: {found!r}, which does not "
+                "say whether it is up-scaled already. Name a base without that key."
             ) from None
         raise SolarError(
             f"base_model: {base_model} is depth up-scaled already ({base} -> {now} layers). "
-            "Take `depth_up_scaling` and its plugin out of this recipe, "
+            "Remove `depth_up_scaling` and its plugin from this recipe, "
             f"or name the base of {base} layers."
         )
 
@@ -178,32 +176,35 @@ def depth_in_the_maths(config: dict[str, Any], depth: int, grown_depth: int) -> 
 def _refuse_shared_layers(config: dict[str, Any]) -> None:
     model_type = config.get("model_type")
     shared = config.get("num_kv_shared_layers")
+    what = None
     if shared:
-        raise SolarError(
-            f"base_model: {model_type} lets its last {shared} layers reuse the keys and values of "
-            "earlier ones (num_kv_shared_layers), which a copied layer cannot. Choose another base."
+        what = (
+            f"lets its last {shared} layers reuse the keys and values of earlier ones "
+            "(num_kv_shared_layers), which a copied layer cannot"
         )
-    if model_type in ("zamba", "zamba2"):
-        raise SolarError(
-            f"base_model: {model_type} runs one attention block at several depths, so that its "
-            "layers cannot be copied one by one. Choose another base."
+    elif model_type in ("zamba", "zamba2"):
+        what = (
+            "runs one attention block at several depths, so that its layers cannot be copied one "
+            "by one"
         )
-    if config.get("H_cycles"):
-        raise SolarError(
-            f"base_model: {model_type} passes through the same layers several times (H_cycles), "
-            "so that its layers are no stack. Choose another base."
+    elif config.get("H_cycles"):
+        what = (
+            "passes through the same layers several times (H_cycles), so that its layers are not "
+            "a stack"
         )
-    if model_type == "longcat_flash":
-        raise SolarError(
-            f"base_model: {model_type} counts two layers for each that it has (num_layers "
-            f"{config.get('num_layers')}, num_hidden_layers {config.get('num_hidden_layers')}), "
-            "and its layers know both numbers. Choose another base."
+    elif model_type == "longcat_flash":
+        what = (
+            f"counts two layers for each that it has (num_layers {config.get('num_layers')}, "
+            f"num_hidden_layers {config.get('num_hidden_layers')}), and its layers know both "
+            "numbers"
         )
-    if config.get("num_hidden_groups"):
-        raise SolarError(
-            f"base_model: the layers of {model_type} share their weights in groups "
-            "(num_hidden_groups) and cannot be copied one by one. Choose another base."
+    elif config.get("num_hidden_groups"):
+        what = (
+            "shares the weights of its layers in groups (num_hidden_groups), so that they cannot "
+            "be copied one by one"
         )
+    if what:
+        raise SolarError(f"base_model: {model_type} {what}. Choose another base.")
 
 
 def _fold_sparse_step(

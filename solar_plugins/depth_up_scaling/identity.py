@@ -12,6 +12,7 @@ learn: all that comes before them is the base layer's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from solar_plugins.depth_up_scaling import config_rules
-from solar_plugins.depth_up_scaling.grown_config import grow_part, reloaded
+from solar_plugins.depth_up_scaling.growth import grow_part, reloaded
 from solar_plugins.depth_up_scaling.layer_map import added_layers
 from solar_plugins.depth_up_scaling.structure import layer_lists
 from solar_plugins.depth_up_scaling.tiny_model import VOCABULARY, random_model, shrunk
@@ -48,30 +49,10 @@ def starred(name: str, layer: nn.Module) -> str:
     return ".".join(parts)
 
 
-def check_map(layer_map: Sequence[int], num_hidden_layers: int) -> None:
-    """Refuse a stack that is not the base once the added layers are taken out.
-
-    Raises:
-        SolarError: a base layer is left out, or their order is broken.
-    """
-    if added_layers(layer_map, num_hidden_layers) is None:
-        left_out = sorted(set(range(num_hidden_layers)) - set(layer_map))
-        what = f"leave out base layer {left_out[0]}" if left_out else "break the base's order"
-        raise SolarError(
-            f"{INIT}: identity needs every base layer in its order beside the added ones, and "
-            f"depth_up_scaling.layer_ranges {what}. Write init: copy, or other ranges."
-        )
-
-
 def silencing_parameters(
     model_class: type[PreTrainedModel], base_config: PreTrainedConfig, layer_map: Sequence[int]
 ) -> frozenset[str]:
     """Names within a layer (`starred`) of the parameters that make it a no-op when they are zero.
-
-    Args:
-        model_class: the class of base and model.
-        base_config: the config that `model_class` is built from.
-        layer_map: base layer of every target layer.
 
     Raises:
         SolarError: the blocks of this architecture do not pass their input on, or compute with the
@@ -190,7 +171,9 @@ class _Uses(TorchFunctionMode):
         self.parameters = parameters
         self.order: dict[str, None] = {}
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         if not isinstance(result, torch.dtype | torch.device | torch.Size | int):  # x.dtype, …
             for value in (*args, *(kwargs or {}).values()):

@@ -40,12 +40,10 @@ def scaled_depth(num_hidden_layers: int, remove_layers: int) -> int:
 def layer_map(num_hidden_layers: int, remove_layers: int) -> list[int]:
     """Base layer of every target layer in the paper's stack: base [0, n-m), then base [m, n).
 
+    n is at least 3, and 1 <= m < n/2.
+
     >>> layer_map(4, 1)
     [0, 1, 2, 1, 2, 3]
-
-    Args:
-        num_hidden_layers: depth of the base (n), at least 3.
-        remove_layers: layers that each copy loses at the seam (m), 1 <= m < n/2.
 
     Raises:
         SolarError: no model deeper than the base comes out.
@@ -165,6 +163,21 @@ def added_layers(layer_map: Sequence[int], num_hidden_layers: int) -> list[int] 
         else:
             added.append(i)
     return added if expected == num_hidden_layers else None
+
+
+def check_keeps_base(layer_map: Sequence[int], num_hidden_layers: int, init: str) -> None:
+    """Refuse a stack that does not give the base once the added layers are removed.
+
+    Raises:
+        SolarError: a base layer is left out, or their order is broken.
+    """
+    if added_layers(layer_map, num_hidden_layers) is None:
+        left_out = sorted(set(range(num_hidden_layers)) - set(layer_map))
+        what = f"leave out base layer {left_out[0]}" if left_out else "break the base's order"
+        raise SolarError(
+            f"depth_up_scaling.init: {init} needs every base layer in its order beside the added "
+            f"ones, and depth_up_scaling.layer_ranges {what}. Write init: copy, or other ranges."
+        )
 
 
 def removed_layers(ranges: Sequence[Range], num_hidden_layers: int) -> int | None:

@@ -10,21 +10,16 @@ from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
 from solar_plugins.depth_up_scaling.layer_map import removed_layers, seams, stacked
 from solar_plugins.depth_up_scaling.picture import how_far
-from solar_plugins.models.base_files import DEPTH_KEYS, depth_of, language_model
+from solar_plugins.models.model_config import depth_key, language_model, required_depth
 
 
 def mergekit_config(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> str:
     """MergeKit's passthrough YAML for the up-scaled `base`.
 
-    Args:
-        base: how MergeKit is to find the base.
-        config: its ``config.json``.
-        block: how it is to be up-scaled.
-
     Raises:
         SolarError: no deeper model comes out, or the base was grown already.
     """
-    depth = depth_of(config, base)
+    depth = required_depth(config, base)
     ranges = block.ranges(depth)
     text = language_model(config)
     dtype = config.get("dtype") or config.get("torch_dtype") or text.get("dtype")
@@ -60,11 +55,11 @@ def headline(depth: int, ranges: list[tuple[int, int]]) -> str:
 
 
 def _mergekit_warning(base: str, text: dict[str, Any], ranges: list[tuple[int, int]]) -> list[str]:
-    """What MergeKit would leave as it was: it changes the depth alone (measured on 0.1.5)."""
-    depth_key = next(key for key in DEPTH_KEYS if key in text)
-    changed = config_rules.grow(text, stacked(ranges), depth_key).changes
-    left = sorted(key for key, value in changed.items() if text.get(key) != value)
-    left.remove(depth_key)
+    """The per-layer fields that MergeKit would not change (measured on 0.1.5)."""
+    key = depth_key(text) or "num_hidden_layers"
+    changed = config_rules.grow(text, stacked(ranges), key).changes
+    left = sorted(name for name, value in changed.items() if text.get(name) != value)
+    left.remove(key)
     if not left:
         return []
     return [

@@ -1,9 +1,9 @@
-"""Write the up-scaled model to disk, so that tools which read a folder can have it.
+"""Write the up-scaled model to disk, for tools that read a folder.
 
-The checkpoint holds the base's bytes under the deeper model's names. Which bytes, `tensor_plan`
-says, as it does for the up-scaling in memory; `tensor_copy` moves them. Before it does, the files
-are laid out empty, and transformers has to find every tensor in them (on the meta device, which
-reads none): what is wrong with a base shows before a byte is copied.
+The checkpoint holds the base's bytes under the deeper model's names: `tensor_plan` says which, as
+for the up-scaling in memory, and `tensor_copy` moves them. Before the copy, the files are laid out
+empty, and transformers has to find every tensor in them (on the meta device, which reads none):
+what is wrong with a base shows before a byte is copied.
 """
 
 from __future__ import annotations
@@ -18,71 +18,46 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
-from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from solar_plugins import atomic
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
-from solar_plugins.depth_up_scaling.grown_config import (
-    base_depth,
-    grow_config,
-    load_config,
-    reloaded,
-)
+from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config, reloaded
 from solar_plugins.depth_up_scaling.layer_map import stacked
-from solar_plugins.depth_up_scaling.tensor_copy import (
-    MAX_SHARD_BYTES,
-    Tensor,
-    fill,
-    lay_out,
-    stored_tensors,
-)
-from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
+from solar_plugins.depth_up_scaling.model_card import model_card
+from solar_plugins.depth_up_scaling.tensor_copy import MAX_SHARD_BYTES, fill, lay_out
+from solar_plugins.depth_up_scaling.tensor_plan import TensorPlan, blueprint, plan_tensors
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
-from solar_plugins.models.new_folder import check_out, new_model_folder
-from solar_plugins.models.up_scaled_card import model_card
-from solar_plugins.models.weight_files import check_files, weight_files
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was written.
-
-    Attributes:
-        out: the model's folder.
-        base_num_hidden_layers: layers of the base.
-        num_hidden_layers: layers of the model.
-        layer_ranges: the stacked ranges of base layers.
-        parameters: how many numbers the weights hold.
-        nbytes: how many bytes the weights take.
-        warnings: what the reader should know, one sentence each.
-    """
-
-    out: Path
-    base_num_hidden_layers: int
-    num_hidden_layers: int
-    layer_ranges: list[tuple[int, int]]
-    parameters: int
-    nbytes: int
-    warnings: list[str]
+from solar_plugins.models.model_config import language_model
+from solar_plugins.models.safetensors_header import Tensor, read_files, weight_files
+from solar_plugins.seams.transformers import conversions_of, from_json_values, to_json_values
 
 
 @dataclass(frozen=True)
 class UpScaling:
-    """An up-scaling that is ready to be written: nothing about it is left to find out."""
+    """An up-scaling that is ready to be written.
+
+    Attributes:
+        base: the base as the user named it, and its `folder`.
+        growth: the configs of base and model.
+        raw_config: the model's ``config.json``.
+        ranges: the stacked ranges of base layers.
+        base_depth: number of layers of the base.
+        tensors: what to write, in this order.
+        warnings: what the user should know, one sentence each.
+    """
 
     base: str
     folder: Path
-    config: PreTrainedConfig
+    growth: Growth
     raw_config: dict[str, Any]
     ranges: list[tuple[int, int]]
     base_depth: int
     tensors: list[Tensor]
     warnings: list[str]
-    block: DepthUpScalingBlock
     trust_remote_code: bool
 
     @property
@@ -92,17 +67,12 @@ class UpScaling:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all tensors."""
+        """Number of elements of all tensors."""
         return sum(tensor.elements for tensor in self.tensors)
 
 
 def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = False) -> UpScaling:
-    """Find out everything about the up-scaled `base`; reads headers only.
-
-    Args:
-        base: a folder or a Hub id.
-        block: how it is to be up-scaled.
-        trust_remote_code: run the Python files that a base may bring along.
+    """Plan the up-scaled `base`; reads headers only.
 
     Raises:
         SolarError: the base cannot be up-scaled, or not like this.
@@ -113,35 +83,21 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
     base_config = load_config(folder, trust_remote_code)
     depth = base_depth(base_config)
     ranges = block.ranges(depth)
-    layers = stacked(ranges)
-
-    config, grown = grow_config(base_config, layers)
-    setattr(config, config_rules.MARK, config_rules.mark(depth, ranges, block.init))
-    files = weight_files(folder)
-    stored = {tensor.name: tensor for file in files for tensor in stored_tensors(file)}
+    growth = grow(base_config, stacked(ranges), block.init)
+    setattr(growth.config, config_rules.MARK, config_rules.mark(depth, ranges, block.init))
+    stored = read_files(weight_files(folder))
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(base_config, trust_remote_code=trust_remote_code)
-    plan = plan_tensors(
-        blueprint(type(model), base_config, layers, block.init),
-        check_files(files),
-        get_model_conversion_mapping(model),
-    )
-    warnings = list(grown.warnings)
-    if plan.dropped:
-        warnings.append(
-            f"{len(plan.dropped)} tensors behind the base's last layer (heads for predicting "
-            "several tokens) are not taken over."
-        )
+    plan = plan_tensors(blueprint(type(model), growth), stored, conversions_of(model))
     return UpScaling(
         base=base,
         folder=folder,
-        config=config,
-        raw_config=_config_json(raw, config, grown.changes),
+        growth=growth,
+        raw_config=_config_json(raw, growth),
         ranges=ranges,
         base_depth=depth,
-        tensors=_tensors(stored, plan.targets, plan.zeroed),
-        warnings=warnings,
-        block=block,
+        tensors=_tensors(stored, plan),
+        warnings=[*growth.warnings, *plan.warnings],
         trust_remote_code=trust_remote_code,
     )
 
@@ -153,25 +109,28 @@ def write(
     progress: Callable[[int], Any] = lambda count: None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
     wait: bool = False,
-) -> Written:
-    """Write what `prepare` has found out to `out`, which appears when it is complete.
+) -> list[str]:
+    """Write what `prepare` has planned to `out`, which appears when it is complete.
 
     Args:
         up_scaling: the prepared up-scaling.
-        out: a folder that is not there yet.
-        command: what the model card is to say about how it was made.
-        progress: is told how many bytes were written since it was told last.
-        max_shard_bytes: the size at which the next file of weights is begun.
-        wait: wait for another process that writes `out`, instead of refusing.
+        out: a folder that does not exist yet.
+        command: the command for the model card.
+        progress: called with the bytes written since its last call.
+        max_shard_bytes: the largest size of a file of weights.
+        wait: wait for another process that writes `out`, instead of raising.
+
+    Returns:
+        What the user should know, one sentence each.
 
     Raises:
-        SolarError: `out` cannot be written, or what was written cannot be loaded.
+        SolarError: `out` is not empty, or what was written cannot be loaded.
         FileExistsError: with `wait`, another process has written `out` meanwhile.
         OSError: the disk was full, or failed.
     """
     out = Path(out)
     if not wait:  # else another process may finish it at any moment
-        check_out(out, up_scaling.folder)
+        base_files.check_out(out, up_scaling.folder)
     _check_space(out, up_scaling.nbytes)
     warnings = list(up_scaling.warnings)
     one_at_a_time = threading.Lock()
@@ -180,72 +139,60 @@ def write(
         with one_at_a_time:
             progress(nbytes)
 
-    with new_model_folder(out, wait) as folder:
+    with atomic.new_directory(out, wait) as folder:
         shards = lay_out(folder, up_scaling.tensors, max_shard_bytes)
         code = "auto_map" in up_scaling.raw_config
         if not base_files.copy_side_files(up_scaling.folder, folder, code):
             warnings.append(f"{up_scaling.base} holds no tokenizer, so that none was written.")
         _check_loadable(folder, up_scaling)
         fill(shards, count)
-        card = up_scaling.folder / "README.md"
         text = model_card(
             name=out.resolve().name,
             base=up_scaling.base,
-            hub_id=base_files.hub_id(up_scaling.base, up_scaling.folder),
+            folder=up_scaling.folder,
             command=command,
             ranges=up_scaling.ranges,
             base_depth=up_scaling.base_depth,
             parameters=up_scaling.parameters,
-            identity=up_scaling.block.init == "identity",
-            base_card=card.read_text(encoding="utf-8") if card.is_file() else "",
+            init=up_scaling.growth.init,
         )
         atomic.write_text(folder / "README.md", text)
         # last, so that even the unfinished folder is never taken for a model
         atomic.write_json(folder / base_files.CONFIG, up_scaling.raw_config)
-    return Written(
-        out=out,
-        base_num_hidden_layers=up_scaling.base_depth,
-        num_hidden_layers=len(stacked(up_scaling.ranges)),
-        layer_ranges=up_scaling.ranges,
-        parameters=up_scaling.parameters,
-        nbytes=up_scaling.nbytes,
-        warnings=warnings,
-    )
+    return warnings
 
 
-def _config_json(
-    raw: dict[str, Any], config: PreTrainedConfig, changes: dict[str, Any]
-) -> dict[str, Any]:
+def _config_json(raw: dict[str, Any], growth: Growth) -> dict[str, Any]:
     """The model's ``config.json``: the base's own with what the depth changes.
 
     Fields that this release of transformers would rename or drop stay as other tools know them.
-    Where the edited file would not be read as `config`, it is written as transformers writes it.
+    Where the edited file would not be read as the grown config, transformers writes the file.
     """
+    config, kind = growth.config, type(growth.config)
     edited = copy.deepcopy(raw)
     edited.pop("_name_or_path", None)  # it would still name the base
-    base_files.language_model(edited).update(json.loads(json.dumps(changes)))
+    language_model(edited).update(json.loads(json.dumps(growth.changes)))
     edited[config_rules.MARK] = config.to_dict()[config_rules.MARK]
     own = {"_name_or_path": "", "transformers_version": None}
     wanted = {**reloaded(config).to_dict(), **own}
-    read = type(config).from_dict(type(config)._decode_special_floats(edited))
-    if {**read.to_dict(), **own} == wanted:
-        return type(config)._encode_special_floats(edited)  # an infinity is no JSON
+    if {**from_json_values(kind, edited).to_dict(), **own} == wanted:
+        return to_json_values(kind, edited)  # an infinity is not JSON
     return json.loads(config.to_json_string())
 
 
-def _tensors(
-    stored: dict[str, Tensor], targets: dict[str, list[str]], zeroed: set[str]
-) -> list[Tensor]:
+def _tensors(stored: dict[str, Tensor], plan: TensorPlan) -> list[Tensor]:
     """What to write, in the order of the model's layers and, within one, of the base's bytes."""
     order = {name: place for place, name in enumerate(stored)}
-    tensors = []
-    for name, names in targets.items():
-        tensors += [(order[name], stored[name].renamed(n, zero=n in zeroed)) for n in names]
+    tensors = [
+        (order[name], stored[name].renamed(target, zero=target in plan.zeroed))
+        for name, targets in plan.targets.items()
+        for target in targets
+    ]
     return [tensor for _, tensor in sorted(tensors, key=lambda e: (_layer(e[1].name), e[0]))]
 
 
 def _layer(name: str) -> int:
-    """The first number in a tensor's name: its layer; -1 for what belongs to none."""
+    """The first number in a tensor's name: its layer; -1 without one."""
     return next((int(part) for part in name.split(".") if part.isdigit()), -1)
 
 
@@ -274,7 +221,7 @@ def _check_loadable(folder: Path, up_scaling: UpScaling) -> None:
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
-            config=up_scaling.config,
+            config=up_scaling.growth.config,
             device_map="meta",
             dtype="auto",
             generation_config=GenerationConfig(),  # else looked for in the config, which comes last

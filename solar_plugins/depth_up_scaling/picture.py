@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from solar_plugins.depth_up_scaling.layer_map import seams
@@ -19,6 +19,9 @@ LINE = 15
 COLOURS = 4
 LETTER = 6.0
 """Mean width of a letter in the small print, in pixels: what decides whether two labels collide."""
+
+Scale = Callable[[float], float]
+"""Layer -> position in pixels."""
 
 _STYLE = """
 .layer-map { font: 11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
@@ -165,16 +168,28 @@ def in_words(
     met = [(layer_map[joint - 1], layer_map[joint]) for joint in seams(layer_map)]
     if len(met) > 8:
         found = Counter(how_far(*pair) for pair in met)
-        told = ", ".join(f"{count} × {far}" for far, count in found.most_common(6))
+        seam_text = ", ".join(f"{count} × {far}" for far, count in found.most_common(6))
     else:
-        told = ", ".join(f"{before} → {after} ({how_far(before, after)})" for before, after in met)
-    notes = [f"Layers of the base, {used}.", f"{'Seam' if len(met) == 1 else 'Seams'}: {told}."]
+        seam_text = ", ".join(
+            f"{before} → {after} ({how_far(before, after)})" for before, after in met
+        )
+    notes = [
+        f"Layers of the base, {used}.",
+        f"{'Seam' if len(met) == 1 else 'Seams'}: {seam_text}.",
+    ]
     if identity:
         notes.append("Hollow: added layers whose output projections start at zero.")
     return notes
 
 
-def _cells(layer_map, joints, added, cell, x, y) -> list[str]:
+def _cells(
+    layer_map: Sequence[int],
+    joints: Sequence[int],
+    added: set[int],
+    cell: float,
+    x: Scale,
+    y: Scale,
+) -> list[str]:
     parts, run = [], 0
     inset = 0.75 if cell > 7 else 0.3
     for i, j in enumerate(layer_map):
@@ -190,7 +205,9 @@ def _cells(layer_map, joints, added, cell, x, y) -> list[str]:
     return parts
 
 
-def _seam_names(layer_map, joints, x, width) -> list[str]:
+def _seam_names(
+    layer_map: Sequence[int], joints: Sequence[int], x: Scale, width: float
+) -> list[str]:
     """Names of the seams above the plot, in two rows; those without room are in the notes only."""
     parts = []
     taken = [0.0, 0.0]  # right end of the last name in each row
@@ -206,7 +223,9 @@ def _seam_names(layer_map, joints, x, width) -> list[str]:
     return parts
 
 
-def _uses(layer_map, base_depth, cell, left, y) -> list[str]:
+def _uses(
+    layer_map: Sequence[int], base_depth: int, cell: float, left: float, y: Scale
+) -> list[str]:
     """A column that says how often each base layer is used."""
     uses = Counter(layer_map)
     most = max(uses.values())

@@ -1,10 +1,9 @@
-"""Axolotl trains the depth up-scaled model where the recipe names its base."""
+"""Axolotl trains the depth up-scaled model of the base that the recipe names."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,25 @@ from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
-from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from solar_plugins import run_record
-from solar_plugins.depth_up_scaling import config_rules, identity
+from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import BLOCK, DepthUpScalingBlock, parse
-from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config, load_config
-from solar_plugins.depth_up_scaling.remap import up_scaled_loading
+from solar_plugins.depth_up_scaling.growth import (
+    Growth,
+    base_depth,
+    fields_of_depth,
+    grow,
+    load_config,
+)
+from solar_plugins.depth_up_scaling.layer_map import stacked
+from solar_plugins.depth_up_scaling.remap import UpScaledLoading, up_scaled_loading
 from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint, plan_tensors
 from solar_plugins.errors import SolarError, show_errors_in_one_line
-from solar_plugins.models.weight_files import check_files, count_elements, weight_files
+from solar_plugins.models.safetensors_header import read_files, weight_files
 from solar_plugins.recipes.registry import is_named
+from solar_plugins.seams import transformers as transformers_seam
 
 # Axolotl shows messages below WARNING only for loggers of its own name.
 LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
@@ -32,40 +38,55 @@ OVERRIDES = "overrides_of_model_config"
 DEFAULT_OUTPUT_DIR = "./model-out"  # Axolotl's own
 
 
+@dataclass(frozen=True)
+class Registered:
+    """What `DepthUpScalingPlugin.register` found out.
+
+    Attributes:
+        facts: what the run record will say.
+        growth: the configs; None where Axolotl loads a base that was written to disk (adapters).
+        blueprint: the structure check, if it could be made without the base's own code.
+    """
+
+    facts: dict[str, Any]
+    growth: Growth | None
+    blueprint: Blueprint | None
+
+
 class DepthUpScalingPlugin(BasePlugin):
     """Depth up-scaling at load: SOLAR paper, section 2 (n layers, m removed per copy, 2(n-m)).
 
     The deeper config goes in through Axolotl's own ``overrides_of_model_config``, so that the model
     is built at its new depth; the base's tensors are mapped into it while Axolotl loads the model.
-    The base on disk stays as it is. A checkpoint of the run has the new depth, and resuming reads
+    The base on disk stays unchanged. A checkpoint of the run has the new depth, and resuming reads
     it into a model that was built in the same way: nothing grows twice.
 
     An adapter is saved without its base and names it by its path, so that it needs the up-scaled
-    base on disk: there it is written first (`adapter_base`), and Axolotl trains on that folder.
+    base on disk: it is written first (`adapter_base`), and Axolotl trains on that folder.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._base_config: PreTrainedConfig | None = None
-        self._facts: dict[str, Any] | None = None
-        self._blueprint: Blueprint | None = None
+        self._registered: Registered | None = None
         self._loading = ExitStack()
-        self._report = None
+        self._report = UpScaledLoading()
 
     def get_input_args(self) -> str:
         return "solar_plugins.depth_up_scaling.args.DepthUpScalingArgs"
 
     def register(self, cfg: dict) -> None:
-        """Check base and block, and tell Axolotl the deeper model's config.
+        """Check base and block, and put the deeper model's config into `cfg`.
 
         Raises:
-            SolarError: the base cannot be up-scaled like this; nothing was loaded yet.
+            SolarError: the base cannot be up-scaled like this, or transformers does not fit;
+                nothing was loaded yet.
         """
         show_errors_in_one_line()
         self._loading.close()
-        self._base_config = self._facts = self._blueprint = self._report = None
+        self._registered = None
         if not is_named(cfg, "DepthUpScalingPlugin") or not cfg.get("base_model"):
-            return  # without a base, Axolotl's own validation says so
+            return  # Axolotl's own validation reports a missing base
+        transformers_seam.self_test()
         block = parse(cfg.get(BLOCK))
         _refuse_uncovered_recipe(cfg)
 
@@ -75,97 +96,101 @@ class DepthUpScalingPlugin(BasePlugin):
         config_rules.refuse_grown(base_config.to_dict(), cfg["base_model"])
         depth = base_depth(base_config)
         ranges = block.ranges(depth)
-        mark = config_rules.mark(depth, ranges, block.init)
-        layers = mark["layer_map"]
-        if block.init == "identity":
-            identity.check_map(layers, depth)
-
-        overrides = _user_overrides(cfg, grow_config(base_config, layers)[1].changes)
+        layers = stacked(ranges)
+        overrides = _user_overrides(cfg, fields_of_depth(base_config, layers))
         for key, value in overrides.items():
             setattr(base_config, key, value)
-        _, grown = grow_config(base_config, layers)
-        self._blueprint = _compare_without_weights(cfg, base_config, mark)
-        for warning in grown.warnings:
+        growth = grow(base_config, layers, block.init)
+        known = _compare_without_weights(cfg, growth)
+        for warning in growth.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
-        self._facts = {
+        mark = config_rules.mark(depth, ranges, block.init)
+        facts = {
             "base_model": str(cfg["base_model"]),
             "num_hidden_layers": len(layers),
             **mark,
         }
         # `axolotl preprocess` reads the tokenizer alone
-        if cfg.get("adapter") and not cfg.get("is_preprocess"):
+        on_disk = bool(cfg.get("adapter")) and not cfg.get("is_preprocess")
+        if on_disk:
             cfg[OVERRIDES] = overrides or None
             _train_on_written_base(cfg, block)
-            return
-        cfg[OVERRIDES] = {**overrides, **grown.changes, config_rules.MARK: mark}
-        self._base_config = base_config
+        else:
+            cfg[OVERRIDES] = {**overrides, **growth.changes, config_rules.MARK: mark}
+        self._registered = Registered(facts, None if on_disk else growth, known)
 
     def pre_model_load(self, cfg: DictDefault) -> None:
-        if not is_named(cfg, "DepthUpScalingPlugin") or self._base_config is None:
+        growth = self._growth(cfg)
+        if growth is None or self._registered is None:
             return
         self._loading.close()
         self._report = self._loading.enter_context(
-            up_scaled_loading(
-                self._base_config, self._facts["layer_map"], self._facts["init"], self._blueprint
-            )
+            up_scaled_loading(growth, self._registered.blueprint)
         )
 
     def post_model_build(self, cfg: DictDefault, model: PreTrainedModel) -> None:
-        """See that the model which Axolotl built went through the remapped loading.
+        """Require that the model which Axolotl built went through the remapped loading.
 
         Raises:
-            SolarError: Axolotl took a road that does not pass there.
+            SolarError: Axolotl loaded it in another way.
         """
         self._loading.close()
-        if not is_named(cfg, "DepthUpScalingPlugin") or self._base_config is None:
+        growth = self._growth(cfg)
+        if growth is None or self._registered is None:
             return
-        if self._report.model_class is None:
+        if self._report.plan is None:
             raise SolarError(
                 f"{BLOCK}: Axolotl loaded {type(model).__name__} in a way that the up-scaling does "
                 "not reach. Write the up-scaled model first (`solar dus BASE --out DIR`), and "
                 f"train that folder without {BLOCK} and its plugin."
             )
-        plan = self._report.plan
-        if plan.dropped:
-            LOG.warning(
-                f"{BLOCK}: {len(plan.dropped)} tensors behind the base's last layer (heads "
-                "for predicting several tokens) are not taken over."
-            )
-        facts = self._facts
+        for warning in self._report.plan.warnings:
+            LOG.warning(f"{BLOCK}: {warning}")
+        facts = self._registered.facts
+        ranges = " + ".join(f"{start}-{end - 1}" for start, end in facts["layer_ranges"])
         LOG.info(
             f"{BLOCK}: {facts['base_num_hidden_layers']} -> {facts['num_hidden_layers']} layers, "
-            f"base layers {_ranges_text(facts['layer_ranges'])}, init {facts['init']} "
-            f"({len(plan.zeroed)} tensors at zero)"
+            f"base layers {ranges}, init {growth.init} "
+            f"({len(self._report.plan.zeroed)} tensors at zero)"
         )
 
     def post_train_unload(self, cfg: DictDefault) -> None:
-        """Leave the proof, once the saved model is there and says its own depth.
+        """Write the run record, once the saved model has the new depth.
 
         Raises:
             SolarError: what was saved is not the up-scaled model.
         """
-        # Axolotl has destroyed the process group by now; the launcher's variable is still there
-        if not is_named(cfg, "DepthUpScalingPlugin") or os.environ.get("RANK", "0") != "0":
+        # Axolotl has destroyed the process group by now; the launcher's variable is still set
+        if not is_named(cfg, "DepthUpScalingPlugin") or not run_record.is_first_process():
             return
+        assert self._registered is not None
+        facts = self._registered.facts
         saved = AutoConfig.from_pretrained(
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
         )
         depth = saved.get_text_config().num_hidden_layers
-        if depth != self._facts["num_hidden_layers"]:
+        if depth != facts["num_hidden_layers"]:
             raise SolarError(
                 f"{cfg.output_dir}: saved with {depth} layers where "
-                f"{self._facts['num_hidden_layers']} were trained. Keep this folder and report it."
+                f"{facts['num_hidden_layers']} were trained. Keep this folder and report it."
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
-        parameters = count_elements(weight_files(weights, "output_dir"))
-        run_record.write(cfg.output_dir, BLOCK, {**self._facts, "parameters": parameters})
+        tensors = read_files(weight_files(weights, "output_dir")).values()
+        parameters = sum(tensor.elements for tensor in tensors)
+        run_record.write(cfg.output_dir, BLOCK, {**facts, "parameters": parameters})
+
+    def _growth(self, cfg: DictDefault) -> Growth | None:
+        """The growth that happens while Axolotl loads the model of `cfg`, if it does."""
+        if self._registered is None or not is_named(cfg, "DepthUpScalingPlugin"):
+            return None
+        return self._registered.growth
 
 
 def _load_base_config(cfg: dict) -> PreTrainedConfig:
-    """The base's own config, once its weights, if it is a folder, are there and whole."""
+    """The base's own config, once its weights, if it is a folder, are whole."""
     base_model = str(cfg["base_model"])
     if Path(base_model).exists():
-        weight_files(base_model)
+        read_files(weight_files(base_model))
     revision = {"revision": cfg["revision_of_model"]} if cfg.get("revision_of_model") else {}
     name = str(cfg.get("base_model_config") or base_model)
     config = load_config(name, cfg.get("trust_remote_code") is True, **revision)
@@ -180,71 +205,67 @@ def _load_base_config(cfg: dict) -> PreTrainedConfig:
 
 
 def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:
-    """Let `cfg` name the up-scaled base on disk, and write it if it is not there."""
+    """Make the up-scaled base on disk the base_model of `cfg`; write it unless it exists."""
     from solar_plugins.depth_up_scaling import adapter_base  # its tools only adapters need
 
     base = str(cfg["base_model"])
     if cfg.get("revision_of_model"):
         raise SolarError(
             f"revision_of_model: {cfg['revision_of_model']} names a state of {base}, but {BLOCK} "
-            "writes the base of an adapter to a folder of its own. Fetch that state to a folder, "
-            "and name the folder as base_model."
+            "writes the base of an adapter to a folder of its own. Download that revision to a "
+            "folder, and name the folder as base_model."
         )
-    # merging and inference may name the adapter's folder beside another output_dir
-    beside = cfg.get("lora_model_dir")
-    if not beside or not adapter_base.folder_of(beside).is_dir():
-        beside = cfg.get("output_dir") or DEFAULT_OUTPUT_DIR
-    folder = adapter_base.ensure(base, block, beside, cfg.get("trust_remote_code") is True)
+    # merging and inference may name the adapter's folder and another output_dir
+    run_folder = cfg.get("lora_model_dir")
+    if not run_folder or not adapter_base.folder_of(run_folder).is_dir():
+        run_folder = cfg.get("output_dir") or DEFAULT_OUTPUT_DIR
+    folder = adapter_base.ensure(base, block, run_folder, cfg.get("trust_remote_code") is True)
     LOG.info(f"{BLOCK}: the adapter's up-scaled base is {folder}")
-    # prepared data are known by their tokenizer: `axolotl preprocess` has named this one
+    # prepared data are found by their tokenizer: `axolotl preprocess` has named this one
     cfg["tokenizer_config"] = cfg.get("tokenizer_config") or base
     cfg["base_model"] = str(folder)
 
 
-def _compare_without_weights(
-    cfg: dict, base_config: PreTrainedConfig, mark: dict[str, Any]
-) -> Blueprint | None:
+def _compare_without_weights(cfg: dict, growth: Growth) -> Blueprint | None:
     """What the loading would refuse in architecture and files, refused before data are prepared."""
-    if type(base_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    kind = type(growth.base)
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return None  # the base brings its own code, which is imported when it is loaded
-    model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(base_config)]
-    layers = blueprint(model_class, base_config, mark["layer_map"], mark["init"])
+    layers = blueprint(MODEL_FOR_CAUSAL_LM_MAPPING[kind], growth)
     if Path(str(cfg["base_model"])).is_dir():
-        stored = check_files(weight_files(cfg["base_model"]))
-        plan_tensors(layers, stored, get_model_conversion_mapping(layers.base))
+        stored = read_files(weight_files(cfg["base_model"]))
+        plan_tensors(layers, stored, transformers_seam.conversions_of(layers.base))
     return layers
 
 
-def _ranges_text(ranges: Iterable[Sequence[int]]) -> str:
-    return " + ".join(f"{start}-{end - 1}" for start, end in ranges)
+def _user_overrides(cfg: dict, ours: set[str]) -> dict[str, Any]:
+    """The recipe's own config overrides, of which none may be one of `ours`.
 
-
-def _user_overrides(cfg: dict, per_layer: Iterable[str]) -> dict[str, Any]:
-    """The recipe's own config overrides; ``model_config`` is the schema's other name for them."""
+    ``model_config`` is the schema's other name for them.
+    """
     overrides = {**(cfg.get(OVERRIDES) or {}), **(cfg.pop("model_config", None) or {})}
-    ours = {"num_hidden_layers", *per_layer}
     if overrides.pop(config_rules.MARK, None):  # registered before: `axolotl merge-lora` does it
         return {key: value for key, value in overrides.items() if key not in ours}
     for key in overrides:
         if key in ours:
             raise SolarError(
-                f"{OVERRIDES}.{key}: follows from the base's layers under {BLOCK}. Take it out."
+                f"{OVERRIDES}.{key}: follows from the base's layers under {BLOCK}. Remove it."
             )
     return overrides
 
 
 def _refuse_uncovered_recipe(cfg: dict) -> None:
-    """Raise for ways of training that would read the un-grown base behind our back."""
+    """Raise for ways of training that would read the base as it is on disk."""
     if cfg.get("reinit_weights"):
         raise SolarError(
             f"reinit_weights: starts from random weights, so that {BLOCK} has nothing to copy. "
-            "Take one of the two out."
+            "Remove one of the two."
         )
     base, output = Path(str(cfg["base_model"])), cfg.get("output_dir")
     if cfg.get("inference"):  # writes nothing, and on a result the two are the same
         return
     if output and base.exists() and base.resolve() == Path(str(output)).resolve():
         raise SolarError(
-            f"output_dir: {output} is the base_model itself, which stays as it is. "
+            f"output_dir: {output} is the base_model itself, which stays unchanged. "
             "Name another folder."
         )

@@ -1,8 +1,8 @@
 """Load the base's checkpoint straight into the deeper model.
 
-transformers asks for tensors by name and does not care where they come from. So it is handed a
-state dict whose names are those of the deeper model and whose tensors still lie in the base's
-files: nothing is written, and nothing is read twice.
+transformers asks for tensors by name, wherever they come from. It is given a state dict with the
+deeper model's names, whose tensors are still in the base's files: nothing is written, and nothing
+is read twice.
 
 A base layer that is used twice must become two parameters. One slice under two names would give
 two views of the same pages: training one would train both, and saving would fail. A second
@@ -12,8 +12,7 @@ memory until they are written.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedConfig, PreTrainedModel, modeling_utils
 
-from solar_plugins.depth_up_scaling.grown_config import refuse_uncovered
+from solar_plugins.depth_up_scaling.growth import Growth, refuse_uncovered
 from solar_plugins.depth_up_scaling.tensor_plan import (
     Blueprint,
     TensorPlan,
@@ -30,7 +29,8 @@ from solar_plugins.depth_up_scaling.tensor_plan import (
     plan_tensors,
 )
 from solar_plugins.errors import SolarError
-from solar_plugins.models.weight_files import check_files
+from solar_plugins.models.safetensors_header import read_files
+from solar_plugins.seams.transformers import optional_parameters, replaced_load
 
 
 @dataclass
@@ -47,48 +47,46 @@ class UpScaledLoading:
 
 
 @contextmanager
-def up_scaled_loading(
-    base_config: PreTrainedConfig,
-    layer_map: Sequence[int],
-    init: str = "copy",
-    known: Blueprint | None = None,
-) -> Iterator[UpScaledLoading]:
-    """Within the block, ``from_pretrained(base, config=grown)`` fills the deeper model.
+def up_scaled_loading(growth: Growth, known: Blueprint | None = None) -> Iterator[UpScaledLoading]:
+    """Within the block, ``from_pretrained(base, config=growth.config)`` fills the deeper model.
 
     Acts on models of the new depth only, in the ordinary and in the ZeRO-3 branch of transformers.
 
-    >>> config, _ = grow_config(base_config, layer_map)               # doctest: +SKIP
-    >>> with up_scaled_loading(base_config, layer_map):               # doctest: +SKIP
-    ...     model = AutoModelForCausalLM.from_pretrained(base, config=config)
+    >>> growth = grow(base_config, layer_map)                         # doctest: +SKIP
+    >>> with up_scaled_loading(growth):                               # doctest: +SKIP
+    ...     model = AutoModelForCausalLM.from_pretrained(base, config=growth.config)
 
     Args:
-        base_config: the config of the base on disk.
-        layer_map: base layer of every target layer.
-        init: ``copy``, or ``identity`` to start the added layers as no-ops.
-        known: the `blueprint` of just this, if it was made before. The model that is loaded is
-            compared with it; it is made anew where they differ.
+        growth: the configs of the base on disk and of the deeper model.
+        known: the `blueprint` of `growth`, if it was made before. The model that is loaded is
+            compared with it; a new one is made if they differ.
 
     Raises:
         SolarError: on loading, when the base's files or its architecture cannot be remapped.
     """
-    original = PreTrainedModel._load_pretrained_model
     report = UpScaledLoading()
 
-    def load(model, state_dict, checkpoint_files, load_config, expected_keys=None):
+    def load(
+        original: Any,
+        model: PreTrainedModel,
+        state_dict: Any,
+        checkpoint_files: Any,
+        load_config: Any,
+        expected_keys: Any,
+    ) -> Any:
         depth = model.config.get_text_config().num_hidden_layers
-        if state_dict is not None or depth != len(layer_map):
+        if state_dict is not None or depth != len(growth.layer_map):
             return original(model, state_dict, checkpoint_files, load_config, expected_keys)
-        _refuse_loading(base_config, load_config)
-        stored = check_files(checkpoint_files)
-        conversions = load_config.weight_mapping or ()
+        _refuse_loading(growth.base, load_config)
+        stored = read_files(checkpoint_files)
         zero3 = modeling_utils.is_deepspeed_zero3_enabled()
         # quantised or partitioned modules cannot be compared with the base's
         built = None if zero3 or load_config.is_quantized else model
         if built is not None and known is not None and known.fits(built):
             layers = known
         else:
-            layers = blueprint(type(model), base_config, layer_map, init, built)
-        plan = plan_tensors(layers, stored, conversions)
+            layers = blueprint(type(model), growth, built)
+        plan = plan_tensors(layers, stored, load_config.weight_mapping or ())
         mapped = zero3 and not load_config.is_quantized
         state_dict = remapped_state_dict(checkpoint_files, plan, mapped)
         result = original(model, state_dict, checkpoint_files, load_config, expected_keys)
@@ -96,11 +94,8 @@ def up_scaled_loading(
         report.model_class, report.plan = type(model), plan
         return result
 
-    PreTrainedModel._load_pretrained_model = staticmethod(load)
-    try:
+    with replaced_load(load):
         yield report
-    finally:
-        PreTrainedModel._load_pretrained_model = staticmethod(original)
 
 
 def remapped_state_dict(files: Iterable[str], plan: TensorPlan, mapped: bool) -> dict[str, Any]:
@@ -128,7 +123,7 @@ def remapped_state_dict(files: Iterable[str], plan: TensorPlan, mapped: bool) ->
     return state_dict
 
 
-def _refuse_loading(base_config, load_config) -> None:
+def _refuse_loading(base_config: PreTrainedConfig, load_config: Any) -> None:
     """Raise where transformers would read the base's files by their own names, or half of them."""
     if load_config.hf_quantizer is not None and load_config.hf_quantizer.pre_quantized:
         refuse_uncovered(base_config)
@@ -140,11 +135,11 @@ def _refuse_loading(base_config, load_config) -> None:
         )
 
 
-def _refuse_missing(model, missing_keys, load_config) -> None:
+def _refuse_missing(model: PreTrainedModel, missing_keys: Iterable[str], load_config: Any) -> None:
     """Raise if the files lack a parameter: transformers would only warn, and start it at random."""
     if not missing_keys:
         return
-    may_lack = re.compile("|".join(model._keys_to_ignore_on_load_missing) or "(?!)")
+    may_lack = optional_parameters(model)
     own = {name for name, _ in model.named_parameters()} - model.all_tied_weights_keys.keys()
     missing = sorted(key for key in own & set(missing_keys) if not may_lack.search(key))
     if missing:

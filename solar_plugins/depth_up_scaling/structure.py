@@ -6,37 +6,18 @@ builds base and target without weights (meta device) and compares their modules 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.initialization import (
-    meta_device_safe_creation_ops,
-    no_init_weights,
-    no_tie_weights,
-)
+from transformers import PreTrainedModel
 
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError
+from solar_plugins.seams.transformers import parts_of, stored_tensors_of
 
 _SCALARS = (bool, int, float, str, type(None))
-
-
-def skeleton(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
-    """`model_class` with this config and no weights.
-
-    Built by the class itself: ``AutoModel.from_config`` would enter ``zero.Init`` under ZeRO-3.
-    """
-    with (
-        torch.device("meta"),
-        meta_device_safe_creation_ops(),
-        no_init_weights(),
-        no_tie_weights(),
-    ):
-        return model_class(copy.deepcopy(config))
 
 
 def layer_lists(base: nn.Module, target: nn.Module) -> list[str]:
@@ -57,11 +38,6 @@ def check_structure(
     base: PreTrainedModel, target: PreTrainedModel, layer_map: Sequence[int]
 ) -> list[str]:
     """Require that target layer i is built like base layer ``layer_map[i]``, and the rest equal.
-
-    Args:
-        base: skeleton of the base.
-        target: skeleton at the new depth.
-        layer_map: base layer of every target layer.
 
     Returns:
         The names of the layer lists.
@@ -103,22 +79,16 @@ def check_structure(
 
 
 def _outside(module: nn.Module, lists: Sequence[str], name: str = "") -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors that a checkpoint holds beside those of the layers."""
-    own = vars(module)
-    tensors = own["_parameters"] | own["_buffers"]
-    stored = tensors.keys() - own["_non_persistent_buffers_set"]
-    found = {_joined(name, key): shape for key, shape in _shapes(tensors).items() if key in stored}
+    """Shapes of the tensors that a checkpoint holds besides those of the layers."""
+    start = f"{name}." if name else ""
+    found = {start + key: shape for key, shape in _shapes(stored_tensors_of(module)).items()}
     for key, child in module.named_children():
-        if (path := _joined(name, key)) not in lists:
-            found |= _outside(child, lists, path)
+        if start + key not in lists:
+            found |= _outside(child, lists, start + key)
     return found
 
 
-def _joined(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
-
-
-def _shapes(tensors: dict[str, torch.Tensor | None]) -> dict[str, tuple[int, ...]]:
+def _shapes(tensors: Mapping[str, torch.Tensor | None]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor is not None}
 
 
@@ -130,20 +100,21 @@ def _difference(
     numbers_may_differ: bool,
     name: str = "",
 ) -> str | None:
-    """The first thing in which two modules of a layer differ, in words.
+    """The first difference of two modules of a layer, in words.
 
-    Classes, shapes of their own tensors, settings (what the constructors remembered: sizes, flags,
-    window, layer type), and so on for the modules in them.
+    Compares their classes, the shapes of their own tensors, their settings (what the constructors
+    stored: sizes, flags, window, layer type), and the modules in them.
     """
     where = name or "the layer"
     if type(target) is not type(base):
         return f"{where} is {type(target).__name__}, not {type(base).__name__}"
     # this runs for every module of a model: most own no tensor and share their settings
+    parameters, buffers, inside = parts_of(target)
+    base_parameters, base_buffers, base_inside = parts_of(base)
+    for ours, theirs in ((parameters, base_parameters), (buffers, base_buffers)):
+        if (ours or theirs) and _shapes(ours) != _shapes(theirs):
+            return f"{where} has tensors {_shapes(ours)}, not {_shapes(theirs)}"
     found, wanted = vars(target), vars(base)
-    for kind in ("_parameters", "_buffers"):
-        if (found[kind] or wanted[kind]) and _shapes(found[kind]) != _shapes(wanted[kind]):
-            tensors, base_tensors = _shapes(found[kind]), _shapes(wanted[kind])
-            return f"{where} has tensors {tensors}, not {base_tensors}"
     different = [
         key
         for key in found.keys() | wanted.keys()
@@ -154,15 +125,14 @@ def _difference(
     if different:
         key = min(different)
         return f"{where} has {key} = {found.get(key)!r}, not {wanted.get(key)!r}"
-    inside, base_inside = found["_modules"], wanted["_modules"]
     for key in sorted(inside.keys() | base_inside.keys()):
-        path = _joined(name, key)
-        ours, theirs = inside.get(key), base_inside.get(key)
-        if (ours is None) != (theirs is None):
+        path = f"{name}.{key}" if name else key
+        child, base_child = inside.get(key), base_inside.get(key)
+        if (child is None) != (base_child is None):
             return f"only one of the two has {path}"
-        if ours is None or theirs is None:
+        if child is None or base_child is None:
             continue
-        difference = _difference(theirs, ours, i, layer_map, numbers_may_differ, path)
+        difference = _difference(base_child, child, i, layer_map, numbers_may_differ, path)
         if difference:
             return difference
     return None
@@ -171,9 +141,9 @@ def _difference(
 def _follows(
     found: Any, wanted: Any, i: int, layer_map: Sequence[int], numbers_may_differ: bool
 ) -> bool:
-    """Equal, or the layer's own index on both sides, or a per-layer list that was remapped.
+    """Equal, the layer's own index on both sides, or a per-layer list that was remapped.
 
-    What is no plain value (a config, a function) is not looked at.
+    Values that are not plain (a config, a function) are not compared.
     """
     found, wanted = (value if _is_plain(value) else None for value in (found, wanted))
     if found == wanted or (found, wanted) == (i, layer_map[i]):

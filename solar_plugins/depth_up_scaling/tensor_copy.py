@@ -1,8 +1,7 @@
 """Write safetensors files out of ranges of other safetensors files, byte for byte.
 
-No tensor becomes an object: a plan says which bytes go where, and a few blocks at a time are read
-and written. Memory stays the same however large the model is, and every dtype is right because none
-is looked at.
+No tensor is loaded: a plan says which bytes go where, and a few blocks at a time are read and
+written. Memory use does not depend on the model's size, and every dtype is copied as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import math
 import mmap
 import os
 import struct
@@ -19,76 +17,24 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from solar_plugins import atomic
-from solar_plugins.models.weight_files import INDEX, SINGLE, header
+from solar_plugins.models.safetensors_header import INDEX, WEIGHTS, Tensor
 
 MAX_SHARD_BYTES = 5_000_000_000
-"""As MergeKit cuts them: small enough to fetch again, few enough to keep an eye on."""
+"""MergeKit's default."""
 
 THREADS, BLOCK_BYTES = 4, 1 << 24
-"""Enough blocks under way for a fast disk; 64 MiB of memory, however large the model is."""
+"""Enough blocks at once for a fast disk; 64 MiB of memory."""
 
 DIRECT = os.O_DIRECT if sys.platform == "linux" else 0
 """Past the page cache. A checkpoint that is larger than what the kernel lets wait there is written
 several times as fast, pushes nothing else out, and is on the disk when the writing ends."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor to write.
-
-    Attributes:
-        name: its name in the new checkpoint.
-        dtype: as the safetensors header spells it (``BF16``).
-        shape: its shape.
-        nbytes: how many bytes it takes.
-        file: where these bytes are now; None for zeros.
-        offset: where they start in `file`.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-    file: Path | None
-    offset: int = 0
-
-    @property
-    def elements(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-    @property
-    def item_bytes(self) -> int:
-        """How many bytes one number takes."""
-        return self.nbytes // max(1, self.elements)
-
-    def renamed(self, name: str, zero: bool = False) -> Tensor:
-        """The same bytes, or as many zeros, under another name."""
-        return replace(self, name=name, file=None if zero else self.file)
-
-
-def stored_tensors(file: Path) -> list[Tensor]:
-    """The tensors of a safetensors file, in the order of their bytes.
-
-    Raises:
-        SolarError: the file is cut short or is no safetensors file.
-    """
-    entries = header(file)
-    data_bytes = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-    data_start = file.stat().st_size - data_bytes
-    found = []
-    for name, entry in entries.items():
-        start, end = entry["data_offsets"]
-        shape = tuple(entry["shape"])
-        found.append(Tensor(name, entry["dtype"], shape, end - start, file, data_start + start))
-    return sorted(found, key=lambda tensor: tensor.offset)
 
 
 def same_ends(a: Tensor, b: Tensor, count: int = 512) -> bool:
@@ -147,8 +93,8 @@ def lay_out(
     """
     parts = split(tensors, max_shard_bytes)
     if len(parts) == 1:
-        return [_lay_out_file(folder / SINGLE, parts[0])]
-    stem, suffix = SINGLE.split(".")
+        return [_lay_out_file(folder / WEIGHTS, parts[0])]
+    stem, suffix = WEIGHTS.split(".")
     names = [f"{stem}-{i:05d}-of-{len(parts):05d}.{suffix}" for i in range(1, len(parts) + 1)]
     placed = zip(names, parts, strict=True)
     weight_map = {tensor.name: name for name, part in placed for tensor in part}
@@ -163,7 +109,7 @@ def fill(shards: Iterable[Shard], progress: Callable[[int], Any]) -> None:
 
     Args:
         shards: what `lay_out` made.
-        progress: is told how many bytes were written since it was told last. From any thread.
+        progress: called with the bytes written since its last call, from any thread.
 
     Raises:
         OSError: a file cannot be read or written, or the disk is full.

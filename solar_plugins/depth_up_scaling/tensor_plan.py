@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from solar_plugins.depth_up_scaling import identity
-from solar_plugins.depth_up_scaling.grown_config import config_for, grow_config, reloaded
+from solar_plugins.depth_up_scaling.growth import Growth, config_for, reloaded
 from solar_plugins.depth_up_scaling.layer_map import added_layers
-from solar_plugins.depth_up_scaling.structure import check_structure, skeleton
+from solar_plugins.depth_up_scaling.structure import check_structure
 from solar_plugins.errors import SolarError
+from solar_plugins.models.safetensors_header import Tensor
+from solar_plugins.seams.transformers import Conversion, parameter_names, skeleton
 
 FLOATING = ("F64", "F32", "F16", "BF16")
-"""As the safetensors header spells them: what is a weight as it was trained."""
+"""Dtypes, as the safetensors header spells them, of weights that are not quantised."""
 
-Conversion = WeightRenaming | WeightConverter
+SILENT_AT_START: dict[
+    str, Callable[[type[PreTrainedModel], PreTrainedConfig, Sequence[int]], frozenset[str]]
+] = {
+    "copy": lambda model_class, config, layer_map: frozenset(),
+    "identity": identity.silencing_parameters,
+}
+"""Init -> which parameters of the added layers start at zero (`identity.starred` names)."""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Base and deeper model without weights, once they were found to agree layer by layer.
+    """The base without weights, once the deeper model was found to agree with it by layer.
 
     Attributes:
         base: the base's skeleton.
@@ -52,45 +59,33 @@ class Blueprint:
 
 
 def blueprint(
-    model_class: type[PreTrainedModel],
-    base_config: PreTrainedConfig,
-    layer_map: Sequence[int],
-    init: str,
-    target: PreTrainedModel | None = None,
+    model_class: type[PreTrainedModel], growth: Growth, target: PreTrainedModel | None = None
 ) -> Blueprint:
     """Build the base without weights, and require that the deeper model agrees with it.
 
     Args:
         model_class: the class that the base is loaded with.
-        base_config: the base's config, of whole models with vision too.
-        layer_map: base layer of every target layer.
-        init: ``copy``, or ``identity`` to zero the outputs of the added layers.
+        growth: the configs of base and deeper model.
         target: the deeper model as `model_class` has built it; built here without weights if None.
 
     Raises:
         SolarError: they differ, one of them cannot be built, or the init is not possible.
     """
     try:
-        base = skeleton(model_class, reloaded(config_for(model_class, base_config)))
+        base = skeleton(model_class, reloaded(config_for(model_class, growth.base)))
         if target is None:
-            config, _ = grow_config(base_config, layer_map)
-            target = skeleton(model_class, reloaded(config_for(model_class, config)))
-    except SolarError:
-        raise
+            target = skeleton(model_class, reloaded(config_for(model_class, growth.config)))
     except (IndexError, KeyError, TypeError, ValueError) as error:
         # a list too short for the layers, a size that does not divide, an unknown activation
         raise SolarError(
-            f"base_model: its config builds no {base_config.model_type} "
+            f"base_model: its config builds no {growth.base.model_type} "
             f"({type(error).__name__}: {' '.join(str(error).split())}). "
             "Correct the base's config.json."
         ) from None
-    lists = check_structure(base, target, layer_map)
+    lists = check_structure(base, target, growth.layer_map)
     depth = base.config.get_text_config().num_hidden_layers
-    silent: frozenset[str] = frozenset()
-    if init == "identity":
-        identity.check_map(layer_map, depth)
-        silent = identity.silencing_parameters(model_class, base.config, layer_map)
-    return Blueprint(base, layer_map, lists, depth, silent)
+    silent = SILENT_AT_START[growth.init](model_class, base.config, growth.layer_map)
+    return Blueprint(base, growth.layer_map, lists, depth, silent)
 
 
 @dataclass(frozen=True)
@@ -108,20 +103,24 @@ class TensorPlan:
     zeroed: frozenset[str]
     dropped: list[str]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        if not self.dropped:
+            return []
+        return [
+            f"{len(self.dropped)} tensors behind the base's last layer (heads for predicting "
+            "several tokens) are not copied."
+        ]
+
 
 def plan_tensors(
-    layers: Blueprint, stored: Mapping[str, Mapping], conversions: Sequence[Conversion]
+    layers: Blueprint, stored: Mapping[str, Tensor], conversions: Sequence[Conversion]
 ) -> TensorPlan:
     """Map the base's checkpoint to the deeper model's.
 
-    Args:
-        layers: how the deeper model is made of the base's layers.
-        stored: name -> dtype and shape of every tensor in the base's files
-            (`checkpoint_files.check_files`).
-        conversions: how transformers renames checkpoint names (`get_model_conversion_mapping`).
-
     Raises:
-        SolarError: the files do not fit the base's config, or a name whose layer cannot be told.
+        SolarError: the files do not fit the base's config, or a name is of an unknown layer.
     """
     copies: dict[int, list[int]] = {}
     for i, j in enumerate(layers.layer_map):
@@ -129,7 +128,8 @@ def plan_tensors(
     added = set(added_layers(layers.layer_map, layers.depth) or ()) if layers.silent else set()
 
     targets: dict[str, list[str]] = {}
-    zeroed, dropped = set(), []
+    zeroed: set[str] = set()
+    dropped: list[str] = []
     places = key_layers(stored, layers.base, layers.layer_lists, conversions)
     for key in stored:
         place = places.get(key)
@@ -161,17 +161,17 @@ def _check_count(places: Iterable[KeyLayer], depth: int) -> None:
         )
 
 
-def _check_entry(key: str, entry: Mapping, wanted: torch.Tensor, converted: bool) -> None:
-    """Require the dtype and, unless several tensors become one, the shape that the model wants."""
-    if wanted.is_floating_point() and entry["dtype"] not in FLOATING:
+def _check_stored(tensor: Tensor, wanted: torch.Tensor, converted: bool) -> None:
+    """Require the dtype and, unless several tensors become one, the shape that the model needs."""
+    if wanted.is_floating_point() and tensor.dtype not in FLOATING:
         raise SolarError(
-            f"base_model: {key} is stored as {entry['dtype']}, so that its weights are quantised "
-            "already. Name the unquantised model; it can still be loaded in 4 bits."
+            f"base_model: {tensor.name} is stored as {tensor.dtype}, so that its weights are "
+            "quantised already. Name the unquantised model; it can still be loaded in 4 bits."
         )
     shape = tuple(wanted.shape)
-    if not converted and tuple(entry["shape"]) != shape:
+    if not converted and tensor.shape != shape:
         raise SolarError(
-            f"base_model: {key} has the shape {tuple(entry['shape'])} in its files, where its "
+            f"base_model: {tensor.name} has the shape {tensor.shape} in its files, where its "
             f"config.json wants {shape}. Fetch or write the base again."
         )
 
@@ -206,7 +206,7 @@ _NUMBER = re.compile(r"(?:(?<=\.)|^)\d+(?=\.|$)")
 
 
 def key_layers(
-    stored: Mapping[str, Mapping],
+    stored: Mapping[str, Tensor],
     base: PreTrainedModel,
     lists: Sequence[str],
     conversions: Sequence[Conversion],
@@ -214,22 +214,19 @@ def key_layers(
     """The layer of every checkpoint name that belongs to one, other names left out.
 
     A checkpoint may use other names than the model (``h.0.`` for ``transformer.h.0.``, one tensor
-    per expert for one per layer): transformers' own renaming says which layer a name ends up in.
+    per expert for one per layer): transformers' own renaming gives the layer of a name.
 
     Raises:
-        SolarError: a name whose layer cannot be told, or a tensor that the model cannot take.
+        SolarError: a name is of an unknown layer, or the model cannot take a tensor.
     """
-    renamings = [entry for entry in conversions if isinstance(entry, WeightRenaming)]
-    converters = [entry for entry in conversions if isinstance(entry, WeightConverter)]
-    prefix, state_dict = base.base_model_prefix, base.state_dict(keep_vars=True)
+    prefix, wanted = base.base_model_prefix, base.state_dict(keep_vars=True)
+    name_of = parameter_names(prefix, wanted, conversions)
     inside_list = re.compile(rf"({'|'.join(map(re.escape, lists))})\.(\d+)\.(.+)")
     found = {}
-    for key, entry in stored.items():
-        name, converter = rename_source_key(key, renamings, converters, prefix, state_dict)
-        if name not in state_dict and key in state_dict:
-            name, converter = key, None
-        if name in state_dict:
-            _check_entry(key, entry, state_dict[name], converter is not None)
+    for key, tensor in stored.items():
+        name, converted = name_of(key)
+        if name in wanted:
+            _check_stored(tensor, wanted[name], converted)
         # names of layers that the base's model does not have keep the checkpoint's short prefix
         match = inside_list.fullmatch(name) or inside_list.fullmatch(f"{prefix}.{name}")
         if match is None:
@@ -237,7 +234,7 @@ def key_layers(
         number = _NUMBER.search(key)
         if number is None or number[0] != match[2]:
             raise SolarError(
-                f"base_model: its checkpoint holds {key}, from which the layer cannot be told. "
+                f"base_model: its checkpoint holds {key}, whose layer is unknown. "
                 "Choose another base."
             )
         before, after = key[: number.start()], key[number.end() :]

@@ -14,99 +14,43 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 VOCABULARY = 64
 
-_WIDTHS: dict[int, tuple[str, ...]] = {
-    VOCABULARY: ("vocab_size", "vocab_size_per_layer_input", "max_position_embeddings"),
-    48: (
-        "intermediate_size",
-        "moe_intermediate_size",
-        "moe_shared_expert_intermediate_size",
-        "shared_expert_intermediate_size",
-        "shared_intermediate_size",
-        "dense_intermediate_size",
-        "intermediate_size_mlp",
-        "expert_ffn_hidden_size",
-        "ffn_hidden_size",
-        "ffn_dim",
-        "n_inner",
-        "dff",
-        "dim_ff",
-        "d_inner",
-    ),
-    32: (
-        "hidden_size",
-        "attention_hidden_size",
-        "word_embed_proj_dim",
-        "embedding_size",
-        "input_embedding_size",
-        "output_embedding_size",
-        "lru_width",
-        "sliding_window",
-        "sliding_window_size",
-        "attention_window_size",
-        "window_size",
-        "attention_chunk_size",
-        "local_attention",
-        "context_length",
-    ),
-    16: (
-        "q_lora_rank",
-        "kv_lora_rank",
-        "o_lora_rank",
-        "index_topk",
-        "indexer_budget",
-        "router_hidden_size",
-        "hidden_size_per_layer_input",
-        "mamba_d_state",
-        "ssm_state_size",
-        "state_size",
-        "qk_head_dim",
-        "mamba_dt_rank",
-        "time_step_rank",
-        "mamba_chunk_size",
-        "chunk_size",
-        "block_size",
-    ),
-    8: (
-        "head_dim",
-        "d_head",
-        "dim_head",
-        "global_head_dim",
-        "swa_head_dim",
-        "v_head_dim",
-        "swa_v_head_dim",
-        "qk_rope_head_dim",
-        "qk_nope_head_dim",
-        "index_head_dim",
-        "indexer_head_dim",
-        "linear_key_head_dim",
-        "linear_value_head_dim",
-        "kv_channels",
-        "rotary_dim",
-        "laurel_rank",
-        "gated_norm_rank",
-        "hc_lowrank",
-        "adapter_rank",
-        "block_multiple_of",
-    ),
-    4: (
-        "num_attention_heads",
-        "swa_num_attention_heads",
-        "linear_num_value_heads",
-        "index_n_heads",
-        "o_groups",
-        "num_experts",
-        "num_local_experts",
-        "n_routed_experts",
-        "moe_num_experts",
-        "zero_expert_num",
-    ),
-    2: (
-        "linear_num_key_heads",
-        "num_experts_per_tok",
-        "moe_topk",
-        "moe_k",
-    ),
+_WIDTHS: dict[int, str] = {
+    VOCABULARY: """
+        vocab_size vocab_size_per_layer_input max_position_embeddings
+    """,
+    48: """
+        intermediate_size moe_intermediate_size moe_shared_expert_intermediate_size
+        shared_expert_intermediate_size shared_intermediate_size dense_intermediate_size
+        intermediate_size_mlp expert_ffn_hidden_size ffn_hidden_size ffn_dim n_inner dff
+        dim_ff d_inner
+    """,
+    32: """
+        hidden_size attention_hidden_size word_embed_proj_dim embedding_size
+        input_embedding_size output_embedding_size lru_width sliding_window
+        sliding_window_size attention_window_size window_size attention_chunk_size
+        local_attention context_length
+    """,
+    16: """
+        q_lora_rank kv_lora_rank o_lora_rank index_topk indexer_budget router_hidden_size
+        hidden_size_per_layer_input mamba_d_state ssm_state_size state_size qk_head_dim
+        mamba_dt_rank time_step_rank mamba_chunk_size chunk_size block_size
+    """,
+    8: """
+        head_dim d_head dim_head global_head_dim swa_head_dim v_head_dim swa_v_head_dim
+        qk_rope_head_dim qk_nope_head_dim index_head_dim indexer_head_dim
+        linear_key_head_dim linear_value_head_dim kv_channels rotary_dim laurel_rank
+        gated_norm_rank hc_lowrank adapter_rank block_multiple_of
+    """,
+    4: """
+        num_attention_heads swa_num_attention_heads linear_num_value_heads index_n_heads
+        o_groups num_experts num_local_experts n_routed_experts moe_num_experts
+        zero_expert_num
+    """,
+    2: """
+        linear_num_key_heads num_experts_per_tok moe_topk moe_k
+    """,
 }
+"""Width in the tiny model -> names of the config fields that get it."""
 
 _GROUPED = ("num_key_value_heads", "swa_num_key_value_heads", "num_kv_heads", "num_query_groups")
 """Heads that several attention heads share: all of them (as many), one, or in between."""
@@ -133,7 +77,7 @@ def shrunk(config: PreTrainedConfig) -> PreTrainedConfig:
             content[name] = shrunk(part)
     changes: dict[str, Any] = {}
     for width, names in _WIDTHS.items():
-        for name in names:
+        for name in names.split():
             own = config.attribute_map.get(name, name)
             value = content.get(own)
             if isinstance(value, int) and not isinstance(value, bool):

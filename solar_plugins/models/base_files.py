@@ -1,23 +1,20 @@
-"""The files of a base: where they lie, and which go along to a deeper model beside the weights."""
+"""The files of a base model: where to find them, and which are copied to a deeper model."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError
-from solar_plugins.models.weight_files import INDEX
+from solar_plugins.models import model_config
+from solar_plugins.models.safetensors_header import INDEX
 
 CONFIG = "config.json"
 
-DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers")
-"""Names under which language models keep their depth (transformers' `attribute_map`s)."""
-
-# Tokenizers, chat templates, processors and generation settings come under many names, and licences
-# ask to go along. What is left out are weights in any format, and what a training run leaves.
+# Tokenizers, chat templates, processors and generation settings have many names, and licences must
+# be copied too. Weights in any format and the other files of a training run are left out.
 _SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".vocab", ".spm"}
 _LICENCES = re.compile(r"(licen[cs]e|notice|use_policy|copying)", re.IGNORECASE)
 _LEFT_OUT = re.compile(
@@ -32,12 +29,12 @@ _TEMPLATES = "additional_chat_templates"
 
 
 def find_base(base: str) -> Path:
-    """The folder of a base: itself, or the snapshot of a Hub id (fetched unless it is cached).
+    """The folder of a base: `base` itself, or the snapshot of a Hub id (downloaded unless cached).
 
-    Only safetensors and the small files are fetched.
+    Only safetensors and the small files are downloaded.
 
     Raises:
-        SolarError: there is no such folder, and the Hub does not give it either.
+        SolarError: not found locally or on the Hub.
     """
     if Path(base).is_dir():
         return Path(base)
@@ -45,14 +42,14 @@ def find_base(base: str) -> Path:
 
     wanted = ["model*.safetensors", INDEX, *(f"*{suffix}" for suffix in sorted(_SUFFIXES)), "*.py"]
     wanted += ["*LICENSE*", "*NOTICE*", "*USE_POLICY*", "README.md"]
-    return Path(_from_hub(base, "it", snapshot_download, base, allow_patterns=wanted))
+    return Path(_from_hub(base, "the model", snapshot_download, base, allow_patterns=wanted))
 
 
 def read_config(base: str) -> dict[str, Any]:
     """``config.json`` of a folder, or of a model on the Hub (from its cache when offline).
 
     Raises:
-        SolarError: it is not there, or no JSON object.
+        SolarError: it is missing, or not a JSON object.
     """
     if Path(base).is_dir():
         file = Path(base) / CONFIG
@@ -62,39 +59,40 @@ def read_config(base: str) -> dict[str, Any]:
         from huggingface_hub import hf_hub_download
 
         file = Path(_from_hub(base, f"its {CONFIG}", hf_hub_download, base, CONFIG))
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SolarError(f"{file}: not readable as JSON ({error}). Fetch it again.") from None
-    if not isinstance(config, dict):
-        raise SolarError(f"{file}: not the config of a model. Fetch it again.")
-    return config
+    return model_config.read(file)
 
 
-def depth_of(config: dict[str, Any], base: str) -> int:
-    """How many layers the language model of this ``config.json`` has.
+def check_out(out: str | Path, base: str | Path, key: str = "--out") -> None:
+    """Require that a model may be written to `out`.
 
     Raises:
-        SolarError: it does not say so with a whole number.
+        SolarError: `out` is not empty, or lies in the base's folder.
     """
-    text = language_model(config)
-    depth = next((text[key] for key in DEPTH_KEYS if key in text), None)
-    if depth is None:
+    out = Path(out)
+    check_outside(out, base, key)
+    if out.is_symlink() and not out.exists():
+        raise SolarError(f"{key}: {out} is a broken link. Name another folder.")
+    if out.exists() and not out.is_dir():
+        raise SolarError(f"{key}: {out} is a file. Name a folder that does not exist yet.")
+    if out.is_dir() and any(out.iterdir()):
         raise SolarError(
-            f"base_model: {CONFIG} of {base} does not say how many layers it has "
-            f"({', '.join(DEPTH_KEYS)}). Name a language model."
+            f"{key}: {out} exists and is not empty, and nothing is overwritten. "
+            "Name another folder, or remove this one."
         )
-    if isinstance(depth, bool) or not isinstance(depth, int):
-        raise SolarError(
-            f"base_model: {CONFIG} of {base} says it has {depth!r} layers. Name a language model."
-        )
-    return depth
 
 
-def language_model(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a ``config.json`` that describes the layers of the language model."""
-    text = config.get("text_config")
-    return text if isinstance(text, dict) else config
+def check_outside(out: str | Path, base: str | Path, key: str = "--out") -> None:
+    """Require that `out` is not in the base's own folder, which stays unchanged.
+
+    Raises:
+        SolarError: it is.
+    """
+    inside, base = Path(out).resolve(), Path(base)
+    if base.is_dir() and base.resolve() in (inside, *inside.parents):
+        raise SolarError(
+            f"{key}: {out} lies in the base's own folder, which stays unchanged. "
+            "Name a folder outside it."
+        )
 
 
 def hub_id(base: str, folder: Path) -> str | None:
@@ -108,15 +106,15 @@ def hub_id(base: str, folder: Path) -> str | None:
 
 
 def copy_side_files(folder: Path, out: Path, code: bool) -> bool:
-    """Copy what belongs to a base beside its config and its weights.
+    """Copy the files of a base other than its config and weights.
 
     Args:
         folder: the base.
         out: the new model.
-        code: also take the Python files, which the config of a model with its own code names.
+        code: also copy the Python files, which the config of a model with its own code names.
 
     Returns:
-        Whether a tokenizer was among them.
+        Whether they include a tokenizer.
     """
     tokenizer = False
     for file in sorted(folder.iterdir()):
@@ -139,6 +137,6 @@ def _from_hub(base: str, what: str, fetch: Any, *arguments: Any, **options: Any)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
         # huggingface_hub's second try without a network ends in "the client has been closed"
         raise SolarError(
-            f"base_model: {base} is no folder here, and {what} did not come from the Hub "
-            f"({type(error).__name__}). Name a folder, or a Hub id that you can reach."
+            f"base_model: {base}: not found locally, and {what} could not be downloaded from the "
+            f"Hub ({type(error).__name__}). Name a folder, or a Hub id that you can reach."
         ) from None

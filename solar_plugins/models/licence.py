@@ -39,7 +39,7 @@ def find(model: str) -> dict[str, str] | None:
     folder = Path(os.path.expanduser(model))
     if folder.is_dir():
         card = folder / CARD
-        return of_card(_front_matter(card)) if card.is_file() else None
+        return of_card(front_matter(card)) if card.is_file() else None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -48,7 +48,7 @@ def find(model: str) -> dict[str, str] | None:
         cached = try_to_load_from_cache(name, CARD, None, revision or None)
     except HFValidationError:  # a folder that is not there
         return None
-    return of_card(_front_matter(Path(cached)), name) if isinstance(cached, str) else None
+    return of_card(front_matter(Path(cached)), name) if isinstance(cached, str) else None
 
 
 def of_card(front_matter: Mapping[str, Any], hub_id: str | None = None) -> dict[str, str]:
@@ -98,8 +98,8 @@ def asks(licence: Mapping[str, str], name: str | None) -> Iterator[str]:
         )
 
 
-def _front_matter(card: Path) -> dict[str, Any]:
-    """What stands between the first two ``---``; nothing where that cannot be read."""
+def front_matter(card: Path) -> dict[str, Any]:
+    """The YAML metadata at the top of a model card; empty if it has none that can be read."""
     from huggingface_hub import ModelCard
     from yaml import YAMLError
 

@@ -41,8 +41,8 @@ KNOWN: dict[str, dict[str, Any]] = {
 """Hub id -> its config.json."""
 
 
-DEPTH_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-"""What architectures call the number of their layers, the usual name first."""
+DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers")
+"""Names of the number of layers in config.json (transformers' `attribute_map`s), in this order."""
 
 
 def file_of(model: str) -> Path | None:
@@ -75,10 +75,19 @@ def find(model: str) -> dict[str, Any] | None:
     if file is None:
         is_folder = os.path.isdir(os.path.expanduser(model))
         return None if is_folder else KNOWN.get(model.partition("@")[0])
+    return read(file)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The content of a config.json.
+
+    Raises:
+        SolarError: it is not a JSON object.
+    """
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SolarError(f"{file}: not readable as JSON: {error}.") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise SolarError(f"{file}: not readable as JSON: {error}. Fetch it again.") from None
     if not isinstance(config, dict):
         raise SolarError(f"{file}: a mapping is needed, {type(config).__name__} found.")
     return config
@@ -90,10 +99,39 @@ def language_model(config: dict[str, Any]) -> dict[str, Any]:
     return text if isinstance(text, dict) else config
 
 
-def depth(config: dict[str, Any]) -> int | None:
-    """How many layers a model with this configuration has; None if it does not say."""
+def depth_key(config: dict[str, Any]) -> str | None:
+    """The key under which `config` stores its number of layers; None if it has no such number."""
     text = language_model(config)
-    return next((text[key] for key in DEPTH_KEYS if isinstance(text.get(key), int)), None)
+    whole = (key for key in DEPTH_KEYS if isinstance(text.get(key), int))
+    return next((key for key in whole if not isinstance(text[key], bool)), None)
+
+
+def depth(config: dict[str, Any]) -> int | None:
+    """The number of layers in this configuration; None if it has no such number."""
+    key = depth_key(config)
+    return None if key is None else language_model(config)[key]
+
+
+def required_depth(config: dict[str, Any], base: str) -> int:
+    """`depth` of a base.
+
+    Raises:
+        SolarError: the config of `base` does not state it as a whole number.
+    """
+    found = depth(config)
+    if found is not None:
+        return found
+    text = language_model(config)
+    key = next((key for key in DEPTH_KEYS if key in text), None)
+    if key is None:
+        raise SolarError(
+            f"base_model: config.json of {base} does not say how many layers it has "
+            f"({', '.join(DEPTH_KEYS)}). Name a language model."
+        )
+    raise SolarError(
+        f"base_model: config.json of {base} says it has {text[key]!r} layers. "
+        "Name a language model."
+    )
 
 
 def depth_of(model: str) -> int | None:

@@ -1,7 +1,7 @@
-"""Which checkpoint of an interrupted training can be gone on from.
+"""From which checkpoint an interrupted training can resume.
 
-A process killed while it saves leaves a folder that looks newest and cannot be loaded, and
-Axolotl's ``auto_resume_from_checkpoints`` takes the newest. So we look inside.
+A process that is killed while it saves leaves a newest checkpoint that cannot be loaded, and
+Axolotl's ``auto_resume_from_checkpoints`` takes the newest. So the files inside are checked.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ASIDE = "incomplete-"
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder` from which training can go on, or None.
+    """The newest checkpoint in `folder` from which training can resume, or None.
 
-    Newer ones that are not whole are renamed to ``incomplete-checkpoint-N``, so that nothing else
-    takes them either.
+    Newer incomplete ones are renamed to ``incomplete-checkpoint-N``, so that nothing
+    else uses them.
     """
     for checkpoint in reversed(_checkpoints(folder)):
         if why_not_whole(checkpoint) is None:
@@ -35,13 +35,13 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def remove_incomplete(folder: Path) -> None:
-    """Delete what `newest_whole` set aside; for when the stage is done."""
+    """Delete what `newest_whole` renamed; called when the stage is done."""
     for path in folder.glob(f"{_ASIDE}{_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def why_not_whole(checkpoint: Path) -> str | None:
-    """What the checkpoint lacks for going on, or None if it is whole."""
+    """Why training cannot resume from the checkpoint, or None if it is complete."""
     step = int(checkpoint.name.removeprefix(_PREFIX))
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ import torch
 from tiny_architectures import IDS, LAYERS, tiny_config, tiny_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from solar_plugins.depth_up_scaling.grown_config import grow_config
+from solar_plugins.depth_up_scaling.growth import grow
 from solar_plugins.depth_up_scaling.identity import starred
 from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
@@ -60,7 +60,7 @@ def judge(name: str, folder: Path, identity: bool = True, **saving) -> Verdict:
     start = time.perf_counter()
     try:
         config = tiny_config(name)
-        grow_config(config, layer_map(LAYERS, REMOVED[0]))
+        grow(config, layer_map(LAYERS, REMOVED[0]))
     except SolarError as error:
         if not _another_seam_may_do(error):
             return Verdict(REFUSED, str(error))
@@ -161,12 +161,11 @@ def in_own_memory(model):
 
 def up_scaled(folder: Path, layers, init="copy", **options):
     """The deeper model out of the base in `folder`, what transformers says of it, our report."""
-    base_config = AutoConfig.from_pretrained(folder)
-    config, _ = grow_config(base_config, layers)
+    growth = grow(AutoConfig.from_pretrained(folder), layers, init)
     options.setdefault("dtype", torch.float32)
-    with up_scaled_loading(base_config, layers, init) as report:
+    with up_scaled_loading(growth) as report:
         model, info = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, output_loading_info=True, **options
+            folder, config=growth.config, output_loading_info=True, **options
         )
     assert report.model_class is type(model)
     return model.eval(), info, report
@@ -203,7 +202,7 @@ def faults_of(folder: Path, base, layers) -> list[str]:
         faults.append(f"tensors differ: {sorted(differ)[:3]}")
     left_over = base.state_dict().keys() - {base_name(name, lists, layers) for name in found}
     if left_over:
-        faults.append(f"not taken over: {sorted(left_over)[:3]}")
+        faults.append(f"not copied: {sorted(left_over)[:3]}")
     faults.extend(f"{kind}: {sorted(names)[:3]}" for kind, names in info.items() if names)
     pointers = [parameter.data_ptr() for parameter in model.parameters()]
     if len(set(pointers)) != len(pointers):

@@ -6,12 +6,12 @@ def load_up_scaled(base, block, **options):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from solar_plugins.depth_up_scaling.args import parse
-    from solar_plugins.depth_up_scaling.grown_config import grow_config
+    from solar_plugins.depth_up_scaling.growth import grow
     from solar_plugins.depth_up_scaling.remap import up_scaled_loading
 
     block = parse(block)
     config = AutoConfig.from_pretrained(base)
     layers = block.layer_map(config.get_text_config().num_hidden_layers)
-    grown, _ = grow_config(config, layers)
-    with up_scaled_loading(config, layers, block.init):
-        return AutoModelForCausalLM.from_pretrained(base, config=grown, **options)
+    growth = grow(config, layers, block.init)
+    with up_scaled_loading(growth):
+        return AutoModelForCausalLM.from_pretrained(base, config=growth.config, **options)

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from solar_plugins.errors import SolarError
-from solar_plugins.models.weight_files import count_elements, weight_files
+from solar_plugins.models.safetensors_header import read_files, weight_files
 
 
 def write_safetensors(path, **shapes):
@@ -26,9 +26,13 @@ def write_index(folder, *shards):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
+def count_elements(files):
+    return sum(tensor.elements for tensor in read_files(files).values())
+
+
 def line_of(folder):
     with pytest.raises(SolarError) as error:
-        weight_files(folder)
+        read_files(weight_files(folder))
     return str(error.value)
 
 
@@ -70,8 +74,8 @@ def test_cut_short_in_the_tensors(tmp_path):
     whole = file.read_bytes()
     file.write_bytes(whole[:-4])
     assert line_of(tmp_path) == (
-        f"{file}: {len(whole) - 4} bytes where its header promises {len(whole)}. "
-        "Fetch or write the model again."
+        f"{file}: cut short or damaged: its header promises {len(whole)} bytes, the file has "
+        f"{len(whole) - 4}. Fetch or write the model again."
     )
 
 
@@ -81,7 +85,8 @@ def test_cut_short_in_the_header(tmp_path, length):
     write_safetensors(file, a=[8])
     file.write_bytes(file.read_bytes()[:length])
     assert line_of(tmp_path) == (
-        f"{file}: {length} bytes, shorter than its own header. Fetch or write the model again."
+        f"{file}: cut short or not a safetensors file: {length} bytes, shorter than its own "
+        "header. Fetch or write the model again."
     )
 
 
@@ -121,8 +126,8 @@ def test_one_tensor_in_two_shards(tmp_path):
     write_safetensors(tmp_path / "2.safetensors", b=[2])
     write_index(tmp_path, "1.safetensors", "2.safetensors")
     assert line_of(tmp_path) == (
-        f"{tmp_path}/2.safetensors: holds b, and so does 1.safetensors; which of them is right "
-        "cannot be told. Fetch or write the model again."
+        f"{tmp_path}/2.safetensors: b is in this file and in 1.safetensors; there is no way to "
+        "tell which one is right. Fetch or write the model again."
     )
 
 

@@ -126,8 +126,8 @@ def test_a_grown_model_is_not_grown_again():
     with pytest.raises(SolarError) as error:
         refuse_grown({"depth_up_scaling": mark(8, [(0, 5), (3, 8)], "copy")}, "./grown")
     assert str(error.value) == (
-        "base_model: ./grown is depth up-scaled already (8 -> 10 layers). Take `depth_up_scaling` "
-        "and its plugin out of this recipe, or name the base of 8 layers."
+        "base_model: ./grown is depth up-scaled already (8 -> 10 layers). Remove "
+        "`depth_up_scaling` and its plugin from this recipe, or name the base of 8 layers."
     )
 
 
@@ -136,8 +136,8 @@ def test_a_mark_that_says_nothing(found):
     with pytest.raises(SolarError) as error:
         refuse_grown({"depth_up_scaling": found}, "./base")
     assert str(error.value) == (
-        f"base_model: config.json of ./base says depth_up_scaling: {found!r}, from which it cannot "
-        "be told whether it is up-scaled already. Name a base without that key."
+        f"base_model: config.json of ./base has depth_up_scaling: {found!r}, which does not say "
+        "whether it is up-scaled already. Name a base without that key."
     )
 
 

@@ -59,41 +59,41 @@ def test_three_ways_to_say_the_same():
         (
             {"target_layers": "48"},
             "depth_up_scaling.target_layers: '48' is not a whole number. "
-            "Write how many layers the model shall have, e.g. 48 out of 32.",
+            "Write the number of layers of the model, e.g. 48 out of 32.",
         ),
         (
             {"target_layers": 48, "remove_layers": 8},
-            "depth_up_scaling.target_layers: stands beside remove_layers, and each of them alone "
-            "says how deep the model becomes. Keep one.",
+            "depth_up_scaling.target_layers: target_layers and remove_layers are mutually "
+            "exclusive: each of them alone sets the depth. Keep one.",
         ),
         (
             {"remove_layers": 8, "layer_ranges": [[0, 24], [8, 32]]},
-            "depth_up_scaling.layer_ranges: stands beside remove_layers, and each of them alone "
-            "says how deep the model becomes. Keep one.",
+            "depth_up_scaling.layer_ranges: layer_ranges and remove_layers are mutually exclusive: "
+            "each of them alone sets the depth. Keep one.",
         ),
         (
             {"layer_ranges": "0-24"},
-            "depth_up_scaling.layer_ranges: '0-24' is no list of ranges. "
+            "depth_up_scaling.layer_ranges: '0-24' is not a list of ranges. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": []},
-            "depth_up_scaling.layer_ranges: [] is no list of ranges. "
+            "depth_up_scaling.layer_ranges: [] is not a list of ranges. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": [[0, 24], [8]]},
-            "depth_up_scaling.layer_ranges[1]: [8] is no pair of whole numbers. "
+            "depth_up_scaling.layer_ranges[1]: [8] is not a pair of whole numbers. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": [[0, 24], [8, "end"]]},
-            "depth_up_scaling.layer_ranges[1]: [8, 'end'] is no pair of whole numbers. "
+            "depth_up_scaling.layer_ranges[1]: [8, 'end'] is not a pair of whole numbers. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": [0, 24]},
-            "depth_up_scaling.layer_ranges[0]: 0 is no pair of whole numbers. "
+            "depth_up_scaling.layer_ranges[0]: 0 is not a pair of whole numbers. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (

@@ -33,7 +33,8 @@ def run(*arguments):
 
 def write(base, out, max_shard_bytes=on_disk.MAX_SHARD_BYTES, **block):
     prepared = on_disk.prepare(str(base), parse(block or {"remove_layers": 3}))
-    return on_disk.write(prepared, out, "the command", max_shard_bytes=max_shard_bytes)
+    on_disk.write(prepared, out, "the command", max_shard_bytes=max_shard_bytes)
+    return prepared
 
 
 def tensors(folder):
@@ -78,7 +79,7 @@ def base(tmp_path):
 def test_the_written_model_is_the_one_in_memory(family, tiny_base, tmp_path):
     """MergeKit right on the family or not: the same bits, config and logits."""
     base = tiny_base(family)
-    written = write(base, tmp_path / "out", max_shard_bytes=60_000)
+    up_scaling = write(base, tmp_path / "out", max_shard_bytes=60_000)
     disk, info = AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     memory = load_up_scaled(base, {"remove_layers": 3})
     a, b = disk.state_dict(), memory.state_dict()
@@ -93,7 +94,7 @@ def test_the_written_model_is_the_one_in_memory(family, tiny_base, tmp_path):
     ids = torch.tensor([[1, 5, 9, 3]])
     assert torch.equal(disk.eval()(ids).logits, memory.eval()(ids).logits)
     stored = tensors(tmp_path / "out")
-    assert written.parameters == sum(tensor.numel() for tensor in stored.values())
+    assert up_scaling.parameters == sum(tensor.numel() for tensor in stored.values())
 
 
 def test_what_lies_in_the_folder(base, tmp_path):
@@ -203,7 +204,7 @@ def test_tensors_of_many_dtypes_start_where_they_can_be_mapped(tiny_base, tmp_pa
 
 @pytest.mark.parametrize("spelling", [float("inf"), {"__float__": "Infinity"}])
 def test_a_config_with_an_infinity(spelling, tiny_base, tmp_path):
-    """Older releases of transformers wrote it bare, which is no JSON; newer ones as an object."""
+    """Older releases of transformers wrote it bare, which is not JSON; newer ones as an object."""
     base = tmp_path / "base"
     shutil.copytree(tiny_base("mamba2"), base)
     config = json.loads((base / "config.json").read_text())
@@ -299,11 +300,11 @@ def test_json_for_machines(base, tmp_path):
 def test_what_is_refused(base, tmp_path):
     out = tmp_path / "out"
     assert line(base, "--out", base / "sub") == (
-        f"--out: {base / 'sub'} lies in the base's own folder, which stays as it is. "
+        f"--out: {base / 'sub'} lies in the base's own folder, which stays unchanged. "
         "Name a folder outside it."
     )
     assert "lies in the base's own folder" in line(base, "--out", base)
-    assert "there already and not empty" in line(base, "--out", tmp_path)
+    assert "exists and is not empty" in line(base, "--out", tmp_path)
     (tmp_path / "file").write_text("x")
     assert "is a file" in line(base, "--out", tmp_path / "file")
     assert "remove_layers: 2 of 4 layers leaves 4" in line(base, "--out", out, "--remove-layers", 2)
@@ -311,9 +312,9 @@ def test_what_is_refused(base, tmp_path):
     assert "layer_ranges[1]" in line(base, "--out", out, "--layer-ranges", "0-4,3-9")
     assert "layer_ranges[0]" in line(base, "--out", out, "--layer-ranges", "4-0,0-4")
     assert line(base, "--out", out, "--layer-ranges", "0..4") == (
-        "--layer-ranges: '0..4' is no range of layers. Write start-end for each, e.g. 0-24,8-32."
+        "--layer-ranges: '0..4' is not a range of layers. Write start-end for each, e.g. 0-24,8-32."
     )
-    assert "stands beside" in line(base, "--remove-layers", 1, "--target-layers", 6)
+    assert "mutually exclusive" in line(base, "--remove-layers", 1, "--target-layers", 6)
     assert run(base, "--init", "identity").exit_code == 2
     assert "ends in .svg" in line(base, "--plot", tmp_path / "map.png")
     write(base, tmp_path / "grown", remove_layers=1)
@@ -327,7 +328,7 @@ def test_bases_that_are_not_whole(base, tmp_path):
     weights = base / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-8])
-    assert "where its header promises" in line(base, "--out", out)
+    assert "its header promises" in line(base, "--out", out)
     weights.write_bytes(whole[:20])
     assert "shorter than its own header" in line(base, "--out", out)
     weights.write_bytes(whole)
@@ -375,11 +376,11 @@ def test_a_full_disk_leaves_nothing(base, tmp_path):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
-        told = line(base, "--out", tmp_path / "out")
+        refused = line(base, "--out", tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, ignored)
-    assert told.endswith("model.safetensors: File too large")
+    assert refused.endswith("model.safetensors: File too large")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".*"))
 
@@ -393,8 +394,8 @@ def test_more_bytes_than_the_disk_has(base, tmp_path, monkeypatch):
 WRITER = """
 import sys, time
 from pathlib import Path
-from solar_plugins.models.new_folder import new_model_folder
-with new_model_folder(sys.argv[1]) as folder:
+from solar_plugins import atomic
+with atomic.new_directory(sys.argv[1]) as folder:
     (folder / "config.json").write_text("{}")
     print("writing", flush=True)
     time.sleep(float(sys.argv[2]))

@@ -163,6 +163,6 @@ def test_a_base_that_is_grown_already(tiny_base, tmp_path):
     mark = registered(tiny_base("llama"), {"remove_layers": 3})["depth_up_scaling"]
     (tmp_path / "config.json").write_text(json.dumps({**config, "depth_up_scaling": mark}))
     assert line(tmp_path) == (
-        f"base_model: {tmp_path} is depth up-scaled already (8 -> 10 layers). Take "
-        "`depth_up_scaling` and its plugin out of this recipe, or name the base of 8 layers."
+        f"base_model: {tmp_path} is depth up-scaled already (8 -> 10 layers). Remove "
+        "`depth_up_scaling` and its plugin from this recipe, or name the base of 8 layers."
     )

@@ -168,19 +168,19 @@ def test_what_is_refused_before_anything_is_loaded(trained, runs, tmp_path):
         "Did you mean 'remove_layers'?"
     )
     assert line(runs, base_model=str(trained)) == (
-        f"base_model: {trained} is depth up-scaled already (4 -> 6 layers). Take "
-        "`depth_up_scaling` and its plugin out of this recipe, or name the base of 4 layers."
+        f"base_model: {trained} is depth up-scaled already (4 -> 6 layers). Remove "
+        "`depth_up_scaling` and its plugin from this recipe, or name the base of 4 layers."
     )
     assert line(runs, reinit_weights=True).startswith("reinit_weights: ")
     assert line(runs, output_dir=str(runs.base)).startswith("output_dir: ")
     assert line(runs, overrides_of_model_config={"num_hidden_layers": 7}) == (
         "overrides_of_model_config.num_hidden_layers: follows from the base's layers under "
-        "depth_up_scaling. Take it out."
+        "depth_up_scaling. Remove it."
     )
     shutil.copytree(runs.base, tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    assert "where its header promises" in line(runs, base_model=str(tmp_path / "cut"))
+    assert "its header promises" in line(runs, base_model=str(tmp_path / "cut"))
     config = json.loads((tmp_path / "cut" / "config.json").read_text())
     shutil.copy(runs.base / "model.safetensors", weights)
     (tmp_path / "cut" / "config.json").write_text(

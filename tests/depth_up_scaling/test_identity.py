@@ -38,7 +38,7 @@ def found(model_type, **fields):
         ("falcon", {}, {"mlp.dense_4h_to_h.weight", "self_attention.dense.weight"}),
         ("gemma2", {}, GATED),
         (
-            "olmo2",  # the norm stands behind the projection: only its weight can be zero
+            "olmo2",  # the norm follows the projection: only its weight can be zero
             {"num_hidden_layers": 12},
             {"post_attention_layernorm.weight", "post_feedforward_layernorm.weight"},
         ),
@@ -78,7 +78,7 @@ BY_DEPTH = (
 @pytest.mark.parametrize(
     ("model_type", "fields", "line"),
     [
-        ("openai-gpt", {}, NOT_RESIDUAL),  # the norm stands on the residual stream
+        ("openai-gpt", {}, NOT_RESIDUAL),  # the norm is on the residual stream
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, INVERSE),
         ("minicpm3", {"num_hidden_layers": 8, "scale_depth": 1.4}, BY_DEPTH),
     ],

@@ -32,7 +32,7 @@ def looks(root, tag, word):
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_every_layer_stands_in_its_base_layers_row(name):
+def test_every_layer_is_in_its_base_layers_row(name):
     layers, depth = MAPS[name]
     root = parse(layer_map_svg(layers, depth))
     cells = looks(root, "rect", "cell")

@@ -13,13 +13,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, RecurrentGemmaConfig
 from transformers.models.llama import modeling_llama
 
 from solar_plugins.depth_up_scaling import tensor_plan
-from solar_plugins.depth_up_scaling.grown_config import base_depth, grow_config
+from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow
 from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map, stacked
 from solar_plugins.depth_up_scaling.remap import remapped_state_dict, up_scaled_loading
-from solar_plugins.depth_up_scaling.structure import check_structure, skeleton
+from solar_plugins.depth_up_scaling.structure import check_structure
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
 from solar_plugins.errors import SolarError
-from solar_plugins.models.weight_files import check_files
+from solar_plugins.models.safetensors_header import read_files
+from solar_plugins.seams.transformers import skeleton
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -131,9 +132,9 @@ def test_real_tensors_for_zero3_view_the_file_once_per_use(tiny_base):
     folder = tiny_base("llama")
     file = folder / "model.safetensors"
     base = plain(folder)
-    stored = check_files([file])
+    stored = read_files([file])
     for init in ("copy", "identity"):
-        plan = plan_tensors(blueprint(type(base), base.config, MAP, init), stored, ())
+        plan = plan_tensors(blueprint(type(base), grow(base.config, MAP, init)), stored, ())
         state_dict = remapped_state_dict([str(file)], plan, mapped=True)
         expected = expected_tensors(state_dict, base, ["model.layers"], MAP, plan.zeroed)
         assert len(state_dict) == len(stored) + 2 * 9  # two layers more, nine tensors each
@@ -160,7 +161,7 @@ def test_a_vision_tower_does_not_grow(tiny_base):
     folder = tiny_base("gemma3")
     base_config = AutoConfig.from_pretrained(folder)
     before = json.dumps(base_config.to_dict(), default=str)
-    grown, _ = grow_config(base_config, MAP)
+    grown = grow(base_config, MAP).config
     assert json.dumps(base_config.to_dict(), default=str) == before
     assert grown.get_text_config().num_hidden_layers == len(MAP)
     assert grown.vision_config.num_hidden_layers == LAYERS
@@ -168,26 +169,26 @@ def test_a_vision_tower_does_not_grow(tiny_base):
 
 def test_the_patch_is_gone_after_the_block(tiny_base):
     folder = tiny_base("llama")
-    base_config = AutoConfig.from_pretrained(folder)
-    with pytest.raises(RuntimeError), up_scaled_loading(base_config, MAP):
+    growth = grow(AutoConfig.from_pretrained(folder), MAP)
+    with pytest.raises(RuntimeError), up_scaled_loading(growth):
         raise RuntimeError
     assert plain(folder).config.num_hidden_layers == LAYERS
-    with up_scaled_loading(base_config, MAP) as report:  # another depth is left alone
+    with up_scaled_loading(growth) as report:  # another depth is left alone
         assert len(plain(folder).model.layers) == LAYERS
     assert report.model_class is None
 
 
 def load_with_known(folder, layers, monkeypatch, change=lambda config: None):
     """Load with a blueprint from before; how many skeletons the loading built, and the model."""
-    base_config = AutoConfig.from_pretrained(folder)
-    config, _ = grow_config(base_config, layers)
-    known = blueprint(model_class_of(config), base_config, layers, "copy")
+    growth = grow(AutoConfig.from_pretrained(folder), layers)
+    config = growth.config
+    known = blueprint(model_class_of(config), growth)
     change(config)
     built = []
     monkeypatch.setattr(
         tensor_plan, "skeleton", lambda *arguments: built.append(0) or skeleton(*arguments)
     )
-    with up_scaled_loading(base_config, layers, known=known):
+    with up_scaled_loading(growth, known):
         model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32)
     return len(built), model
 
@@ -256,7 +257,7 @@ def test_cut_short_while_loading(tiny_base, tmp_path):
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     whole = (folder / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-100])
-    assert "where its header promises" in refusal(up_scaled, tmp_path, MAP)
+    assert "its header promises" in refusal(up_scaled, tmp_path, MAP)
 
 
 def test_structure_that_the_rules_do_not_know():
@@ -265,7 +266,7 @@ def test_structure_that_the_rules_do_not_know():
         vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=8, head_dim=8
     )
     model_class = model_class_of(config)
-    grown, _ = grow_config(config, MAP)
+    grown = grow(config, MAP).config
     base, target = skeleton(model_class, config), skeleton(model_class, grown)
     assert refusal(check_structure, base, target, MAP) == (
         "base_model: recurrent_gemma would not build layer 5 like layer 3 of the base, from which "
@@ -275,7 +276,7 @@ def test_structure_that_the_rules_do_not_know():
     )
     # one layer fewer removed moves the second copy by a whole period
     layers = layer_map(8, 1)
-    grown, _ = grow_config(config, layers)
+    grown = grow(config, layers).config
     assert check_structure(base, skeleton(model_class, grown), layers) == ["model.layers"]
 
 
@@ -286,7 +287,7 @@ def test_structure_that_the_rules_do_not_know():
         ("whisper", "whisper is an encoder-decoder model"),
         ("bert", "bert is an encoder, which reads text in both directions"),
         ("modernbert", "modernbert is an encoder"),
-        ("vit", "vit is no causal language model that transformers knows"),
+        ("vit", "vit is not a causal language model that transformers knows"),
         ("blt", "blt has no single stack of layers"),
     ],
 )
@@ -299,7 +300,7 @@ def test_models_that_are_no_decoders(model_type, words):
 def test_quantised_bases():
     quantised = tiny_config("llama")
     quantised.quantization_config = {"quant_method": "gptq", "bits": 4}
-    assert refusal(grow_config, quantised, MAP) == (
+    assert refusal(grow, quantised, MAP) == (
         "base_model: its weights are quantised already (gptq). "
         "Name the unquantised model; it can still be loaded in 4 bits."
     )
@@ -308,7 +309,8 @@ def test_quantised_bases():
 def test_a_list_too_short_for_the_layers():
     config = tiny_config("smollm3")
     config.no_rope_layers = [1, 1, 0]
-    assert refusal(blueprint, model_class_of(config), config, MAP, "copy") == (
+    growth = Growth(config, config, MAP, "copy", {}, [])
+    assert refusal(blueprint, model_class_of(config), growth) == (
         "base_model: its config builds no smollm3 (IndexError: list index out of range). "
         "Correct the base's config.json."
     )

@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from solar_plugins.depth_up_scaling import tensor_copy
-from solar_plugins.depth_up_scaling.tensor_copy import fill, lay_out, same_ends, stored_tensors
+from solar_plugins.depth_up_scaling.tensor_copy import fill, lay_out, same_ends
+from solar_plugins.models.safetensors_header import read_files
 
 PAGE = 4096
 
@@ -26,7 +27,7 @@ def sources(tmp_path):
         save_file(arrays, tmp_path / f"{name}.safetensors")
         made |= arrays
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
-    return made, [tensor for file in files for tensor in stored_tensors(file)]
+    return made, list(read_files(files).values())
 
 
 @pytest.mark.parametrize("block_bytes", [PAGE, 3 * PAGE, 1 << 24])
@@ -43,10 +44,10 @@ def test_the_bytes_of_the_library(
     zeros = [tensor.renamed(f"zero.{tensor.name}", zero=True) for tensor in tensors]
     out = tmp_path / "out"
     out.mkdir()
-    told = []
+    counts = []
     shards = lay_out(out, [*twice, *zeros], max_shard_bytes)
     assert all(not array.any() for s in shards for array in load_file(s.path).values())
-    fill(shards, told.append)
+    fill(shards, counts.append)
     found = {}
     for shard in shards:
         found |= load_file(shard.path)
@@ -56,7 +57,7 @@ def test_the_bytes_of_the_library(
             assert found[copy].dtype == array.dtype
             assert np.array_equal(found[copy], array)
         assert np.array_equal(found[f"zero.{name}"], np.zeros_like(array))
-    assert sum(told) == sum(shard.path.stat().st_size for shard in shards)
+    assert sum(counts) == sum(shard.path.stat().st_size for shard in shards)
 
 
 def test_a_file_system_that_refuses_to_bypass_its_cache(sources, tmp_path, monkeypatch):

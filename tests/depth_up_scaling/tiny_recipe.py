@@ -3,6 +3,8 @@
 import json
 import random
 
+from tiny_models import character_tokenizer, write_tiny_model
+
 LORA = {
     "adapter": "lora",
     "lora_r": 4,
@@ -18,34 +20,7 @@ LORA = {
 
 def write_base(folder, layers=4):
     """A random Llama of `layers` layers with one token per printable character."""
-    import torch
-    from tokenizers import Tokenizer, models
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    names = ["<pad>", "<s>", "</s>", "<unk>", *map(chr, range(32, 127))]
-    vocabulary = {name: index for index, name in enumerate(names)}
-    PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>")),
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=128,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=128,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=0,
-        )
-    ).save_pretrained(folder)
+    write_tiny_model(folder, character_tokenizer(), vocab_size=128, num_hidden_layers=layers)
 
 
 def write_text(file, rows=64, length=62):

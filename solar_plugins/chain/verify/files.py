@@ -15,7 +15,7 @@ from typing import Any
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config, safetensors_header
-from solar_plugins.models.safetensors_header import TensorInfo
+from solar_plugins.models.safetensors_header import Tensor
 from solar_plugins.recipes.registry import blocks_of
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|layer)\.(\d+)\.")
@@ -48,7 +48,7 @@ def check_model_folder(folder: Path) -> dict[str, Any]:
     for name, info in tensors.items():
         if info.elements == 0:
             raise SolarError(
-                f"{folder / info.file}: {name} is empty (shape {list(info.shape)}). A save under "
+                f"{info.file}: {name} is empty (shape {list(info.shape)}). A save under "
                 f"ZeRO-3 leaves this when the shards were not gathered: set "
                 f"stage3_gather_16bit_weights_on_model_save: true in the DeepSpeed file."
             )
@@ -115,7 +115,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_depth(
-    folder: Path, config: dict[str, Any], depth: int, tensors: dict[str, TensorInfo]
+    folder: Path, config: dict[str, Any], depth: int, tensors: dict[str, Tensor]
 ) -> None:
     found = {int(match[1]) for name in tensors if (match := _LAYER.search(name))}
     if found and found != set(range(depth)):

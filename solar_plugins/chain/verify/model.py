@@ -76,19 +76,20 @@ def _check_values(folder: Path) -> str:
     import torch
     from safetensors import safe_open
 
-    files: dict[str, list[str]] = {}
+    files: dict[Path, list[str]] = {}
     dtypes = set()
     for name, info in safetensors_header.read_model(folder).items():
+        assert info.file is not None
         files.setdefault(info.file, []).append(name)
     for file, names in files.items():
-        with safe_open(folder / file, framework="pt") as tensors:
+        with safe_open(file, framework="pt") as tensors:
             for name in names:
                 tensor = tensors.get_tensor(name)
                 dtypes.add(str(tensor.dtype).removeprefix("torch."))
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                     bad = int((~torch.isfinite(tensor)).sum())
                     raise SolarError(
-                        f"{folder / file}: {name} holds {bad} NaN or infinite of "
+                        f"{file}: {name} holds {bad} NaN or infinite of "
                         f"{tensor.numel()} values. The training diverged or the save is broken: "
                         f"look at its loss curve; a lower learning_rate is the usual way out."
                     )

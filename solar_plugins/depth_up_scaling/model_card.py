@@ -1,0 +1,91 @@
+"""The model card of an up-scaled checkpoint: what it is, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from solar_plugins import __version__
+from solar_plugins.models import base_files, licence
+
+# metadata of the base's card that also holds for the deeper model
+_KEPT = (*licence.KEYS, "language", "pipeline_tag")
+
+_TEXT = """\
+---
+{front}---
+
+# {name}
+
+{shown} with {depth} layers in place of {base_depth} ({parameters:,} parameters), \
+made by depth up-scaling ([SOLAR 10.7B](https://arxiv.org/abs/2312.15166), section 2). \
+Up-scaling itself trains nothing.
+
+{start}
+
+## How it was made
+
+```
+{command}
+```
+
+solar_plugins {version} copied these layers, byte for byte:
+
+| layers here | layers of the base |
+|---|---|
+{rows}
+
+`config.json` keeps the same under `depth_up_scaling`: a model with that mark is not \
+up-scaled again.
+"""
+
+_START = {
+    "copy": "Every copied layer starts as its base layer, as in the paper. At the seams layers "
+    "meet that never followed each other, which costs quality until the model is trained on.",
+    "identity": "The output projections of the added layers are zero: it computes what its base "
+    "computes until it is trained.",
+}
+
+
+def model_card(
+    name: str,
+    base: str,
+    folder: Path,
+    command: str,
+    ranges: Sequence[tuple[int, int]],
+    base_depth: int,
+    parameters: int,
+    init: str,
+) -> str:
+    """``README.md`` of the model; the same arguments give the same text: no date, no machine.
+
+    Licence and languages are copied from the base's card in `folder`. `base` is the base as the
+    command named it.
+    """
+    card, hub_id = folder / licence.CARD, base_files.hub_id(base, folder)
+    kept = licence.front_matter(card) if card.is_file() else {}
+    front = {
+        "base_model": hub_id or Path(base).resolve().name,  # not a path of this machine
+        "library_name": "transformers",
+        **{key: kept[key] for key in _KEPT if key in kept},
+        "tags": ["depth-up-scaling", "solar-plugins"],
+    }
+    shown = f"[{base}](https://huggingface.co/{hub_id})" if hub_id else f"`{front['base_model']}`"
+    rows, at = [], 0
+    for start, end in ranges:
+        rows.append(f"| {at} to {at + end - start - 1} | {start} to {end - 1} |")
+        at += end - start
+    return _TEXT.format(
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
+        name=name,
+        shown=shown,
+        depth=at,
+        base_depth=base_depth,
+        parameters=parameters,
+        start=_START[init],
+        command=command,
+        version=__version__,
+        rows="\n".join(rows),
+    )
