@@ -85,7 +85,7 @@ def check_files(
             yield finding
 
     for path in paths:
-        for source, kind, in_chain in _quick(Path(path), base_model):
+        for source, kind, in_chain in _quick_or_failed(Path(path), base_model):
             if kind == "train" and gpus is not None:
                 values.check_batch(source, gpus)
             yield from new(source.findings)
@@ -96,7 +96,10 @@ def check_files(
     from solar_plugins.check import axolotl_rules
 
     for source, in_chain in recipes.values():
-        axolotl_rules.check(source, base_model_is_given=in_chain)
+        try:
+            axolotl_rules.check(source, base_model_is_given=in_chain)
+        except Exception as error:  # the fault of one validator hides no other file's findings
+            source.add((), "refused", _failure(error))
         yield from new(source.findings)
 
 
@@ -113,6 +116,24 @@ def check_settings(chain: Chain) -> Iterator[Finding]:
         for finding in sorted(set(source.findings)):
             if any(f"{finding.path}.".startswith(f"{key}.") for key in settings):
                 yield finding
+
+
+def _quick_or_failed(path: Path, base_model: str | None) -> Iterator[tuple[Source, str, bool]]:
+    """`_quick`, with an exception in a rule as a finding of the file, so that others are read."""
+    try:
+        yield from _quick(path, base_model)
+    except Exception as error:
+        source = Source(str(path), {}, {})
+        source.add((), "refused", _failure(error))
+        yield source, "", False
+
+
+def _failure(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (
+        f"a validator failed on it: {type(error).__name__}{f': {text}' if text else ''}. "
+        "Further faults of this file may not be listed."
+    )
 
 
 def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, str, bool]]:

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.read_tools import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known, plugin_keys
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.quiet import quiet
@@ -183,8 +182,7 @@ def _sdpo_datasets(recipe: dict[str, Any]) -> None:
 def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
     """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
     facts = known("axolotl")
-    ours = {*OUR_PLUGINS, "solar_plugins.StagePlugin"}
-    strangers = [name for name in loaded if name not in facts["plugins"] and name not in ours]
+    strangers = [name for name in loaded if name not in {*facts["plugins"], *OUR_PLUGINS}]
     if not strangers:
         return
     tree = dict(facts["keys"])

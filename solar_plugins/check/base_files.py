@@ -11,7 +11,7 @@ from typing import Any
 
 from solar_plugins.check import tokenizer_files
 from solar_plugins.check.source import Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from solar_plugins.check import data_rows
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 _CHATML = {
@@ -70,7 +70,7 @@ def check(source: Source, place: Path_, entry: dict[str, Any], rl: str = "") -> 
         if any(column in rows.columns for column in options):
             continue
         missing = True
-        meant = the_one_meant(options[0], rows.columns)
+        meant = unambiguous_match(options[0], rows.columns)
         hint = f" Did you mean {meant!r}?" if meant else nearest(options[0], rows.columns)
         source.add(
             (*place, *where),

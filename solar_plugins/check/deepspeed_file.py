@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check.source import Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 _BLOCKS = (
@@ -51,7 +51,7 @@ def check(source: Source) -> None:
 def _keys(config: dict[str, Any]) -> list[str]:
     faults = []
     for key in config:
-        meant = the_one_meant(key, _BLOCKS)
+        meant = unambiguous_match(key, _BLOCKS)
         if key not in _BLOCKS and meant:
             faults.append(f"{key}: DeepSpeed would drop it. Did you mean {meant!r}?")
     zero = config.get("zero_optimization")

@@ -11,6 +11,8 @@ import yaml
 from solar_plugins import atomic
 from solar_plugins.check.finding import Finding
 from solar_plugins.check.source import LOADER
+from solar_plugins.errors import SolarError
+from solar_plugins.recipes import yaml_file
 
 
 def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
@@ -38,17 +40,28 @@ def fixed(text: str, findings: Iterable[Finding]) -> str:
     """`text` with each fix put in, from the end so that positions stay true.
 
     Of two that touch the same characters the later one wins; a change after which the text would
-    no longer be YAML is left out.
+    no longer be YAML, or would have a key twice, is left out.
     """
+    is_strict = _parses(text)
     fixes = {finding.fix for finding in findings if finding.fix is not None}
     start_of_last = len(text) + 1
     for fix in sorted(fixes, key=lambda fix: (fix.start, fix.end), reverse=True):
         if fix.end > start_of_last:
             continue
         changed = text[: fix.start] + fix.text + text[fix.end :]
-        try:
-            yaml.compose(changed, Loader=LOADER)
-        except yaml.YAMLError:
+        if not _parses(changed, is_strict):
             continue
         text, start_of_last = changed, fix.start
     return text
+
+
+def _parses(text: str, is_strict: bool = True) -> bool:
+    """Whether `text` is YAML; if `is_strict`, also without a key that is there twice."""
+    try:
+        if is_strict:
+            yaml_file.parse(text, "")
+        else:
+            yaml.compose(text, Loader=LOADER)
+    except (SolarError, yaml.YAMLError):
+        return False
+    return True

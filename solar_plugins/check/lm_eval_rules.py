@@ -10,7 +10,7 @@ from pathlib import Path
 from solar_plugins.check import keys
 from solar_plugins.check.files import Files
 from solar_plugins.check.source import Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
 

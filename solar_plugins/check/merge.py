@@ -15,8 +15,8 @@ from solar_plugins.check import keys, merge_models, merge_parameters
 from solar_plugins.check.files import Files
 from solar_plugins.check.recipe_keys import unknown_name
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 
@@ -54,7 +54,7 @@ def check(source: Source, files: Files, depth: Depth, models_are_given: bool = F
                 "wrong-value",
                 f"{dtype!r} found, one of {', '.join(facts['dtypes'])} is needed."
                 f"{nearest(str(dtype), facts['dtypes'])}",
-                new_value=_DTYPES.get(str(dtype)) or the_one_meant(str(dtype), facts["dtypes"]),
+                new_value=_DTYPES.get(str(dtype)) or unambiguous_match(str(dtype), facts["dtypes"]),
             )
     if content.get("tokenizer_source") and content.get("tokenizer"):
         source.add(
@@ -136,7 +136,7 @@ def _tokenizer_source(source: Source) -> None:
     value = source.content.get("tokenizer_source")
     names = [model for _, model in named_models(source.content)]
     if isinstance(value, str) and value not in ("union", "base", *names):
-        meant = the_one_meant(value, ("union", "base", *names))
+        meant = unambiguous_match(value, ("union", "base", *names))
         if meant or ("/" not in value and not os.path.isdir(value)):
             hint = f" Did you mean {meant!r}?" if meant else ""
             source.add(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 
@@ -61,7 +61,7 @@ def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> 
                 "unknown-key",
                 f"{method} has no parameter {name!r}, MergeKit would drop it in silence."
                 f"{nearest(str(name), wanted)} Its parameters: {has}.",
-                new_key=the_one_meant(str(name), [n for n in wanted if n not in parameters]),
+                new_key=unambiguous_match(str(name), [n for n in wanted if n not in parameters]),
             )
             continue
         if per_model and wanted[name]["scope"] == "shared":
@@ -83,7 +83,7 @@ def _filters(source: Source, place: Path_, setting: Any) -> None:
         part = item.get("filter") if isinstance(item, dict) else None
         if not isinstance(part, str) or part == "*" or any(part in name for name in tensors):
             continue
-        meant = the_one_meant(part, {p for name in tensors for p in name.split(".")})
+        meant = unambiguous_match(part, {p for name in tensors for p in name.split(".")})
         if meant is None:
             continue  # perhaps of an architecture that MergeKit reads from the tensors themselves
         here = (*place, index, "filter") if isinstance(setting, list) else (*place, "filter")

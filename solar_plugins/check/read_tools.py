@@ -1,25 +1,21 @@
-"""Reads out of the installed Axolotl, MergeKit and lm-eval which keys and names they know.
+"""Reads the keys and names that the installed Axolotl, MergeKit and lm-eval know.
 
-Importing the three costs most of a minute, so their answers are shipped beside this file and
-this module runs only where another version is installed, and in a test that compares. To renew
-the files: ``python -m solar_plugins.check.read_tools``.
+Importing them takes most of a minute: this runs to renew the shipped files (see `tool_schemas`),
+where another version is installed, and in a test that compares the two.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
-import typing
 from dataclasses import fields
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from solar_plugins import atomic
+from solar_plugins.check.tool_schemas import key_tree, plugin_keys
 
 _TEMPLATE_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|eos_token")
-FOLDER = Path(__file__).parent / "tools"
 
 # What to write instead of a key that axolotl's own schema lists as deprecated but gives no
 # replacement for in a form that a program could read.
@@ -35,44 +31,6 @@ _REPLACED_BY = {
     "rope_scaling": "model_config",
     "sequence_parallel_degree": "context_parallel_size",
 }
-
-
-def key_tree(model: type) -> dict:
-    """The keys of a pydantic model, nested models below their key, None where anything goes.
-
-    Lists are looked through (the items' keys stand below the list's key), the members of a union
-    are laid over each other, and ``"*"`` stands for the keys of a mapping with free names.
-    """
-    from pydantic import AliasChoices
-
-    tree: dict = {}
-    for name, info in model.model_fields.items():
-        below = _below(info.annotation, (model,))
-        choices = info.validation_alias
-        aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
-        for known in (name, info.alias, *aliases):
-            if known is not None:
-                tree[str(known)] = below
-    return dict(sorted(tree.items()))
-
-
-def _below(annotation: object, above: tuple[type, ...]) -> dict | None:
-    from pydantic import BaseModel
-
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation.model_config.get("extra") == "allow" or annotation in above:
-            return None
-        return key_tree(annotation)
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is dict:
-        below = _below(inner[1], above) if len(inner) == 2 else None
-        return {"*": below} if below else None
-    merged: dict = {}
-    for member in inner:
-        if member is typing.Any or member is dict:
-            return None
-        merged.update(_below(member, above) or {})
-    return merged or None
 
 
 def read_axolotl() -> dict:
@@ -219,15 +177,6 @@ def _plugin_keys() -> dict[str, dict]:
     return plugins
 
 
-def plugin_keys(plugin: type) -> dict:
-    """The keys that an Axolotl plugin class adds to a recipe."""
-    arguments = plugin().get_input_args()
-    if arguments is None:
-        return {}
-    module, _, name = arguments.rpartition(".")
-    return key_tree(getattr(import_module(module), name))
-
-
 def read_mergekit() -> dict:
     """What mergekit knows: keys, merge methods with their parameters and input contracts."""
     from mergekit.config import MergeConfiguration
@@ -309,14 +258,3 @@ READERS = {
     "deepspeed": read_deepspeed,
     "transformers": read_transformers,
 }
-
-
-def write_files() -> None:
-    """Write what the installed tools know to the files that are shipped."""
-    for tool, read in READERS.items():
-        text = json.dumps(read(), indent=1, sort_keys=True) + "\n"
-        atomic.write_text(FOLDER / f"{tool}.json", text)
-
-
-if __name__ == "__main__":
-    write_files()

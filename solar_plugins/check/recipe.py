@@ -21,24 +21,25 @@ from solar_plugins.check import (
 )
 from solar_plugins.check.files import Files
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.models import model_config
 from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.registry import PLUGINS
 from solar_plugins.sdpo import recipe_rules, step_plan
 
-_BLOCKS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "depth_up_scaling": ("DepthUpScalingPlugin", depth_up_scaling_args.parse),
-    "flan_filter": ("FlanFilterPlugin", flan_filter_args.parse),
-    "sdpo": ("StepwiseDPOPlugin", step_plan.parse),
+_PARSERS: dict[str, Callable[[Any], object]] = {
+    "depth_up_scaling": depth_up_scaling_args.parse,
+    "flan_filter": flan_filter_args.parse,
+    "sdpo": step_plan.parse,
 }
-"""The YAML blocks that our plugins read: the plugin, and what parses the block."""
+"""By YAML block of our plugins; the block of `StagePlugin` is one number, see `values`."""
 
-OUR_PLUGINS = [f"solar_plugins.{plugin}" for plugin, _ in _BLOCKS.values()]
+OUR_PLUGINS = [f"solar_plugins.{plugin}" for plugin in PLUGINS]
 
 _SDPO_TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
 _DATASET_LISTS = ("datasets", "test_datasets", "pretraining_dataset")
@@ -59,7 +60,7 @@ def check(
     recipe = source.content
     lists = _dataset_lists(recipe)
     _plugins(source)
-    blocks = {block: plugin for block, (plugin, _) in _BLOCKS.items()}
+    blocks = {ours.block: name for name, ours in PLUGINS.items() if ours.block in _PARSERS}
     blocks[global_batch.KEY] = "StagePlugin"
     steps = [(place, entries) for place, entries in lists if place[0] == "sdpo"]
     recipe_keys.check(source, plugin_names(recipe), blocks, steps)
@@ -78,7 +79,14 @@ def check(
     if given:
         base_files.check(source, given)
         _up_scaling(source, given)
-    if "base_model" not in recipe and not base_model_is_given:
+    if "base_model" in recipe and not recipe["base_model"] and not base_model_is_given:
+        source.add(
+            ("base_model",),
+            "missing-key",
+            "empty. Axolotl needs a model to start from; write `base_model: "
+            "mistralai/Mistral-7B-v0.1`, or a folder.",
+        )
+    elif "base_model" not in recipe and not base_model_is_given:
         source.add(
             ("base_model",),
             "missing-key",
@@ -124,14 +132,13 @@ def _plugins(source: Source) -> None:
         place = ("plugins", index)
         if module.split(".")[0] == "solar_plugins":
             if module != "solar_plugins" or attribute not in solar_plugins.__all__:
-                ours = [f"solar_plugins.{name}" for name in solar_plugins.__all__[1:]]
-                _no_plugin(source, place, name, ours)
+                _no_plugin(source, place, name, OUR_PLUGINS)
         elif not module or util.find_spec(module.split(".")[0]) is None:
             _no_plugin(source, place, name, [*known("axolotl")["plugins"], *OUR_PLUGINS])
 
 
 def _no_plugin(source: Source, place: Path_, name: Any, others: list[str]) -> None:
-    meant = the_one_meant(str(name), others)
+    meant = unambiguous_match(str(name), others)
     hint = f" Did you mean {meant!r}?" if meant else nearest(str(name), others)
     message = f"{name} does not import; Axolotl would train on without it.{hint}"
     source.add(place, "plugin", message, new_value=meant)
@@ -144,8 +151,10 @@ def plugin_names(recipe: dict[str, Any]) -> list[str]:
 
 
 def _our_blocks(source: Source, files: Files) -> None:
-    for block, (plugin, parse) in _BLOCKS.items():
-        if f"solar_plugins.{plugin}" not in plugin_names(source.content):
+    named = plugin_names(source.content)
+    for plugin, ours in PLUGINS.items():
+        block, parse = ours.block, _PARSERS.get(ours.block)
+        if parse is None or f"solar_plugins.{plugin}" not in named:
             continue
         try:
             parsed = parse(source.content.get(block))
@@ -168,7 +177,7 @@ def _add_fault(source: Source, block: str, text: str) -> None:
     is_key = "unknown key" in message or stranger is not None
     hint = re.search(r"Did you mean '([^']+)'", message)
     written = place[-1] if is_key else _at(source.content, place)
-    meant = the_one_meant(str(written), [hint[1]]) if hint else None
+    meant = unambiguous_match(str(written), [hint[1]]) if hint else None
     source.add(
         place,
         "unknown-key" if is_key else "wrong-value",
@@ -251,5 +260,5 @@ def _filtered_datasets(source: Source, filtered: Any) -> None:
                 "wrong-value",
                 f"no entry of datasets has the path {path!r}.{nearest(str(path), paths)} "
                 f"Paths: {', '.join(paths) or 'none'}.",
-                new_value=the_one_meant(str(path), paths),
+                new_value=unambiguous_match(str(path), paths),
             )

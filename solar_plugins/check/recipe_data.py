@@ -10,7 +10,7 @@ from solar_plugins.check import columns, values
 from solar_plugins.check.files import Files
 from solar_plugins.check.recipe_keys import unknown_name
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 
 _TYPES = {"": "sft", "dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "orpo": "orpo"}
 """By ``rl``: which of Axolotl's folders of prompt strategies reads the data."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from solar_plugins.check import keys
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 # YAML 1.1 takes 1e-5 for a text: a number with an exponent needs a dot.
@@ -89,12 +89,13 @@ def _deprecated(source: Source) -> None:
         # false says nothing, and two keys that now are one cannot both be kept.
         is_rename = instead in _RENAMED or (new_value and value is True)
         sure = is_rename and (new_key,) not in source.marks
+        # A flag that is off (`flash_attention: false`) asks for nothing, so it needs no successor.
+        is_off = bool(new_value) and value is False
+        write = f"Write `{instead}` instead." if instead and not is_off else "Take it out."
         source.add(
             (key,),
             "deprecated-key",
-            f"deprecated in Axolotl. Write `{instead}` instead."
-            if instead
-            else "deprecated in Axolotl. Take it out.",
+            f"deprecated in Axolotl. {write}",
             new_key=new_key if sure else None,
             new_value=(new_value or None) if sure else None,
         )
@@ -146,7 +147,7 @@ _OTHER_NAMES = {"adamw": "adamw_torch", "adam": "adamw_torch", "warmup_cosine": 
 
 def unknown_name(source: Source, place: Path_, found: str, value: str, names: list[str]) -> None:
     """Add the finding that `value` is none of `names`, with the one that was probably meant."""
-    meant = _OTHER_NAMES.get(value.lower()) or the_one_meant(value, names)
+    meant = _OTHER_NAMES.get(value.lower()) or unambiguous_match(value, names)
     meant = meant if meant in names else None
     hint = f" Did you mean {meant!r}?" if meant else nearest(value, names)
     every = f" Known: {', '.join(names)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +18,8 @@ from solar_plugins.recipes import extends
 
 # libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+_REPEATED_KEY = re.compile(r":(\d+): (not readable as YAML: the key '.*' stands here again, .*)")
 
 Path_ = tuple[str | int, ...]
 """A place in a YAML file: ``("datasets", 0, "path")``."""
@@ -80,8 +83,12 @@ class Source:
             raise SolarError(f"{str(path)!r}: no such file.")
         here = Path(path).absolute()
         written = here.stat().st_mtime_ns if here.is_file() else 0
-        content, marks, comments = _parsed(str(path), here, written)
-        return cls(str(path), content, marks, comments)
+        content, marks, comments, repeated = _parsed(str(path), here, written)
+        source = cls(str(path), content, marks, comments)
+        if repeated:  # as PyYAML reads it, the last one counts; the rest is checked all the same
+            line, message = repeated
+            source.findings.append(Finding(str(path), line, "", message, "unreadable"))
+        return source
 
     def add(
         self,
@@ -129,15 +136,32 @@ class Source:
 
 
 @lru_cache(maxsize=256)
-def _parsed(path: str, here: Path, mtime_ns: int) -> tuple[dict[str, Any], dict[Path_, Mark], str]:
-    """Content, marks and comments of a file; chains lead to the same files again and again."""
-    content = extends.read_mapping(path)
-    text = here.read_text(encoding="utf-8")
+def _parsed(
+    path: str, here: Path, mtime_ns: int
+) -> tuple[dict[str, Any], dict[Path_, Mark], str, tuple[int, str] | None]:
+    """Content, marks and comments of a file, and the line and text of a key that is there twice.
+
+    Chains lead to the same files again and again.
+    """
+    repeated = None
+    try:
+        content = extends.read_mapping(path)
+        text = here.read_text(encoding="utf-8")
+    except SolarError as error:
+        fault = _REPEATED_KEY.fullmatch(str(error).removeprefix(path))
+        if fault is None:
+            raise
+        text = here.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=LOADER)
+        if not isinstance(content, dict):
+            raise
+        content = extends.complete(content, Path(path))
+        repeated = int(fault[1]), fault[2]
     stream = io.StringIO(text)
     stream.name = path  # what the marks of the nodes call it
     root = yaml.compose(stream, Loader=LOADER)
     comments = " ".join(line.partition("#")[2].strip() for line in text.splitlines() if "#" in line)
-    return content, dict(_places(root, (), frozenset(), set())), comments
+    return content, dict(_places(root, (), frozenset(), set())), comments, repeated
 
 
 def _places(

@@ -13,8 +13,8 @@ from typing import Any
 
 from solar_plugins.check import tokenizer_files
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 
@@ -129,7 +129,7 @@ def _special_tokens(source: Source, tokenizer: tokenizer_files.Tokenizer, name: 
             )
             continue
         marks = [t for t in tokenizer.vocabulary if t[:1] in "<[" and t[-1:] in ">]"]
-        meant = the_one_meant(token, marks)
+        meant = unambiguous_match(token, marks)
         source.add(
             ("special_tokens", key),
             "tokenizer",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.recipes import global_batch
 
@@ -123,7 +123,7 @@ def check_conflicts(source: Source) -> None:
     targets = recipe.get("lora_target_modules")
     parts = {part for name in known("mergekit")["tensors"] for part in name.split(".")}
     for index, name in enumerate(targets if isinstance(targets, list) else []):
-        meant = the_one_meant(str(name), parts)
+        meant = unambiguous_match(str(name), parts)
         if str(name).isidentifier() and name not in parts and meant:
             source.add(
                 ("lora_target_modules", index),
@@ -194,7 +194,7 @@ def check_formats(source: Source, place: Path_, type_: Any) -> None:
             continue
         for name in fields:
             if name not in placeholders:
-                meant = the_one_meant(name, placeholders)
+                meant = unambiguous_match(name, placeholders)
                 hint = f" Did you mean {meant!r}?" if meant else nearest(name, placeholders)
                 source.add(
                     here,

@@ -1,27 +1,33 @@
-"""JSON schemas of the files that a chain runs, for editors: made from the tools' own classes.
+"""What Axolotl, MergeKit, lm-eval and our plugins take: for `solar check` and for editors.
 
-The result is kept in ``recipes/schema`` and named in the first line of every recipe, so that an
-editor with a YAML language server completes keys and underlines typos; keys of ours are explained.
-The tools' explanations of theirs are not repeated here: `axolotl config-schema` prints them. To
-renew the files: ``python -m solar_plugins.schema.build``.
+Everything is made from the tools' own pydantic classes by `json_schema`. `known` gives `solar
+check` the keys and names of a tool, from ``tools/*.json``; the schemas that editors read are in
+``recipes/schema``. Both are shipped for the pinned versions, because importing the tools takes most
+of a minute. To renew all of the files: ``python -m solar_plugins.check.tool_schemas``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from enum import Enum
-from importlib import import_module
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any
 
-from solar_plugins import __all__ as _OURS
 from solar_plugins import atomic
 from solar_plugins.chain import chain_file
+from solar_plugins.errors import SolarError
 from solar_plugins.recipes import registry
-from solar_plugins.schema.shipped import NAMES, folder
+from solar_plugins.shipped import root
+
+FACTS = Path(__file__).parent / "tools"
+NAMES = ("recipe", "chain", "merge", "evaluate", "data")
+"""The schemas for editors, one for each kind of file."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
 _OUR_ARGS = (
     "solar_plugins.depth_up_scaling.args.DepthUpScalingArgs",
     "solar_plugins.flan_filter.args.FlanFilterArgs",
@@ -41,6 +47,138 @@ _UNKNOWN = "Neither Axolotl nor a plugin of this recipe knows this key: it would
 _KNOWN_PLUGINS = r"^(axolotl|solar_plugins)\."
 
 
+@cache
+def known(tool: str) -> dict[str, Any]:
+    """The keys and names that `tool` knows (a file of ``tools/``).
+
+    ``datasets`` has the columns of some datasets of the Hub. Where another version of a tool is
+    installed than the shipped file describes, the tool itself is read, which takes as long as
+    importing it.
+    """
+    shipped: dict[str, Any] = json.loads((FACTS / f"{tool}.json").read_text(encoding="utf-8"))
+    if "version" not in shipped:
+        return shipped
+    try:
+        installed = metadata.version(tool)
+    except metadata.PackageNotFoundError:  # files can be checked without the tool
+        return shipped
+    if installed == shipped["version"]:
+        return shipped
+    from solar_plugins.check.read_tools import READERS
+
+    return READERS[tool]()
+
+
+def schema_folder() -> Path:
+    """The folder of the schemas for editors."""
+    return root() / "recipes" / "schema"
+
+
+def read_schema(name: str) -> str:
+    """The text of a schema for editors.
+
+    Raises:
+        SolarError: the installation has none.
+    """
+    file = schema_folder() / f"{name}.json"
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SolarError(f"{file}: missing. Install solar-plugins again.") from None
+
+
+def line_for(file: str | Path, name: str) -> str:
+    """The comment that names the schema of `file` for an editor's YAML language server."""
+    path = os.path.relpath(schema_folder() / f"{name}.json", Path(file).absolute().parent)
+    return f"# yaml-language-server: $schema={Path(path).as_posix()}"
+
+
+def json_schema(model: type) -> dict[str, Any]:
+    """The JSON schema of a pydantic model, with every alias of a key, without defaults."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        """Axolotl has enums of `torch.dtype`, which YAML writes by their names."""
+
+        def enum_schema(self, schema: Any) -> dict[str, Any]:
+            members: Iterable[Enum] = schema["members"]
+            plain = [m.value if isinstance(m.value, str | int) else m.name for m in members]
+            return {"enum": plain}
+
+        def default_schema(self, schema: Any) -> dict[str, Any]:
+            return self.generate_inner(schema["schema"])  # some defaults are not JSON
+
+        def model_schema(self, schema: Any) -> dict[str, Any]:
+            made = super().model_schema(schema)
+            properties = made.get("properties", {})
+            for name, info in schema["cls"].model_fields.items():
+                alias = info.validation_alias
+                names = {name, info.alias, *getattr(alias, "choices", [alias])} - {None}
+                for other in names - set(properties):
+                    properties[str(other)] = properties[next(n for n in names if n in properties)]
+            return made
+
+        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+            return {}
+
+        def emit_warning(self, kind: Any, detail: str) -> None:
+            """Defaults that are not JSON are left out on purpose."""
+
+    return model.model_json_schema(schema_generator=Generator)
+
+
+def key_tree(model: type) -> dict[str, Any]:
+    """The keys of a pydantic model, nested keys below their key, None where anything goes.
+
+    The keys of a list's items are found below the list's key, the members of a union are merged,
+    and ``"*"`` is the key of a mapping with free names.
+    """
+    schema = json_schema(model)
+    return _below(schema, schema.get("$defs", {}), ()) or {}
+
+
+def _below(schema: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -> Any:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name:
+        return None if name in above else _below(defs[name], defs, (*above, name))
+    free = schema.get("additionalProperties")
+    if "properties" in schema:
+        if free is True:
+            return None
+        return {k: _below(v, defs, above) for k, v in sorted(schema["properties"].items())} or None
+    if isinstance(free, dict):
+        below = _below(free, defs, above)
+        return {"*": below} if below else None
+    members = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or []
+    if any(_is_free(member) for member in members):
+        return None
+    members = [*members, *schema.get("prefixItems", []), schema.get("items")]
+    merged: dict[str, Any] = {}
+    for member in members:
+        merged |= (_below(member, defs, above) if isinstance(member, dict) else None) or {}
+    return merged or None
+
+
+def _is_free(schema: dict[str, Any]) -> bool:
+    """Whether a member of a union takes anything, or a mapping of anything."""
+    is_free_mapping = schema.get("type") == "object" and schema.get("additionalProperties") is True
+    return not set(schema) - {"title", "description"} or (
+        is_free_mapping and "properties" not in schema
+    )
+
+
+def plugin_args(plugin: type) -> type | None:
+    """The class with the keys that an Axolotl plugin adds to a recipe; None if it adds none."""
+    arguments = plugin().get_input_args()
+    return _named(arguments) if arguments else None
+
+
+def plugin_keys(plugin: type) -> dict[str, Any]:
+    """`key_tree` of the keys that an Axolotl plugin adds to a recipe."""
+    arguments = plugin_args(plugin)
+    return key_tree(arguments) if arguments else {}
+
+
 def recipe_schema() -> dict[str, Any]:
     """Axolotl's own schema with the keys of its plugins and of ours.
 
@@ -48,16 +186,13 @@ def recipe_schema() -> dict[str, Any]:
     """
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
-    from solar_plugins.check.tool_facts import known
-
     facts = known("axolotl")
-    schema = _of_model(AxolotlInputConfig)
+    schema = _without_prose(json_schema(AxolotlInputConfig))
     for plugin in facts["plugins"]:
-        module, _, name = plugin.rpartition(".")
-        arguments = getattr(import_module(module), name)().get_input_args()
-        _add(schema, _of_model(_named(arguments)) if arguments else {})
+        arguments = plugin_args(_named(plugin))
+        _add(schema, _without_prose(json_schema(arguments)) if arguments else {})
     for arguments in _OUR_ARGS:
-        _add(schema, _of_model(_named(arguments)))
+        _add(schema, json_schema(_named(arguments)))
     for key, instead in facts["deprecated"].items():
         note = f"Deprecated in Axolotl. Write `{instead}` instead." if instead else "Deprecated."
         schema["properties"].setdefault(key, {}).update(
@@ -72,9 +207,7 @@ def recipe_schema() -> dict[str, Any]:
     plugins = {"type": "array", "items": {"type": "string", "pattern": _KNOWN_PLUGINS}}
     schema["if"] = {"properties": {"plugins": {"anyOf": [plugins, {"type": "null"}]}}}
     schema["then"] = {"propertyNames": {"enum": sorted(names), "errorMessage": _UNKNOWN}}
-    offered = [f"solar_plugins.{name}" for name in _OURS if name.endswith("Plugin")] + sorted(
-        facts["plugins"]
-    )
+    offered = [f"solar_plugins.{name}" for name in registry.PLUGINS] + sorted(facts["plugins"])
     schema["properties"]["plugins"] = _or_null(
         _list_of({"anyOf": [{"enum": offered}, {"type": "string"}]})
     )
@@ -87,9 +220,7 @@ def merge_schema() -> dict[str, Any]:
     """What `mergekit-yaml` reads."""
     from mergekit.config import MergeConfiguration
 
-    from solar_plugins.check.tool_facts import known
-
-    schema = _of_model(MergeConfiguration)
+    schema = _without_prose(json_schema(MergeConfiguration))
     schema["additionalProperties"] = False
     schema["properties"] |= _EXTENDS
     schema.pop("required", None)
@@ -103,8 +234,6 @@ def merge_schema() -> dict[str, Any]:
 
 def evaluate_schema() -> dict[str, Any]:
     """What ``lm_eval run --config`` reads; it does not say of which type."""
-    from solar_plugins.check.tool_facts import known
-
     properties: dict[str, Any] = {key: {} for key in known("lm_eval")["keys"]}
     properties["tasks"] = {"anyOf": [{"type": "string"}, _list_of({"type": "string"})]}
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -186,28 +315,6 @@ BUILDERS = {
 }
 
 
-def _of_model(model: type) -> dict[str, Any]:
-    from pydantic.json_schema import GenerateJsonSchema
-
-    class WithDtypes(GenerateJsonSchema):
-        """Axolotl has enums of `torch.dtype`, which YAML writes by their names."""
-
-        def enum_schema(self, schema: Any) -> dict[str, Any]:
-            members: Iterable[Enum] = schema["members"]
-            plain = [m.value if isinstance(m.value, str | int) else m.name for m in members]
-            return {"enum": plain}
-
-        def default_schema(self, schema: Any) -> dict[str, Any]:
-            # Restating defaults helps nobody, and some of them are no JSON.
-            return self.generate_inner(schema["schema"])
-
-        def emit_warning(self, kind: Any, detail: str) -> None:
-            """Defaults that are no JSON are left out on purpose."""
-
-    schema = model.model_json_schema(schema_generator=WithDtypes)
-    return schema if model.__module__.startswith("solar_plugins.") else _without_prose(schema)
-
-
 def _without_prose(schema: Any) -> Any:
     """`schema` with types and names only; a property may itself be called ``description``."""
     if isinstance(schema, list):
@@ -259,10 +366,18 @@ def _titled(schema: dict[str, Any], title: str, description: str) -> dict[str, A
 
 
 def write_files() -> None:
-    """Write every schema to the folder that the recipes name."""
+    """Write the facts about the tools, then the schemas, which use them."""
+    from solar_plugins.check.read_tools import READERS
+
+    for tool, read in READERS.items():
+        _write(FACTS / f"{tool}.json", read())
+    known.cache_clear()
     for name in NAMES:
-        text = json.dumps(BUILDERS[name](), indent=1, sort_keys=True) + "\n"
-        atomic.write_text(folder() / f"{name}.json", text)
+        _write(schema_folder() / f"{name}.json", BUILDERS[name]())
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    atomic.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
