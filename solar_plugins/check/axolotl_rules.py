@@ -14,11 +14,12 @@ from typing import Any
 
 from solar_plugins.check import keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, Source, at
 from solar_plugins.check.tool_schemas import known, plugin_keys
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.quiet import quiet
+from solar_plugins.recipes.named_data import datasets_of
 
 # The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
 CAPABILITIES = {
@@ -83,7 +84,8 @@ def _check(source: Source, base_model_is_given: bool) -> None:
     if base_model_is_given:
         recipe.setdefault("base_model", "base_model")
     _sdpo_datasets(recipe)
-    plugins = recipe.get("plugins") if isinstance(recipe.get("plugins"), list) else []
+    named = recipe.get("plugins")
+    plugins = named if isinstance(named, list) else []
     manager = PluginManager.get_instance()
     with _plugins_of_this_recipe_only(manager):
         loaded = {}
@@ -167,15 +169,7 @@ def _sdpo_datasets(recipe: dict[str, Any]) -> None:
     block = recipe.get("sdpo")
     if recipe.get("datasets") or not isinstance(block, dict):
         return
-    steps = block.get("steps") if isinstance(block.get("steps"), list) else []
-    entries = [
-        entry
-        for step in steps
-        if isinstance(step, dict) and isinstance(step.get("datasets"), list)
-        for entry in step["datasets"]
-        if isinstance(entry, dict)
-    ]
-    if entries:
+    if entries := list(datasets_of({"sdpo": block})):
         recipe["datasets"] = entries
 
 
@@ -230,15 +224,9 @@ def _place_in_datasets(content: dict[str, Any], fault: dict[str, Any]) -> Path_:
         entries = content.get(key)
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             place = _place(entry, fault)
-            if place and _at(entry, place) == fault["input"]:
+            if place and at(entry, place) == fault["input"]:
                 return (key, index, *place)
     return ()
-
-
-def _at(content: Any, place: Path_) -> Any:
-    for part in place:
-        content = content[part]
-    return content
 
 
 def _found(fault: dict[str, Any]) -> str:

@@ -45,8 +45,7 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
         before = _all_before(chain, stage) if chain else None
         files = Files(stage.file, made, before)
         if stage.kind == "train":
-            from_base = chain is not None and stage.from_ == (chain_file.BASE_MODEL,)
-            model = chain.base_model if from_base else None
+            model = chain.base_model if chain and stage.from_ == (chain_file.BASE_MODEL,) else None
             recipe.check(below, files, base_model_is_given=True, model=model)
             _expect_made(below, made, [(("base_model",), below.content.get("base_model"))])
             depths[stage.name] = _trained_depth(below, stage, chain, depths)
@@ -78,8 +77,9 @@ def _expect_made(source: Source, made: Made, models: Iterable[tuple[Path_, Any]]
     `from` decides which model goes in, so only those below the chain's own folder are looked at.
     """
     for place, model in models:
-        below = isinstance(model, str) and made.output_dir is not None
-        if below and Path(os.path.normpath(model)).is_relative_to(made.output_dir):
+        if made.output_dir is None or not isinstance(model, str):
+            continue
+        if Path(os.path.normpath(model)).is_relative_to(made.output_dir):
             Files(Path(source.name), made).expect_model(source, place, model)
 
 
@@ -176,7 +176,7 @@ def _merge(
     given = dict(zip(named, stage.from_, strict=False)) if chain is not None else {}
 
     def depth(model: str) -> int | None:
-        return _depth_of(given[model], chain, depths) if model in given else None
+        return _depth_of(given[model], chain, depths) if chain and model in given else None
 
     merge.check(source, files, depth, models_are_given=True)
     _expect_made(source, files.chain, merge.named_models(source.content))
@@ -202,12 +202,13 @@ def _tokens(
             added = tokenizer.added_tokens(resolve(chain, stage), chain.base_model)
         except SolarError:
             return  # its file, or what it is set to, has a finding of its own
-        tokens[stage.name] = None if None in inputs else list(dict.fromkeys([*inputs[0], *added]))
+        before = inputs[0]
+        tokens[stage.name] = None if before is None else list(dict.fromkeys([*before, *added]))
     elif stage.kind == "merge":
         aligns = source.content.get("tokenizer_source") or source.content.get("tokenizer")
         tokens[stage.name] = None if aligns else inputs[0]
         for name, here in zip(stage.from_, inputs, strict=True):
-            if aligns or None in (here, inputs[0]) or here == inputs[0]:
+            if aligns or here is None or inputs[0] is None or here == inputs[0]:
                 continue
             ours, theirs = (" ".join(map(repr, t)) or "none" for t in (inputs[0], here))
             chain_source.add(

@@ -84,7 +84,7 @@ def _values(config: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
         size, wanted = config.get(theirs), recipe.get(ours)
         if isinstance(size, int) and isinstance(wanted, int) and size != wanted:
             faults.append(f'{theirs}: {size}, and the recipe\'s {ours} is {wanted}. Write "auto".')
-    if stage == 3 and not any(zero.get(key) for key in _GATHERS):
+    if isinstance(zero, dict) and stage == 3 and not any(zero.get(key) for key in _GATHERS):
         faults.append(
             "zero_optimization.stage3_gather_16bit_weights_on_model_save: not true, so the saved "
             "model holds no weights. Write true."

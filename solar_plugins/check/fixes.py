@@ -1,4 +1,4 @@
-"""`solar check --fix`: mends what can only mean one thing, in the text, and nothing else."""
+"""`solar check --fix`: applies the unambiguous fixes to the text, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
     if after == before:
         return ""
     atomic.write_text(path, mark + after.replace("\n", line_end))
-    lines = [text.splitlines(keepends=True) for text in (before, after)]
-    return "".join(difflib.unified_diff(*lines, fromfile=str(path), tofile=f"{path} (fixed)"))
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(old, new, str(path), f"{path} (fixed)"))
 
 
 def fixed(text: str, findings: Iterable[Finding]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from solar_plugins.check import keys, merge_models, merge_parameters
 from solar_plugins.check.files import Files
 from solar_plugins.check.recipe_keys import unknown_name
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, Source, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
@@ -295,14 +295,7 @@ def _layer_range(source: Source, place: Path_, entry: dict, depth: Depth) -> Non
             )
 
 
-def named_models(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def named_models(config: dict[str, Any]) -> list[tuple[Path_, str]]:
     """Every place of a merge config that names a model, with the name."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("model", "base_model") and isinstance(item, str):
-                yield (*place, key), item
-            else:
-                yield from named_models(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from named_models(item, (*place, index))
+    keys_of_models = (("model",), ("base_model",))
+    return [(p, v) for p, v in walk(config) if p[-1:] in keys_of_models and isinstance(v, str)]

@@ -85,8 +85,7 @@ def _vocabularies(
     (first, text), (model, other_text) = one, other
     rows, other_rows = text.get("vocab_size"), other_text.get("vocab_size")
     ours, theirs = tokenizer_files.find(first), tokenizer_files.find(model)
-    known = ours is not None and theirs is not None
-    if known and ours.vocabulary == theirs.vocabulary:
+    if ours and theirs and ours.vocabulary == theirs.vocabulary:
         if rows != other_rows:  # MergeKit stops on it when it has read the tensors
             source.add(
                 place,
@@ -100,7 +99,7 @@ def _vocabularies(
     way = "Write `tokenizer_source: union`, which aligns them token by token."
     if rows != other_rows:
         found = f"{model} has a vocabulary of {other_rows} and {first} of {rows}."
-    elif known:
+    elif ours and theirs:
         of_ours, of_theirs = ours.vocabulary, theirs.vocabulary
         differ = [t for t in {**of_ours, **of_theirs} if of_ours.get(t) != of_theirs.get(t)]
         found = (

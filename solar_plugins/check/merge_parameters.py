@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, Source, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
@@ -13,8 +13,9 @@ from solar_plugins.errors import nearest
 
 def check(source: Source, method: str) -> None:
     """Add what is wrong with the parameters that the merge config `source` gives to `method`."""
-    for place, parameters in _parameter_blocks(source.content, ()):
-        _parameters(source, place, parameters, method)
+    for place, parameters in walk(source.content):
+        if place[-1:] == ("parameters",) and isinstance(parameters, dict):
+            _parameters(source, place, parameters, method)
     _weights(source)
     for name, facts in known("mergekit")["methods"][method]["parameters"].items():
         if facts["required"] and not _sets(source.content, name):
@@ -35,18 +36,6 @@ def _weights(source: Source) -> None:
             "the weights of all models add up to 0: the merge would divide by it. Write weights "
             "whose sum is 1.",
         )
-
-
-def _parameter_blocks(value: Any, place: Path_) -> Iterator[tuple[Path_, dict]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key == "parameters" and isinstance(item, dict):
-                yield (*place, key), item
-            else:
-                yield from _parameter_blocks(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _parameter_blocks(item, (*place, index))
 
 
 def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> None:
@@ -116,13 +105,9 @@ def _value(source: Source, place: Path_, value: Any, name: str, type_: str, meth
     except (TypeError, ValueError):
         source.add(place, "wrong-value", f"{value!r} found, a number is needed.")
         return
-    low, high = {"t": (0, 1), "density": (0, 1)}.get(name, (None, None))
-    if low is not None and not low <= number <= high:
-        source.add(
-            place,
-            "wrong-value",
-            f"{value} found, {name} of {method} runs from {low} to {high}.",
-        )
+    if name in ("t", "density") and not 0 <= number <= 1:
+        message = f"{value} found, {name} of {method} runs from 0 to 1."
+        source.add(place, "wrong-value", message)
 
 
 def _required(source: Source, name: str, scope: str, method: str) -> None:
@@ -131,12 +116,13 @@ def _required(source: Source, name: str, scope: str, method: str) -> None:
     MergeKit looks at the input (not for a shared parameter), its slice, its module and the file.
     """
     modules = source.content.get("modules")
-    outputs = [((), source.content)]
+    outputs: list[tuple[Path_, dict]] = [((), source.content)]
     if isinstance(modules, dict):
         outputs = [(("modules", key), m) for key, m in modules.items() if isinstance(m, dict)]
     for place, output in outputs:
         if _sets(output, name):
             continue
+        groups: list[tuple[Path_, dict, Any]]
         groups = [((*place, "slices", i), s, s.get("sources")) for i, s in _items(output, "slices")]
         groups += [(place, {}, output["models"])] if output.get("models") else []
         for where, group, inputs in groups:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from solar_plugins.check.tool_schemas import key_tree, plugin_keys
 
@@ -105,7 +106,10 @@ def _chat_templates() -> dict[str, str]:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
-    messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": "A"},
+    ]
     texts = {}
     for name, template in sorted(_CHAT_TEMPLATES.items()):
         plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
@@ -126,7 +130,7 @@ def _strategies(folder: str) -> list[str]:
     """The names that ``type:`` of a dataset may have, from the functions of the strategy files."""
     from axolotl.utils.data.wrappers import DATASET_HANDLERS
 
-    package = Path(find_spec("axolotl.prompt_strategies").submodule_search_locations[0])
+    package = _folder_of("axolotl.prompt_strategies")
     names = [] if folder else [*DATASET_HANDLERS, "messages", "_synthetic"]
     for file in sorted((package / folder).glob("*.py")):
         if file.stem in ("__init__", "base"):
@@ -154,7 +158,7 @@ def _plugin_keys() -> dict[str, dict]:
     """The keys that each of axolotl's own plugins adds, by the plugin's dotted name."""
     from axolotl.integrations.base import BasePlugin
 
-    package = Path(find_spec("axolotl.integrations").submodule_search_locations[0])
+    package = _folder_of("axolotl.integrations")
     plugins = {}
     for init in sorted(package.glob("*/__init__.py")):
         module = f"axolotl.integrations.{init.parent.name}"
@@ -175,6 +179,13 @@ def _plugin_keys() -> dict[str, dict]:
             if isinstance(plugin, type) and issubclass(plugin, BasePlugin):
                 plugins[f"{module}.{name}"] = plugin_keys(plugin)
     return plugins
+
+
+def _folder_of(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(package)
+    return Path(spec.submodule_search_locations[0])
 
 
 def read_mergekit() -> dict:
@@ -210,7 +221,7 @@ def read_mergekit() -> dict:
 
 def _tensor_names() -> set[str]:
     """The names of tensors in the architectures that mergekit describes, of layer 0."""
-    folder = Path(find_spec("mergekit").submodule_search_locations[0]) / "_data" / "architectures"
+    folder = _folder_of("mergekit") / "_data" / "architectures"
     names = set()
     for file in folder.glob("*.json"):
         for name in re.findall(r'"name":\s*"([^"]+)"', file.read_text(encoding="utf-8")):
@@ -220,7 +231,7 @@ def _tensor_names() -> set[str]:
 
 
 def _merge_templates() -> set[str]:
-    folder = Path(find_spec("mergekit").submodule_search_locations[0]) / "_data" / "chat_templates"
+    folder = _folder_of("mergekit") / "_data" / "chat_templates"
     return {file.stem for file in folder.glob("*.jinja")} | {"auto"}
 
 
@@ -228,7 +239,10 @@ def read_deepspeed() -> dict:
     """The keys of DeepSpeed's configuration that are checked: those of ZeRO."""
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-    return {"version": metadata.version("deepspeed"), "zero": key_tree(DeepSpeedZeroConfig)}
+    # Its fields carry functions, which have no JSON schema; only the top keys are needed.
+    infos = DeepSpeedZeroConfig.model_fields
+    names = {*infos, *(info.alias for info in infos.values() if info.alias)}
+    return {"version": metadata.version("deepspeed"), "zero": dict.fromkeys(sorted(names))}
 
 
 def read_transformers() -> dict:

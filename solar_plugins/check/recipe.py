@@ -20,7 +20,7 @@ from solar_plugins.check import (
     values,
 )
 from solar_plugins.check.files import Files
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, Source, at
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
@@ -158,7 +158,7 @@ def _our_blocks(source: Source, files: Files) -> None:
             continue
         try:
             parsed = parse(source.content.get(block))
-            if block == "sdpo":
+            if isinstance(parsed, step_plan.StepPlan):
                 recipe_rules.check_recipe(source.content, parsed, _SDPO_TRAINER)
         except SolarError as error:
             _add_fault(source, block, str(error))
@@ -176,7 +176,7 @@ def _add_fault(source: Source, block: str, text: str) -> None:
         place = (block, stranger[1])
     is_key = "unknown key" in message or stranger is not None
     hint = re.search(r"Did you mean '([^']+)'", message)
-    written = place[-1] if is_key else _at(source.content, place)
+    written = place[-1] if is_key else at(source.content, place)
     meant = unambiguous_match(str(written), [hint[1]]) if hint else None
     source.add(
         place,
@@ -185,15 +185,6 @@ def _add_fault(source: Source, block: str, text: str) -> None:
         new_key=meant if is_key else None,
         new_value=None if is_key else meant,
     )
-
-
-def _at(content: Any, place: Path_) -> Any:
-    for part in place:
-        if isinstance(content, list) and isinstance(part, int) and part < len(content):
-            content = content[part]
-        else:
-            content = content.get(part) if isinstance(content, dict) else None
-    return content
 
 
 def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, str]:
@@ -213,7 +204,9 @@ def _up_scaling(source: Source, model: str) -> None:
     except SolarError:
         return  # `base_files` says so
     depth = model_config.depth(config) if config else None
-    if depth is None or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
+    if config is None or depth is None:
+        return
+    if "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
         return
     if grown_depth(source, depth) is None:
         return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, Source, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
@@ -161,7 +161,9 @@ def _texts_for_numbers(source: Source) -> None:
         value = source.content.get(key)
         if tree is not None or not isinstance(value, dict | list):
             continue
-        for place, text in _texts(value, (key,)):
+        for place, text in walk(value, (key,)):
+            if not isinstance(text, str) or not _NUMBER_AS_TEXT.fullmatch(text):
+                continue
             digits, exponent = re.split("[eE]", text)
             dotted = digits if "." in digits else f"{digits}.0"
             sign = exponent if exponent[0] in "+-" else f"+{exponent}"
@@ -172,14 +174,3 @@ def _texts_for_numbers(source: Source) -> None:
                 f"{text} is a text in YAML, not a number. Write {number}.",
                 new_value=number,
             )
-
-
-def _texts(value: Any, place: Path_) -> Iterator[tuple[Path_, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*place, index))
-    elif isinstance(value, str) and _NUMBER_AS_TEXT.fullmatch(value):
-        yield place, value

@@ -33,6 +33,27 @@ def dotted(place: Path_) -> str:
     return text
 
 
+def walk(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """`value` and everything inside it, each with its place, in the order of the file."""
+    yield place, value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk(item, (*place, str(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, (*place, index))
+
+
+def at(content: Any, place: Path_) -> Any:
+    """What is at `place` in `content`; None if nothing is."""
+    for part in place:
+        if isinstance(content, list) and isinstance(part, int) and part < len(content):
+            content = content[part]
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
+    return content
+
+
 @dataclass(frozen=True)
 class Mark:
     """Where a place of a YAML file stands in its text.
@@ -165,8 +186,14 @@ def _parsed(
 
 
 def _places(
-    node: yaml.Node, place: Path_, open_nodes: frozenset, met: set[int], aliased: bool = False
+    node: yaml.Node | None,
+    place: Path_,
+    open_nodes: frozenset,
+    met: set[int],
+    aliased: bool = False,
 ) -> Iterator[tuple[Path_, Mark]]:
+    if node is None:
+        return
     if id(node) in open_nodes:
         raise SolarError(
             f"{node.start_mark.name}:{node.start_mark.line + 1}: a value that holds itself. "

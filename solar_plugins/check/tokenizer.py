@@ -114,7 +114,7 @@ def _context(source: Source, model: str) -> None:
         )
 
 
-def _special_tokens(source: Source, tokenizer: tokenizer_files.Tokenizer, name: str) -> None:
+def _special_tokens(source: Source, tokenizer: tokenizer_files.Tokenizer, name: Any) -> None:
     given = source.content.get("special_tokens")
     given = given if isinstance(given, dict) else {}
     for key, token in given.items():
@@ -187,7 +187,7 @@ def _fits(
     place: Path_,
     template: str,
     tokenizer: tokenizer_files.Tokenizer | None,
-    name: str | None,
+    name: Any,
 ) -> None:
     from jinja2 import TemplateSyntaxError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -222,7 +222,7 @@ def _fits(
 
 
 def _are_known(
-    source: Source, place: Path_, template: str, tokenizer: tokenizer_files.Tokenizer, name: str
+    source: Source, place: Path_, template: str, tokenizer: tokenizer_files.Tokenizer, name: Any
 ) -> None:
     """Tokens that a template writes and the vocabulary does not have are cut into pieces."""
     given = source.content.get("special_tokens")

@@ -93,7 +93,7 @@ def line_for(file: str | Path, name: str) -> str:
     return f"# yaml-language-server: $schema={Path(path).as_posix()}"
 
 
-def json_schema(model: type) -> dict[str, Any]:
+def json_schema(model: Any) -> dict[str, Any]:
     """The JSON schema of a pydantic model, with every alias of a key, without defaults."""
     from pydantic.json_schema import GenerateJsonSchema
 
@@ -169,8 +169,8 @@ def _is_free(schema: dict[str, Any]) -> bool:
 
 def plugin_args(plugin: type) -> type | None:
     """The class with the keys that an Axolotl plugin adds to a recipe; None if it adds none."""
-    arguments = plugin().get_input_args()
-    return _named(arguments) if arguments else None
+    name: str | None = plugin().get_input_args()
+    return _named(name) if name else None
 
 
 def plugin_keys(plugin: type) -> dict[str, Any]:
@@ -191,8 +191,8 @@ def recipe_schema() -> dict[str, Any]:
     for plugin in facts["plugins"]:
         arguments = plugin_args(_named(plugin))
         _add(schema, _without_prose(json_schema(arguments)) if arguments else {})
-    for arguments in _OUR_ARGS:
-        _add(schema, json_schema(_named(arguments)))
+    for ours in _OUR_ARGS:
+        _add(schema, json_schema(_named(ours)))
     for key, instead in facts["deprecated"].items():
         note = f"Deprecated in Axolotl. Write `{instead}` instead." if instead else "Deprecated."
         schema["properties"].setdefault(key, {}).update(
