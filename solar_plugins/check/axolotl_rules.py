@@ -1,6 +1,6 @@
 """Axolotl recipes, read by Axolotl's own validators as on a machine with eight H100.
 
-Importing Axolotl takes a while; everything that can be told without it is in `recipe`.
+Importing Axolotl takes a while; what can be checked without it is in `recipe`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from solar_plugins.check import keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, Source, at
+from solar_plugins.check.source import Path_, YamlFile, at
 from solar_plugins.check.tool_schemas import known, plugin_keys
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -43,7 +43,7 @@ _NEEDED = {
 }
 
 
-def check(source: Source, base_model_is_given: bool = False) -> None:
+def check(source: YamlFile, base_model_is_given: bool = False) -> None:
     """Add what Axolotl's validators, and our up-scaling, refuse in the recipe `source`.
 
     Places that already have a finding are left alone: its line says more than theirs.
@@ -53,7 +53,7 @@ def check(source: Source, base_model_is_given: bool = False) -> None:
         _up_scaling(source)
 
 
-def _up_scaling(source: Source) -> None:
+def _up_scaling(source: YamlFile) -> None:
     """What the depth up-scaling refuses in the architecture of a base on this machine."""
     recipe, model = source.content, source.base_model
     if "solar_plugins.DepthUpScalingPlugin" not in plugin_names(recipe):
@@ -74,7 +74,7 @@ def _up_scaling(source: Source) -> None:
         source.add(tuple(where.split(".")), "model", message)
 
 
-def _check(source: Source, base_model_is_given: bool) -> None:
+def _check(source: YamlFile, base_model_is_given: bool) -> None:
     from axolotl.integrations.base import PluginManager, load_plugin
     from axolotl.utils.config import validate_config
     from axolotl.utils.dict import DictDefault
@@ -173,7 +173,7 @@ def _sdpo_datasets(recipe: dict[str, Any]) -> None:
         recipe["datasets"] = entries
 
 
-def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
+def _keys_of_strangers(source: YamlFile, loaded: dict[str, Any]) -> None:
     """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
     facts = known("axolotl")
     strangers = [name for name in loaded if name not in {*facts["plugins"], *OUR_PLUGINS}]
@@ -185,8 +185,8 @@ def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
     keys.add_unknown_keys(source, source.content, (), tree, "Axolotl", {})
 
 
-def _add_refusals(source: Source, error: Any) -> None:
-    told = {f.path for f in source.findings}
+def _add_refusals(source: YamlFile, error: Any) -> None:
+    reported = {f.path for f in source.findings}
     for fault in error.errors():
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
         before = len(source.findings)
@@ -199,9 +199,11 @@ def _add_refusals(source: Source, error: Any) -> None:
             source.add(place, "wrong-value", f"{_found(fault)} found{_needed(fault)}")
         added = source.findings[before]
         # One line per place: a union reports each of its members.
-        if any(added.path == path or added.path.startswith(f"{path}.") for path in told if path):
+        if any(
+            added.path == path or added.path.startswith(f"{path}.") for path in reported if path
+        ):
             del source.findings[before]
-        told.add(added.path)
+        reported.add(added.path)
 
 
 def _place(content: Any, fault: dict[str, Any]) -> Path_:

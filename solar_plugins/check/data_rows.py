@@ -29,7 +29,7 @@ class Rows:
     """What is known of a dataset's rows.
 
     Attributes:
-        where: The file or the name that says so, for messages.
+        where: The file or Hub id, for messages.
         columns: Their names.
         first: The first row, or None where only the columns are known.
     """

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.check.source import Source
+from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
@@ -31,7 +31,7 @@ _SIZES = {
 }
 
 
-def check(source: Source) -> None:
+def check(source: YamlFile) -> None:
     """Add what is wrong in the file that ``deepspeed:`` of the recipe names."""
     name = source.content.get("deepspeed")
     if not isinstance(name, str) or not Path(name).is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from solar_plugins.check.source import Path_, Source, dotted
+from solar_plugins.check.source import Path_, YamlFile, dotted
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
@@ -41,12 +41,16 @@ OTHER_NAMES = {
 
 
 def add_unknown_keys(
-    source: Source, value: Any, place: Path_, tree: Tree | None, reader: str, hints: dict[str, str]
+    source: YamlFile,
+    value: Any,
+    place: Path_,
+    tree: Tree | None,
+    reader: str,
+    hints: dict[str, str],
 ) -> None:
     """Add a finding for every key of `value` that `tree` does not have, at any depth.
 
     Args:
-        source: The file, which takes the findings.
         value: What stands at `place`.
         place: Where to begin.
         tree: The keys that are known there.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from solar_plugins.check.source import Path_, Source, walk
+from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 
-def check(source: Source, method: str) -> None:
+def check(source: YamlFile, method: str) -> None:
     """Add what is wrong with the parameters that the merge config `source` gives to `method`."""
     for place, parameters in walk(source.content):
         if place[-1:] == ("parameters",) and isinstance(parameters, dict):
@@ -22,7 +22,7 @@ def check(source: Source, method: str) -> None:
             _required(source, name, facts["scope"], method)
 
 
-def _weights(source: Source) -> None:
+def _weights(source: YamlFile) -> None:
     """Weights that add up to nothing: MergeKit divides by their sum."""
     models = source.content.get("models")
     parameters = [m.get("parameters") for m in models or () if isinstance(m, dict)] if isinstance(
@@ -38,7 +38,7 @@ def _weights(source: Source) -> None:
         )
 
 
-def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> None:
+def _parameters(source: YamlFile, place: Path_, parameters: dict, method: str) -> None:
     wanted = known("mergekit")["methods"][method]["parameters"]
     per_model = place[-2:-1] != () and isinstance(place[-2], int) and place[-3] != "slices"
     for name, setting in parameters.items():
@@ -65,7 +65,7 @@ def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> 
             _value(source, where, value, name, wanted[name]["type"], method)
 
 
-def _filters(source: Source, place: Path_, setting: Any) -> None:
+def _filters(source: YamlFile, place: Path_, setting: Any) -> None:
     """A filter is a part of a tensor's name; one that is in none is passed over in silence."""
     tensors = known("mergekit")["tensors"]
     for index, item in enumerate(setting if isinstance(setting, list) else [setting]):
@@ -95,7 +95,7 @@ def _values(setting: Any, place: Path_) -> Iterator[tuple[Path_, Any]]:
         yield place, setting
 
 
-def _value(source: Source, place: Path_, value: Any, name: str, type_: str, method: str) -> None:
+def _value(source: YamlFile, place: Path_, value: Any, name: str, type_: str, method: str) -> None:
     if type_ == "bool":
         if not isinstance(value, bool):
             source.add(place, "wrong-value", f"{value!r} found, true or false is needed.")
@@ -110,7 +110,7 @@ def _value(source: Source, place: Path_, value: Any, name: str, type_: str, meth
         source.add(place, "wrong-value", message)
 
 
-def _required(source: Source, name: str, scope: str, method: str) -> None:
+def _required(source: YamlFile, name: str, scope: str, method: str) -> None:
     """Add a finding wherever a parameter without a default does not reach.
 
     MergeKit looks at the input (not for a shared parameter), its slice, its module and the file.
@@ -139,13 +139,13 @@ def _required(source: Source, name: str, scope: str, method: str) -> None:
                     _missing(source, (*where, key, index), name, needs)
 
 
-def _missing(source: Source, place: Path_, name: str, needs: str) -> None:
+def _missing(source: YamlFile, place: Path_, name: str, needs: str) -> None:
     where = (*place, "parameters", name)
     source.add(where, "missing-key", f"missing. {needs} Write `parameters: {{{name}: 0.5}}` here.")
 
 
 def _items(holder: dict, key: str) -> list[tuple[int, dict]]:
-    """The mappings of the list at `key`, with their index; nothing if it is no list."""
+    """The mappings of the list at `key`, with their index; nothing if it is not a list."""
     value = holder.get(key)
     listed = value if isinstance(value, list) else []
     return [(index, item) for index, item in enumerate(listed) if isinstance(item, dict)]

@@ -1,4 +1,4 @@
-"""Axolotl recipes: what can be told without importing Axolotl, in milliseconds.
+"""Axolotl recipes: the checks that need no import of Axolotl, in milliseconds.
 
 `axolotl_rules` follows with Axolotl's own validators, which cost half a minute of imports.
 """
@@ -20,7 +20,7 @@ from solar_plugins.check import (
     values,
 )
 from solar_plugins.check.files import Files
-from solar_plugins.check.source import Path_, Source, at
+from solar_plugins.check.source import Path_, YamlFile, at
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
@@ -46,12 +46,11 @@ _DATASET_LISTS = ("datasets", "test_datasets", "pretraining_dataset")
 
 
 def check(
-    source: Source, files: Files, base_model_is_given: bool = False, model: str | None = None
+    source: YamlFile, files: Files, base_model_is_given: bool = False, model: str | None = None
 ) -> None:
     """Add what is wrong in the recipe `source`.
 
     Args:
-        source: The recipe, which takes the findings.
         files: What is on this machine and what earlier stages will make.
         base_model_is_given: Whether a chain names the base model, so that the recipe's own does
             not count.
@@ -115,7 +114,7 @@ def _dataset_lists(recipe: dict[str, Any]) -> list[tuple[Path_, Any]]:
     return lists
 
 
-def _plugins(source: Source) -> None:
+def _plugins(source: YamlFile) -> None:
     plugins = source.content.get("plugins")
     if plugins is None:
         return
@@ -137,7 +136,7 @@ def _plugins(source: Source) -> None:
             _no_plugin(source, place, name, [*known("axolotl")["plugins"], *OUR_PLUGINS])
 
 
-def _no_plugin(source: Source, place: Path_, name: Any, others: list[str]) -> None:
+def _no_plugin(source: YamlFile, place: Path_, name: Any, others: list[str]) -> None:
     meant = unambiguous_match(str(name), others)
     hint = f" Did you mean {meant!r}?" if meant else nearest(str(name), others)
     message = f"{name} does not import; Axolotl would train on without it.{hint}"
@@ -145,12 +144,12 @@ def _no_plugin(source: Source, place: Path_, name: Any, others: list[str]) -> No
 
 
 def plugin_names(recipe: dict[str, Any]) -> list[str]:
-    """The plugins that a recipe names; none where `plugins` is no list."""
+    """The plugins that a recipe names; none where `plugins` is not a list."""
     plugins = recipe.get("plugins")
     return [str(name) for name in plugins] if isinstance(plugins, list) else []
 
 
-def _our_blocks(source: Source, files: Files) -> None:
+def _our_blocks(source: YamlFile, files: Files) -> None:
     named = plugin_names(source.content)
     for plugin, ours in PLUGINS.items():
         block, parse = ours.block, _PARSERS.get(ours.block)
@@ -168,8 +167,8 @@ def _our_blocks(source: Source, files: Files) -> None:
             files.expect(source, (block, "index"), value.get("index"), "the filter's index")
 
 
-def _add_fault(source: Source, block: str, text: str) -> None:
-    """Add the fault that the parser of one of our blocks has told."""
+def _add_fault(source: YamlFile, block: str, text: str) -> None:
+    """Add the error that the parser of one of our blocks has raised."""
     place, message = _place_of(text, block, source.content)
     stranger = re.match(r"(\S+) is not a key of", message)
     if stranger:
@@ -197,12 +196,12 @@ def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, st
     return place, message
 
 
-def _up_scaling(source: Source, model: str) -> None:
+def _up_scaling(source: YamlFile, model: str) -> None:
     """What the config.json of a base tells of its up-scaling; `axolotl_rules` has the rest."""
     try:
         config = model_config.find(model)
     except SolarError:
-        return  # `base_files` says so
+        return  # `base_files` has the finding
     depth = model_config.depth(config) if config else None
     if config is None or depth is None:
         return
@@ -221,11 +220,10 @@ def _up_scaling(source: Source, model: str) -> None:
         source.add(tuple(where.split(".")), "model", message)
 
 
-def grown_depth(source: Source, depth: int | None) -> int | None:
+def grown_depth(source: YamlFile, depth: int | None) -> int | None:
     """The layers of what the recipe trains; a finding if it cannot be scaled up like this.
 
     Args:
-        source: The recipe, which takes the finding.
         depth: The layers of the model that it starts from, None if that is not known.
     """
     if depth is None or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
@@ -242,7 +240,7 @@ def grown_depth(source: Source, depth: int | None) -> int | None:
         return None
 
 
-def _filtered_datasets(source: Source, filtered: Any) -> None:
+def _filtered_datasets(source: YamlFile, filtered: Any) -> None:
     entries = source.content.get("datasets")
     entries = entries if isinstance(entries, list) else []
     paths = [str(entry.get("path")) for entry in entries if isinstance(entry, dict)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.source import Path_, Source, walk
+from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
@@ -21,7 +21,7 @@ _OLD_FSDP = "fsdp_"
 
 
 def check(
-    source: Source,
+    source: YamlFile,
     plugins: list[str],
     blocks: Mapping[str, str],
     steps: list[tuple[Path_, Any]],
@@ -29,7 +29,6 @@ def check(
     """Add unknown and deprecated keys, unknown names and texts that were meant for numbers.
 
     Args:
-        source: The recipe, which takes the findings.
         plugins: The plugins that it names.
         blocks: The blocks that our plugins read, each with its plugin.
         steps: The dataset lists that stand in steps of sDPO, with their places.
@@ -41,7 +40,7 @@ def check(
 
 
 def _unknown(
-    source: Source,
+    source: YamlFile,
     plugins: list[str],
     blocks: Mapping[str, str],
     steps: list[tuple[Path_, Any]],
@@ -79,7 +78,7 @@ def _unknown(
         )
 
 
-def _deprecated(source: Source) -> None:
+def _deprecated(source: YamlFile) -> None:
     for key, instead in known("axolotl")["deprecated"].items():
         value = source.content.get(key)
         if value is None:
@@ -117,7 +116,7 @@ _RENAMED = ("rl_beta", "eval_strategy", "neftune_noise_alpha", "generation_max_n
 """New names under which the old value means the same."""
 
 
-def _names(source: Source) -> None:
+def _names(source: YamlFile) -> None:
     """Optimizer and scheduler: Axolotl takes any text and fails hours later, on the GPUs."""
     facts = known("axolotl")
     for key, names in (("optimizer", facts["optimizers"]), ("lr_scheduler", facts["schedulers"])):
@@ -128,7 +127,7 @@ def _names(source: Source) -> None:
         value = source.content.get(key)
         if not isinstance(value, str) or value in names:
             continue
-        # A class may come from elsewhere, so only one that is nearly right is told.
+        # A class may come from elsewhere, so only a near miss is a finding.
         is_class = key.endswith("_type")
         near = difflib.get_close_matches(value, names, n=1, cutoff=0.9)
         if not is_class or (near and not source.content.get("trust_remote_code")):
@@ -145,7 +144,7 @@ _OTHER_NAMES = {"adamw": "adamw_torch", "adam": "adamw_torch", "warmup_cosine": 
 """What people write from memory, nearer to a wrong name than to the right one."""
 
 
-def unknown_name(source: Source, place: Path_, found: str, value: str, names: list[str]) -> None:
+def unknown_name(source: YamlFile, place: Path_, found: str, value: str, names: list[str]) -> None:
     """Add the finding that `value` is none of `names`, with the one that was probably meant."""
     meant = _OTHER_NAMES.get(value.lower()) or unambiguous_match(value, names)
     meant = meant if meant in names else None
@@ -154,7 +153,7 @@ def unknown_name(source: Source, place: Path_, found: str, value: str, names: li
     source.add(place, "wrong-value", f"{found}{hint or every}", new_value=meant)
 
 
-def _texts_for_numbers(source: Source) -> None:
+def _texts_for_numbers(source: YamlFile) -> None:
     """Numbers that YAML takes for texts, where nothing turns them back into numbers."""
     # Typed keys of Axolotl turn such a text into a number; free mappings pass it on as it is.
     for key, tree in known("axolotl")["keys"].items():

@@ -1,4 +1,4 @@
-"""A YAML file with the place of every key, so that a finding can say where and be mended there."""
+"""A YAML file with the place of every key, so that findings and fixes know where it is."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Mark:
 
 
 @dataclass
-class Source:
+class YamlFile:
     """A YAML file that could be read.
 
     Attributes:
@@ -94,7 +94,7 @@ class Source:
     base_model: str | None = None
 
     @classmethod
-    def read(cls, path: str | Path) -> Source:
+    def read(cls, path: str | Path) -> YamlFile:
         """Read `path`.
 
         Raises:
