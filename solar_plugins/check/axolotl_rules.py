@@ -81,8 +81,8 @@ def _check(source: YamlFile, base_model_is_given: bool) -> None:
     from pydantic import ValidationError
 
     recipe = copy.deepcopy(source.content)
-    if base_model_is_given:
-        recipe.setdefault("base_model", "base_model")
+    if base_model_is_given and not recipe.get("base_model"):
+        recipe["base_model"] = "base_model"
     _sdpo_datasets(recipe)
     named = recipe.get("plugins")
     plugins = named if isinstance(named, list) else []
@@ -110,7 +110,8 @@ def _check(source: YamlFile, base_model_is_given: bool) -> None:
                 )
         manager.plugins = OrderedDict(loaded)
         _keys_of_strangers(source, loaded)
-        if any(f.path in ("plugins", "datasets") for f in source.findings):
+        has_bad_shape = any(f.path in ("plugins", "datasets") for f in source.findings)
+        if has_bad_shape or not recipe.get("base_model", "missing"):
             return  # Axolotl would stumble over the shape before it says what is wrong
         try:
             with _schemas_built_once(tuple(loaded)):
