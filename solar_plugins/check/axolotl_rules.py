@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from solar_plugins.check import keys
+from solar_plugins.check.model_keys import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
 from solar_plugins.check.source import Path_, YamlFile, at
-from solar_plugins.check.tool_schemas import known, plugin_keys
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.quiet import quiet

@@ -9,7 +9,7 @@ from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 Tree = dict
-"""``{key: Tree or None}``; None: anything may stand below. See `tool_schemas.key_tree`."""
+"""``{key: Tree or None}``; None: anything may stand below. See `model_keys.key_tree`."""
 
 OTHER_NAMES = {
     # transformers.TrainingArguments and TRL's configs

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.check.tool_schemas import key_tree, plugin_keys
+from solar_plugins.check.model_keys import key_tree, plugin_keys
 
 _TEMPLATE_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|eos_token")
 

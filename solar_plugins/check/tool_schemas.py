@@ -1,6 +1,6 @@
 """What Axolotl, MergeKit, lm-eval and our plugins take: for `solar check` and for editors.
 
-Everything is made from the tools' own pydantic classes by `json_schema`. `known` gives `solar
+Everything is made from the tools' own pydantic classes by `model_keys`. `known` gives `solar
 check` the keys and names of a tool, from ``tools/*.json``; the schemas that editors read are in
 ``recipes/schema``. Both are shipped for the pinned versions, because importing the tools takes most
 of a minute. To renew all of the files: ``python -m solar_plugins.check.tool_schemas``.
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from enum import Enum
 from functools import cache
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from solar_plugins import atomic
 from solar_plugins.chain import chain_file
+from solar_plugins.check.model_keys import json_schema, named_class, plugin_args
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import registry
 from solar_plugins.shipped import root
@@ -93,92 +92,6 @@ def line_for(file: str | Path, name: str) -> str:
     return f"# yaml-language-server: $schema={Path(path).as_posix()}"
 
 
-def json_schema(model: Any) -> dict[str, Any]:
-    """The JSON schema of a pydantic model, with every alias of a key, without defaults."""
-    from pydantic.json_schema import GenerateJsonSchema
-
-    class Generator(GenerateJsonSchema):
-        """Axolotl has enums of `torch.dtype`, which YAML writes by their names."""
-
-        def enum_schema(self, schema: Any) -> dict[str, Any]:
-            members: Iterable[Enum] = schema["members"]
-            plain = [m.value if isinstance(m.value, str | int) else m.name for m in members]
-            return {"enum": plain}
-
-        def default_schema(self, schema: Any) -> dict[str, Any]:
-            return self.generate_inner(schema["schema"])  # some defaults are not JSON
-
-        def model_schema(self, schema: Any) -> dict[str, Any]:
-            made = super().model_schema(schema)
-            properties = made.get("properties", {})
-            for name, info in schema["cls"].model_fields.items():
-                alias = info.validation_alias
-                names = {name, info.alias, *getattr(alias, "choices", [alias])} - {None}
-                for other in names - set(properties):
-                    properties[str(other)] = properties[next(n for n in names if n in properties)]
-            return made
-
-        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
-            return {}
-
-        def emit_warning(self, kind: Any, detail: str) -> None:
-            """Defaults that are not JSON are left out on purpose."""
-
-    return model.model_json_schema(schema_generator=Generator)
-
-
-def key_tree(model: type) -> dict[str, Any]:
-    """The keys of a pydantic model, nested keys below their key, None where anything goes.
-
-    The keys of a list's items are found below the list's key, the members of a union are merged,
-    and ``"*"`` is the key of a mapping with free names.
-    """
-    schema = json_schema(model)
-    return _below(schema, schema.get("$defs", {}), ()) or {}
-
-
-def _below(schema: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -> Any:
-    name = schema.get("$ref", "").rpartition("/")[2]
-    if name:
-        return None if name in above else _below(defs[name], defs, (*above, name))
-    free = schema.get("additionalProperties")
-    if "properties" in schema:
-        if free is True:
-            return None
-        return {k: _below(v, defs, above) for k, v in sorted(schema["properties"].items())} or None
-    if isinstance(free, dict):
-        below = _below(free, defs, above)
-        return {"*": below} if below else None
-    members = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or []
-    if any(_is_free(member) for member in members):
-        return None
-    members = [*members, *schema.get("prefixItems", []), schema.get("items")]
-    merged: dict[str, Any] = {}
-    for member in members:
-        merged |= (_below(member, defs, above) if isinstance(member, dict) else None) or {}
-    return merged or None
-
-
-def _is_free(schema: dict[str, Any]) -> bool:
-    """Whether a member of a union takes anything, or a mapping of anything."""
-    is_free_mapping = schema.get("type") == "object" and schema.get("additionalProperties") is True
-    return not set(schema) - {"title", "description"} or (
-        is_free_mapping and "properties" not in schema
-    )
-
-
-def plugin_args(plugin: type) -> type | None:
-    """The class with the keys that an Axolotl plugin adds to a recipe; None if it adds none."""
-    name: str | None = plugin().get_input_args()
-    return _named(name) if name else None
-
-
-def plugin_keys(plugin: type) -> dict[str, Any]:
-    """`key_tree` of the keys that an Axolotl plugin adds to a recipe."""
-    arguments = plugin_args(plugin)
-    return key_tree(arguments) if arguments else {}
-
-
 def recipe_schema() -> dict[str, Any]:
     """Axolotl's own schema with the keys of its plugins and of ours.
 
@@ -189,10 +102,10 @@ def recipe_schema() -> dict[str, Any]:
     facts = known("axolotl")
     schema = _without_prose(json_schema(AxolotlInputConfig))
     for plugin in facts["plugins"]:
-        arguments = plugin_args(_named(plugin))
+        arguments = plugin_args(named_class(plugin))
         _add(schema, _without_prose(json_schema(arguments)) if arguments else {})
     for ours in _OUR_ARGS:
-        _add(schema, json_schema(_named(ours)))
+        _add(schema, json_schema(named_class(ours)))
     for key, instead in facts["deprecated"].items():
         note = f"Deprecated in Axolotl. Write `{instead}` instead." if instead else "Deprecated."
         schema["properties"].setdefault(key, {}).update(
@@ -326,11 +239,6 @@ def _without_prose(schema: Any) -> Any:
         for key, value in schema.items()
         if not (key in ("description", "examples") and isinstance(value, str | list))
     }
-
-
-def _named(dotted: str) -> type:
-    module, _, name = dotted.rpartition(".")
-    return getattr(import_module(module), name)
 
 
 def _step_of_sdpo() -> dict[str, Any]:
