@@ -31,8 +31,7 @@ from environment import environment  # noqa: E402
 from planted_mistakes import MISTAKES  # noqa: E402
 
 from solar_plugins import atomic  # noqa: E402
-from solar_plugins.check import kind_of  # noqa: E402
-from solar_plugins.schema import shipped  # noqa: E402
+from solar_plugins.check import kind_of, tool_schemas  # noqa: E402
 
 _SETTINGS = {"validate": True, "hover": True, "completion": True, "schemaStore": {"enable": False}}
 _BLOCKS = {"depth_up_scaling": "remove_layers", "flan_filter": "tasks", "sdpo": "steps"}
@@ -143,7 +142,7 @@ def _planted(server: Server) -> dict[str, dict[str, int]]:
         good = planted_files.FILES[mistake.file]
         kind = kind_of(yaml.safe_load(good))
         place = ROOT / "recipes" / f"planted_{number}.yml"
-        first = shipped.line_for(place, "recipe" if kind == "train" else kind)
+        first = tool_schemas.line_for(place, "recipe" if kind == "train" else kind)
         text = f"{first}\n{good.replace(mistake.old, mistake.new, 1)}"
         group = counts.setdefault(mistake.group, Counter())
         group["planted"] += 1
@@ -156,7 +155,7 @@ def _blocks(server: Server) -> dict[str, dict[str, bool]]:
     found = {}
     for block, key in _BLOCKS.items():
         place = ROOT / "recipes" / f"block_{block}.yml"
-        text = f"{shipped.line_for(place, 'recipe')}\n{block}:\n  {key}: null\n  \n"
+        text = f"{tool_schemas.line_for(place, 'recipe')}\n{block}:\n  {key}: null\n  \n"
         server.open(place.as_uri(), text)
         offered = server.at("completion", place.as_uri(), 3, 2)["items"]
         explained = server.at("hover", place.as_uri(), 2, 4)["contents"]["value"]
@@ -173,7 +172,7 @@ def _letters(text: str) -> str:
 
 
 def _description(block: str, key: str) -> str:
-    schema = json.loads(shipped.read("recipe"))
+    schema = json.loads(tool_schemas.read_schema("recipe"))
     name = schema["properties"][block]["anyOf"][0]["$ref"].rpartition("/")[2]
     return schema["$defs"][name]["properties"][key]["description"]
 

@@ -14,7 +14,7 @@ from solar_plugins.chain.resolve import resolve
 from solar_plugins.check import base_terms, chain_rules, lm_eval_rules, merge, recipe, values
 from solar_plugins.check.files import Files, forget_folders
 from solar_plugins.check.finding import KINDS, Finding
-from solar_plugins.check.source import Source
+from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 
@@ -38,7 +38,7 @@ _MARKS = {
         "adapter",
     ),
 }
-"""Keys by which the files are told apart, the more telling ones first."""
+"""The keys that identify each kind of file, the most specific kind first."""
 
 
 _CLOUD = {"project_name", "gpu"}
@@ -76,16 +76,16 @@ def check_files(
         gpus: How many the recipes are to be trained on, where that is known.
     """
     forget_folders()
-    recipes: dict[str, tuple[Source, bool]] = {}  # by file: chains lead to the same ones
-    told: set[Finding] = set()
+    recipes: dict[str, tuple[YamlFile, bool]] = {}  # by file: chains lead to the same ones
+    reported: set[Finding] = set()
 
     def new(findings: Sequence[Finding]) -> Iterator[Finding]:
-        for finding in sorted(set(findings) - told):
-            told.add(finding)
+        for finding in sorted(set(findings) - reported):
+            reported.add(finding)
             yield finding
 
     for path in paths:
-        for source, kind, in_chain in _quick(Path(path), base_model):
+        for source, kind, in_chain in _quick_or_failed(Path(path), base_model):
             if kind == "train" and gpus is not None:
                 values.check_batch(source, gpus)
             yield from new(source.findings)
@@ -96,7 +96,10 @@ def check_files(
     from solar_plugins.check import axolotl_rules
 
     for source, in_chain in recipes.values():
-        axolotl_rules.check(source, base_model_is_given=in_chain)
+        try:
+            axolotl_rules.check(source, base_model_is_given=in_chain)
+        except Exception as error:  # the fault of one validator hides no other file's findings
+            source.add((), "refused", _failure(error))
         yield from new(source.findings)
 
 
@@ -108,17 +111,35 @@ def check_settings(chain: Chain) -> Iterator[Finding]:
         settings = {k: v for k, v in settings.items() if stage.set_.get(k) != v}
         if stage.kind != "train" or not settings:
             continue
-        source = Source(f"set {name}", resolve(chain, stage), {})
+        source = YamlFile(f"set {name}", resolve(chain, stage), {})
         recipe.check(source, Files(stage.file), base_model_is_given=True)
         for finding in sorted(set(source.findings)):
             if any(f"{finding.path}.".startswith(f"{key}.") for key in settings):
                 yield finding
 
 
-def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, str, bool]]:
+def _quick_or_failed(path: Path, base_model: str | None) -> Iterator[tuple[YamlFile, str, bool]]:
+    """`_quick`, with an exception in a rule as a finding of the file, so that others are read."""
+    try:
+        yield from _quick(path, base_model)
+    except Exception as error:
+        source = YamlFile(str(path), {}, {})
+        source.add((), "refused", _failure(error))
+        yield source, "", False
+
+
+def _failure(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (
+        f"a validator failed on it: {type(error).__name__}{f': {text}' if text else ''}. "
+        "Further faults of this file may not be listed."
+    )
+
+
+def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[YamlFile, str, bool]]:
     """Each file that `path` leads to, with its findings, its kind, and whether a chain runs it."""
     try:
-        source = Source.read(path)
+        source = YamlFile.read(path)
     except SolarError as error:
         yield _unreadable(path, str(error)), "", False
         return
@@ -150,9 +171,9 @@ def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[Source, 
     yield source, kind or "", False
 
 
-def _unreadable(path: Path, text: str) -> Source:
+def _unreadable(path: Path, text: str) -> YamlFile:
     """A file that could not be read, with the one finding that says why."""
-    source = Source(str(path), {}, {})
+    source = YamlFile(str(path), {}, {})
     where, _, message = text.removeprefix(str(path)).partition(": ")
     line = int(where[1:]) if where[1:].isdigit() else 0
     kind = "missing-file" if message.startswith("no such file") else "unreadable"

@@ -1,6 +1,6 @@
 """Axolotl recipes, read by Axolotl's own validators as on a machine with eight H100.
 
-Importing Axolotl takes a while; everything that can be told without it is in `recipe`.
+Importing Axolotl takes a while; what can be checked without it is in `recipe`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.read_tools import plugin_keys
+from solar_plugins.check.model_keys import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.source import Path_, YamlFile, at
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.quiet import quiet
+from solar_plugins.recipes.named_data import datasets_of
 
 # The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
 CAPABILITIES = {
@@ -43,7 +44,7 @@ _NEEDED = {
 }
 
 
-def check(source: Source, base_model_is_given: bool = False) -> None:
+def check(source: YamlFile, base_model_is_given: bool = False) -> None:
     """Add what Axolotl's validators, and our up-scaling, refuse in the recipe `source`.
 
     Places that already have a finding are left alone: its line says more than theirs.
@@ -53,7 +54,7 @@ def check(source: Source, base_model_is_given: bool = False) -> None:
         _up_scaling(source)
 
 
-def _up_scaling(source: Source) -> None:
+def _up_scaling(source: YamlFile) -> None:
     """What the depth up-scaling refuses in the architecture of a base on this machine."""
     recipe, model = source.content, source.base_model
     if "solar_plugins.DepthUpScalingPlugin" not in plugin_names(recipe):
@@ -74,17 +75,18 @@ def _up_scaling(source: Source) -> None:
         source.add(tuple(where.split(".")), "model", message)
 
 
-def _check(source: Source, base_model_is_given: bool) -> None:
+def _check(source: YamlFile, base_model_is_given: bool) -> None:
     from axolotl.integrations.base import PluginManager, load_plugin
     from axolotl.utils.config import validate_config
     from axolotl.utils.dict import DictDefault
     from pydantic import ValidationError
 
     recipe = copy.deepcopy(source.content)
-    if base_model_is_given:
-        recipe.setdefault("base_model", "base_model")
+    if base_model_is_given and not recipe.get("base_model"):
+        recipe["base_model"] = "base_model"
     _sdpo_datasets(recipe)
-    plugins = recipe.get("plugins") if isinstance(recipe.get("plugins"), list) else []
+    named = recipe.get("plugins")
+    plugins = named if isinstance(named, list) else []
     manager = PluginManager.get_instance()
     with _plugins_of_this_recipe_only(manager):
         loaded = {}
@@ -109,7 +111,8 @@ def _check(source: Source, base_model_is_given: bool) -> None:
                 )
         manager.plugins = OrderedDict(loaded)
         _keys_of_strangers(source, loaded)
-        if any(f.path in ("plugins", "datasets") for f in source.findings):
+        has_bad_shape = any(f.path in ("plugins", "datasets") for f in source.findings)
+        if has_bad_shape or not recipe.get("base_model", "missing"):
             return  # Axolotl would stumble over the shape before it says what is wrong
         try:
             with _schemas_built_once(tuple(loaded)):
@@ -168,23 +171,14 @@ def _sdpo_datasets(recipe: dict[str, Any]) -> None:
     block = recipe.get("sdpo")
     if recipe.get("datasets") or not isinstance(block, dict):
         return
-    steps = block.get("steps") if isinstance(block.get("steps"), list) else []
-    entries = [
-        entry
-        for step in steps
-        if isinstance(step, dict) and isinstance(step.get("datasets"), list)
-        for entry in step["datasets"]
-        if isinstance(entry, dict)
-    ]
-    if entries:
+    if entries := list(datasets_of({"sdpo": block})):
         recipe["datasets"] = entries
 
 
-def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
+def _keys_of_strangers(source: YamlFile, loaded: dict[str, Any]) -> None:
     """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
     facts = known("axolotl")
-    ours = {*OUR_PLUGINS, "solar_plugins.StagePlugin"}
-    strangers = [name for name in loaded if name not in facts["plugins"] and name not in ours]
+    strangers = [name for name in loaded if name not in {*facts["plugins"], *OUR_PLUGINS}]
     if not strangers:
         return
     tree = dict(facts["keys"])
@@ -193,8 +187,8 @@ def _keys_of_strangers(source: Source, loaded: dict[str, Any]) -> None:
     keys.add_unknown_keys(source, source.content, (), tree, "Axolotl", {})
 
 
-def _add_refusals(source: Source, error: Any) -> None:
-    told = {f.path for f in source.findings}
+def _add_refusals(source: YamlFile, error: Any) -> None:
+    reported = {f.path for f in source.findings}
     for fault in error.errors():
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
         before = len(source.findings)
@@ -207,9 +201,11 @@ def _add_refusals(source: Source, error: Any) -> None:
             source.add(place, "wrong-value", f"{_found(fault)} found{_needed(fault)}")
         added = source.findings[before]
         # One line per place: a union reports each of its members.
-        if any(added.path == path or added.path.startswith(f"{path}.") for path in told if path):
+        if any(
+            added.path == path or added.path.startswith(f"{path}.") for path in reported if path
+        ):
             del source.findings[before]
-        told.add(added.path)
+        reported.add(added.path)
 
 
 def _place(content: Any, fault: dict[str, Any]) -> Path_:
@@ -232,15 +228,9 @@ def _place_in_datasets(content: dict[str, Any], fault: dict[str, Any]) -> Path_:
         entries = content.get(key)
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             place = _place(entry, fault)
-            if place and _at(entry, place) == fault["input"]:
+            if place and at(entry, place) == fault["input"]:
                 return (key, index, *place)
     return ()
-
-
-def _at(content: Any, place: Path_) -> Any:
-    for part in place:
-        content = content[part]
-    return content
 
 
 def _found(fault: dict[str, Any]) -> str:

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check import tokenizer_files
-from solar_plugins.check.source import Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.source import YamlFile
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "tekken.json")
 
 
-def check(source: Source, model: str) -> None:
+def check(source: YamlFile, model: str) -> None:
     """Add what keeps the recipe `source` from being trained on `model`, if it is on this machine.
 
     Args:
-        source: The recipe, which takes the findings.
         model: A folder, or a Hub id.
     """
     folder = Path(os.path.expanduser(model))
@@ -33,7 +32,7 @@ def check(source: Source, model: str) -> None:
         return
     if config is None:
         if folder.is_dir():
-            gguf = " A GGUF file is no base to train." if any(folder.glob("*.gguf")) else ""
+            gguf = " A GGUF file cannot be trained." if any(folder.glob("*.gguf")) else ""
             _add(source, f"{model} has no config.json.{gguf} Name the folder of a whole model.")
         return
     _architecture(source, model, config)
@@ -48,7 +47,7 @@ def check(source: Source, model: str) -> None:
     _rows(source, model, config)
 
 
-def _architecture(source: Source, model: str, config: dict[str, Any]) -> None:
+def _architecture(source: YamlFile, model: str, config: dict[str, Any]) -> None:
     kind, own = config.get("model_type"), config.get("auto_map")
     if kind in known("transformers")["causal_lm"] or "text_config" in config:
         return  # the latter are models of images and text, which Axolotl has ways for
@@ -66,7 +65,7 @@ def _architecture(source: Source, model: str, config: dict[str, Any]) -> None:
         )
 
 
-def _rows(source: Source, model: str, config: dict[str, Any]) -> None:
+def _rows(source: YamlFile, model: str, config: dict[str, Any]) -> None:
     """A tokenizer that has ids past the embedding's last row."""
     rows = model_config.language_model(config).get("vocab_size")
     tokenizer = tokenizer_files.find(model)
@@ -83,5 +82,5 @@ def _rows(source: Source, model: str, config: dict[str, Any]) -> None:
         )
 
 
-def _add(source: Source, message: str) -> None:
+def _add(source: YamlFile, message: str) -> None:
     source.add(("base_model",), "base-model", message)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from solar_plugins.chain.missing_inputs import is_local
-from solar_plugins.check.source import Source
+from solar_plugins.check.source import YamlFile
 from solar_plugins.models import licence, model_config
 
 if TYPE_CHECKING:
@@ -15,18 +15,17 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 5
 
 
-def check(source: Source, model: str, name: str | None = None, is_swapped: bool = True) -> None:
+def check(source: YamlFile, model: str, name: str | None = None, is_swapped: bool = True) -> None:
     """Add what has to be known of `model` before anything is made from it.
 
     The Hub is asked about a swapped base that is not whole on this machine, unless
     ``HF_HUB_OFFLINE`` is set; without an answer, a note says what is not known.
 
     Args:
-        source: The chain or recipe, which takes the findings.
         model: A folder, or a Hub id.
         name: How what is made from it will be called, None where that is not known.
         is_swapped: Whether it takes the place of the one that the file names. Of that one only
-            what its card says is told.
+            what its card says is reported.
     """
     on_hub = not is_local(model) and not os.path.isdir(model)
     terms = licence.find(model)
@@ -41,7 +40,7 @@ def check(source: Source, model: str, name: str | None = None, is_swapped: bool 
         _note(source, f"{model}: {sentence}")
 
 
-def _ask_hub(source: Source, model: str, is_here: bool, has_card: bool) -> ModelInfo | None:
+def _ask_hub(source: YamlFile, model: str, is_here: bool, has_card: bool) -> ModelInfo | None:
     """What the Hub says of `model`; where it is not, or not for us, or not asked, a finding."""
     from httpx import HTTPError
     from huggingface_hub import HfApi, constants
@@ -60,7 +59,7 @@ def _ask_hub(source: Source, model: str, is_here: bool, has_card: bool) -> Model
         if info.gated and not is_here:
             HfApi().auth_check(repo)
     except HFValidationError:
-        _fault(source, f"{model!r} is no folder here and no name that the Hub allows (owner/name).")
+        _fault(source, f"{model!r} is neither a local folder nor a valid Hub id (owner/name).")
         return None
     except GatedRepoError:
         _fault(
@@ -97,9 +96,9 @@ def _ask_hub(source: Source, model: str, is_here: bool, has_card: bool) -> Model
     return info
 
 
-def _note(source: Source, message: str) -> None:
+def _note(source: YamlFile, message: str) -> None:
     source.add(("base_model",), "base-model", message, is_note=True)
 
 
-def _fault(source: Source, message: str) -> None:
+def _fault(source: YamlFile, message: str) -> None:
     source.add(("base_model",), "base-model", message)

@@ -13,17 +13,16 @@ from solar_plugins.chain import chain_file
 from solar_plugins.chain.resolve import follow_depth, merge_models, resolve
 from solar_plugins.check import base_terms, lm_eval_rules, merge, recipe, tokenizer
 from solar_plugins.check.files import Files, Made, made_by
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.recipes import registry
 
 
-def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Source, str]]:
+def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[YamlFile, str]]:
     """Check the chain `source` and what its stages run.
 
     Args:
-        source: The chain, which takes its own findings.
         base_model: In place of the one that it names.
 
     Yields:
@@ -36,7 +35,7 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
     tokens: dict[str, list[str] | None] = {chain_file.BASE_MODEL: []}
     for stage in _stages(source, chain):
         try:
-            below = Source.read(stage.file)
+            below = YamlFile.read(stage.file)
         except SolarError as error:
             place = ("stages", stage.name, stage.kind)
             kind = "unreadable" if stage.file.is_file() else "missing-file"
@@ -45,8 +44,7 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
         before = _all_before(chain, stage) if chain else None
         files = Files(stage.file, made, before)
         if stage.kind == "train":
-            from_base = chain is not None and stage.from_ == (chain_file.BASE_MODEL,)
-            model = chain.base_model if from_base else None
+            model = chain.base_model if chain and stage.from_ == (chain_file.BASE_MODEL,) else None
             recipe.check(below, files, base_model_is_given=True, model=model)
             _expect_made(below, made, [(("base_model",), below.content.get("base_model"))])
             depths[stage.name] = _trained_depth(below, stage, chain, depths)
@@ -72,24 +70,25 @@ def check(source: Source, base_model: str | None = None) -> Iterator[tuple[Sourc
             base_terms.check(source, chain.base_model, chain.name, base_model is not None)
 
 
-def _expect_made(source: Source, made: Made, models: Iterable[tuple[Path_, Any]]) -> None:
+def _expect_made(source: YamlFile, made: Made, models: Iterable[tuple[Path_, Any]]) -> None:
     """Add a finding for each model of a stage's file that no stage makes.
 
     `from` decides which model goes in, so only those below the chain's own folder are looked at.
     """
     for place, model in models:
-        below = isinstance(model, str) and made.output_dir is not None
-        if below and Path(os.path.normpath(model)).is_relative_to(made.output_dir):
+        if made.output_dir is None or not isinstance(model, str):
+            continue
+        if Path(os.path.normpath(model)).is_relative_to(made.output_dir):
             Files(Path(source.name), made).expect_model(source, place, model)
 
 
-def _changed_keys(source: Source, chain: chain_file.Chain) -> None:
+def _changed_keys(source: YamlFile, chain: chain_file.Chain) -> None:
     """Add to the chain `source` what is wrong in the keys that a stage's ``set`` changes."""
     for stage in chain.stages.values():
         if stage.kind != "train" or not stage.set_:
             continue
         try:
-            changed = Source(source.name, resolve(chain, stage), {})
+            changed = YamlFile(source.name, resolve(chain, stage), {})
         except SolarError:
             continue  # its file, or what it is set to, has a finding of its own
         recipe.check(changed, Files(stage.file), base_model_is_given=True)
@@ -100,7 +99,7 @@ def _changed_keys(source: Source, chain: chain_file.Chain) -> None:
                     source.add(place, finding.kind, finding.message, finding.is_note)
 
 
-def _load(source: Source, base_model: str | None) -> chain_file.Chain | None:
+def _load(source: YamlFile, base_model: str | None) -> chain_file.Chain | None:
     # Another base has a folder of its own; the paths of the files are checked as they are written.
     given = source.content.get("output_dir")
     kept = {} if base_model is None or given is None else {"output_dir": given}
@@ -116,7 +115,7 @@ def _load(source: Source, base_model: str | None) -> chain_file.Chain | None:
         return None
 
 
-def _stages(source: Source, chain: chain_file.Chain | None) -> list[chain_file.Stage]:
+def _stages(source: YamlFile, chain: chain_file.Chain | None) -> list[chain_file.Stage]:
     """The stages in running order; if the chain does not load, as many as can be made out."""
     if chain is not None:
         return chain.order()
@@ -144,7 +143,7 @@ def _depth_of(name: str, chain: chain_file.Chain, depths: dict[str, int | None])
 
 
 def _trained_depth(
-    source: Source,
+    source: YamlFile,
     stage: chain_file.Stage,
     chain: chain_file.Chain | None,
     depths: dict[str, int | None],
@@ -156,8 +155,8 @@ def _trained_depth(
 
 
 def _merge(
-    chain_source: Source,
-    source: Source,
+    chain_source: YamlFile,
+    source: YamlFile,
     files: Files,
     stage: chain_file.Stage,
     chain: chain_file.Chain | None,
@@ -176,7 +175,7 @@ def _merge(
     given = dict(zip(named, stage.from_, strict=False)) if chain is not None else {}
 
     def depth(model: str) -> int | None:
-        return _depth_of(given[model], chain, depths) if model in given else None
+        return _depth_of(given[model], chain, depths) if chain and model in given else None
 
     merge.check(source, files, depth, models_are_given=True)
     _expect_made(source, files.chain, merge.named_models(source.content))
@@ -185,8 +184,8 @@ def _merge(
 
 
 def _tokens(
-    chain_source: Source,
-    source: Source,
+    chain_source: YamlFile,
+    source: YamlFile,
     stage: chain_file.Stage,
     chain: chain_file.Chain,
     tokens: dict[str, list[str] | None],
@@ -202,12 +201,13 @@ def _tokens(
             added = tokenizer.added_tokens(resolve(chain, stage), chain.base_model)
         except SolarError:
             return  # its file, or what it is set to, has a finding of its own
-        tokens[stage.name] = None if None in inputs else list(dict.fromkeys([*inputs[0], *added]))
+        before = inputs[0]
+        tokens[stage.name] = None if before is None else list(dict.fromkeys([*before, *added]))
     elif stage.kind == "merge":
         aligns = source.content.get("tokenizer_source") or source.content.get("tokenizer")
         tokens[stage.name] = None if aligns else inputs[0]
         for name, here in zip(stage.from_, inputs, strict=True):
-            if aligns or None in (here, inputs[0]) or here == inputs[0]:
+            if aligns or here is None or inputs[0] is None or here == inputs[0]:
                 continue
             ours, theirs = (" ".join(map(repr, t)) or "none" for t in (inputs[0], here))
             chain_source.add(

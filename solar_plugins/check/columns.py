@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check import data_rows
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 _CHATML = {
@@ -47,11 +47,10 @@ READS: dict[str, tuple[str | tuple[str, ...], ...]] = {
 """By dataset type: columns without which a row cannot be read, alternatives as a tuple."""
 
 
-def check(source: Source, place: Path_, entry: dict[str, Any], rl: str = "") -> None:
+def check(source: YamlFile, place: Path_, entry: dict[str, Any], rl: str = "") -> None:
     """Add a finding for every column that the dataset `entry` reads and its data do not have.
 
     Args:
-        source: The recipe, which takes the findings.
         place: Where the entry stands.
         entry: The entry.
         rl: The recipe's ``rl``; the same type reads other columns under preference training.
@@ -70,7 +69,7 @@ def check(source: Source, place: Path_, entry: dict[str, Any], rl: str = "") -> 
         if any(column in rows.columns for column in options):
             continue
         missing = True
-        meant = the_one_meant(options[0], rows.columns)
+        meant = unambiguous_match(options[0], rows.columns)
         hint = f" Did you mean {meant!r}?" if meant else nearest(options[0], rows.columns)
         source.add(
             (*place, *where),
@@ -85,7 +84,7 @@ def check(source: Source, place: Path_, entry: dict[str, Any], rl: str = "") -> 
         _answer_in_prompt(source, place, entry, rows.columns)
 
 
-def _split(source: Source, place: Path_, entry: dict[str, Any]) -> None:
+def _split(source: YamlFile, place: Path_, entry: dict[str, Any]) -> None:
     """A single file has one split, whatever it holds."""
     split = entry.get("split")
     if Path(str(entry["path"])).is_file() and isinstance(split, str):
@@ -100,7 +99,7 @@ def _split(source: Source, place: Path_, entry: dict[str, Any]) -> None:
 
 
 def _columns(entry: dict[str, Any], rl: str) -> Iterator[tuple[Path_, str | tuple[str, ...]]]:
-    """What the entry reads: where it says so, and the column or its alternatives."""
+    """The columns that the entry reads: the place that names each, and its alternatives."""
     kind = entry.get("type")
     if isinstance(kind, dict):
         yield from _user_defined(kind, rl)
@@ -135,7 +134,7 @@ def _user_defined(kind: dict[str, Any], rl: str) -> Iterator[tuple[Path_, str]]:
 
 
 def _messages(
-    source: Source, place: Path_, entry: dict[str, Any], row: dict[str, Any], rl: str
+    source: YamlFile, place: Path_, entry: dict[str, Any], row: dict[str, Any], rl: str
 ) -> None:
     """Whether the messages of the first row have the fields that Axolotl looks for in them."""
     if str(entry.get("type")).partition(".")[0] != "chat_template" or (
@@ -175,7 +174,7 @@ def _messages(
 
 
 def _answer_in_prompt(
-    source: Source, place: Path_, entry: dict[str, Any], columns: tuple[str, ...]
+    source: YamlFile, place: Path_, entry: dict[str, Any], columns: tuple[str, ...]
 ) -> None:
     """UltraFeedback and its like keep prompt and chosen answer in `messages`."""
     if "field_messages" not in entry and {"messages", "prompt", "chosen"} <= set(columns):

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 
 _BEGINNING = 1 << 20  # characters; a row of training data is shorter
 _ROWS = 20
@@ -29,7 +29,7 @@ class Rows:
     """What is known of a dataset's rows.
 
     Attributes:
-        where: The file or the name that says so, for messages.
+        where: The file or Hub id, for messages.
         columns: Their names.
         first: The first row, or None where only the columns are known.
     """

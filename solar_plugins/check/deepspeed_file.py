@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.check.source import Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import YamlFile
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 _BLOCKS = (
@@ -31,7 +31,7 @@ _SIZES = {
 }
 
 
-def check(source: Source) -> None:
+def check(source: YamlFile) -> None:
     """Add what is wrong in the file that ``deepspeed:`` of the recipe names."""
     name = source.content.get("deepspeed")
     if not isinstance(name, str) or not Path(name).is_file():
@@ -51,7 +51,7 @@ def check(source: Source) -> None:
 def _keys(config: dict[str, Any]) -> list[str]:
     faults = []
     for key in config:
-        meant = the_one_meant(key, _BLOCKS)
+        meant = unambiguous_match(key, _BLOCKS)
         if key not in _BLOCKS and meant:
             faults.append(f"{key}: DeepSpeed would drop it. Did you mean {meant!r}?")
     zero = config.get("zero_optimization")
@@ -84,7 +84,7 @@ def _values(config: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
         size, wanted = config.get(theirs), recipe.get(ours)
         if isinstance(size, int) and isinstance(wanted, int) and size != wanted:
             faults.append(f'{theirs}: {size}, and the recipe\'s {ours} is {wanted}. Write "auto".')
-    if stage == 3 and not any(zero.get(key) for key in _GATHERS):
+    if isinstance(zero, dict) and stage == 3 and not any(zero.get(key) for key in _GATHERS):
         faults.append(
             "zero_optimization.stage3_gather_16bit_weights_on_model_save: not true, so the saved "
             "model holds no weights. Write true."

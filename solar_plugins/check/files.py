@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.chain import missing_inputs
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.recipes import extends
 
@@ -94,7 +94,7 @@ class Files:
             here in _outputs_of_folder(place) for place in folders for here in (path, *path.parents)
         )
 
-    def expect(self, source: Source, place: Path_, path: Any, what: str) -> None:
+    def expect(self, source: YamlFile, place: Path_, path: Any, what: str) -> None:
         """Add a finding if the file `path`, which is `what`, is neither there nor will be."""
         if not isinstance(path, str) or os.path.exists(os.path.expanduser(path)):
             return
@@ -141,12 +141,12 @@ class Files:
                 "folder in which the command is run.",
             )
 
-    def expect_data(self, source: Source, place: Path_, path: Any) -> None:
+    def expect_data(self, source: YamlFile, place: Path_, path: Any) -> None:
         """`expect` for a dataset, which may as well be one of the Hub."""
         if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
             self.expect(source, place, path, "a dataset")
 
-    def expect_model(self, source: Source, place: Path_, path: Any) -> None:
+    def expect_model(self, source: YamlFile, place: Path_, path: Any) -> None:
         """`expect` for a model, which may as well be one of the Hub."""
         if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
             self.expect(source, place, path, "a model")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True)
 class Fix:
-    """A change that surely mends the file: what to write for the characters [start, end)."""
+    """An unambiguous correction: the text to write in place of the characters [start, end)."""
 
     start: int
     end: int
@@ -26,7 +26,7 @@ class Finding:
         kind: One of `KINDS`, for machines that want to sort findings.
         is_note: Nothing is wrong with the file, but something has to be done before it can run.
         column: Counted from 1; 0 where the fault has no line.
-        fix: How to mend it, where there is only one way to.
+        fix: The correction, where only one is possible.
     """
 
     file: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from solar_plugins.check.source import Path_, Source, dotted
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile, dotted
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 Tree = dict
-"""``{key: Tree or None}``; None: anything may stand below. See `read_tools.key_tree`."""
+"""``{key: Tree or None}``; None: anything may stand below. See `model_keys.key_tree`."""
 
 OTHER_NAMES = {
     # transformers.TrainingArguments and TRL's configs
@@ -41,12 +41,16 @@ OTHER_NAMES = {
 
 
 def add_unknown_keys(
-    source: Source, value: Any, place: Path_, tree: Tree | None, reader: str, hints: dict[str, str]
+    source: YamlFile,
+    value: Any,
+    place: Path_,
+    tree: Tree | None,
+    reader: str,
+    hints: dict[str, str],
 ) -> None:
     """Add a finding for every key of `value` that `tree` does not have, at any depth.
 
     Args:
-        source: The file, which takes the findings.
         value: What stands at `place`.
         place: Where to begin.
         tree: The keys that are known there.
@@ -71,7 +75,7 @@ def add_unknown_keys(
             # What `extends:` fills in may be written over; what stands in this file is taken.
             free = [name for name in tree if (*place, name) not in source.marks]
             meant = OTHER_NAMES.get(str(key))
-            meant = meant if meant in free else the_one_meant(str(key), free)
+            meant = meant if meant in free else unambiguous_match(str(key), free)
             likely = f"Did you mean {meant!r}?" if meant else nearest(str(key), tree).strip()
             hint = likely or _elsewhere(str(key), tree)
         # A key without a value loses nothing: somebody kept it as a reminder.

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from solar_plugins.check import keys
 from solar_plugins.check.files import Files
-from solar_plugins.check.source import Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.source import YamlFile
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
 
 
-def check_evaluation(source: Source, files: Files, model_is_given: bool = False) -> None:
+def check_evaluation(source: YamlFile, files: Files, model_is_given: bool = False) -> None:
     """Add what is wrong in the lm-eval config `source` (a file for ``lm_eval run --config``)."""
     content = source.content
     keys.add_unknown_keys(source, content, (), known("lm_eval")["keys"], "lm-eval", {})
@@ -78,7 +78,7 @@ def _names_in_lm_eval() -> frozenset[str]:
     return frozenset(name.decode() for name in found)
 
 
-def check_data(source: Source) -> None:
+def check_data(source: YamlFile) -> None:
     """Add what is wrong in the data recipe `source`."""
     from solar_plugins.recipes import data_recipe
 

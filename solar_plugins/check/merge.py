@@ -14,9 +14,9 @@ from typing import Any
 from solar_plugins.check import keys, merge_models, merge_parameters
 from solar_plugins.check.files import Files
 from solar_plugins.check.recipe_keys import unknown_name
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile, walk
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 
@@ -24,11 +24,10 @@ Depth = Callable[[str], int | None]
 """How many layers the model at a path or Hub id has; None where that cannot be known here."""
 
 
-def check(source: Source, files: Files, depth: Depth, models_are_given: bool = False) -> None:
+def check(source: YamlFile, files: Files, depth: Depth, models_are_given: bool = False) -> None:
     """Add what is wrong in the merge config `source`.
 
     Args:
-        source: The config, which takes the findings.
         files: What is on this machine and what stages will make.
         depth: How deep a model is, as the file names it.
         models_are_given: Whether a chain puts its own models in the place of the file's.
@@ -54,13 +53,13 @@ def check(source: Source, files: Files, depth: Depth, models_are_given: bool = F
                 "wrong-value",
                 f"{dtype!r} found, one of {', '.join(facts['dtypes'])} is needed."
                 f"{nearest(str(dtype), facts['dtypes'])}",
-                new_value=_DTYPES.get(str(dtype)) or the_one_meant(str(dtype), facts["dtypes"]),
+                new_value=_DTYPES.get(str(dtype)) or unambiguous_match(str(dtype), facts["dtypes"]),
             )
     if content.get("tokenizer_source") and content.get("tokenizer"):
         source.add(
             ("tokenizer_source",),
             "wrong-value",
-            "stands beside `tokenizer`, MergeKit takes one of the two. Take one out.",
+            "`tokenizer_source` and `tokenizer` are mutually exclusive in MergeKit. Take one out.",
         )
     forms = [key for key in ("models", "slices", "modules") if content.get(key)]
     if len(forms) != 1:
@@ -102,7 +101,7 @@ def refuse_unfit_models(file: Path, config: dict[str, Any]) -> None:
     Raises:
         SolarError: MergeKit would fail after reading the weights, or mix rows that differ.
     """
-    source = Source(str(file), config, {})
+    source = YamlFile(str(file), config, {})
     check(source, Files(file), model_config.depth_of)
     for finding in sorted(source.findings):
         if finding.kind in ("model", "tokenizer", "layer-range") and not finding.is_note:
@@ -113,7 +112,7 @@ _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "fl
 """What other tools call the types of numbers."""
 
 
-def _same_lengths(source: Source, place: Path_, group: list[tuple[Path_, dict]]) -> None:
+def _same_lengths(source: YamlFile, place: Path_, group: list[tuple[Path_, dict]]) -> None:
     """MergeKit compares the lengths of a slice's ranges when it has read the models' configs."""
     ranges = {}
     for where, entry in group:
@@ -131,12 +130,12 @@ def _same_lengths(source: Source, place: Path_, group: list[tuple[Path_, dict]])
             )
 
 
-def _tokenizer_source(source: Source) -> None:
+def _tokenizer_source(source: YamlFile) -> None:
     """Tokenizer and template that MergeKit looks for after the merge."""
     value = source.content.get("tokenizer_source")
     names = [model for _, model in named_models(source.content)]
     if isinstance(value, str) and value not in ("union", "base", *names):
-        meant = the_one_meant(value, ("union", "base", *names))
+        meant = unambiguous_match(value, ("union", "base", *names))
         if meant or ("/" not in value and not os.path.isdir(value)):
             hint = f" Did you mean {meant!r}?" if meant else ""
             source.add(
@@ -155,7 +154,7 @@ def _tokenizer_source(source: Source) -> None:
         source.add(("base_model",), "missing-key", "missing. `tokenizer_source: base` needs one.")
 
 
-def _listed(source: Source, place: Path_, value: Any) -> list[tuple[Path_, dict]]:
+def _listed(source: YamlFile, place: Path_, value: Any) -> list[tuple[Path_, dict]]:
     """The mappings of the list at `place`; a finding for whatever else is there."""
     if value is None:
         return []
@@ -175,7 +174,7 @@ def _listed(source: Source, place: Path_, value: Any) -> list[tuple[Path_, dict]
     return entries
 
 
-def _outputs(source: Source) -> list[tuple[Path_, dict]]:
+def _outputs(source: YamlFile) -> list[tuple[Path_, dict]]:
     """The file itself, or each of its modules: what holds `models` or `slices`."""
     modules = source.content.get("modules")
     if isinstance(modules, dict):
@@ -183,7 +182,7 @@ def _outputs(source: Source) -> list[tuple[Path_, dict]]:
     return [((), source.content)]
 
 
-def _groups(source: Source) -> Iterator[tuple[Path_, list[tuple[Path_, dict]]]]:
+def _groups(source: YamlFile) -> Iterator[tuple[Path_, list[tuple[Path_, dict]]]]:
     """Every group of inputs that are merged with each other."""
     for place, output in _outputs(source):
         here = (*place, "models")
@@ -196,7 +195,7 @@ def _groups(source: Source) -> Iterator[tuple[Path_, list[tuple[Path_, dict]]]]:
             yield here, _listed(source, here, slice_.get("sources"))
 
 
-def _sources(source: Source) -> Iterator[tuple[Path_, dict]]:
+def _sources(source: YamlFile) -> Iterator[tuple[Path_, dict]]:
     for place, output in _outputs(source):
         slices = output.get("slices")
         for index, slice_ in enumerate(slices if isinstance(slices, list) else []):
@@ -207,9 +206,9 @@ def _sources(source: Source) -> Iterator[tuple[Path_, dict]]:
 
 
 def _inputs(
-    source: Source, place: Path_, group: list[tuple[Path_, dict]], method: str | None
+    source: YamlFile, place: Path_, group: list[tuple[Path_, dict]], method: str | None
 ) -> None:
-    """Whether the method can merge so many inputs, with the base that it needs."""
+    """Whether the method takes this number of inputs, and has the base that it needs."""
     names = []
     for where, entry in group:
         if not isinstance(entry.get("model"), str | dict):
@@ -262,7 +261,7 @@ def _inputs(
         )
 
 
-def _layer_range(source: Source, place: Path_, entry: dict, depth: Depth) -> None:
+def _layer_range(source: YamlFile, place: Path_, entry: dict, depth: Depth) -> None:
     layers, here = entry.get("layer_range"), (*place, "layer_range")
     if layers is None:
         source.add(here, "missing-key", "missing. Write [first, one past the last], e.g. [0, 24].")
@@ -295,14 +294,7 @@ def _layer_range(source: Source, place: Path_, entry: dict, depth: Depth) -> Non
             )
 
 
-def named_models(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def named_models(config: dict[str, Any]) -> list[tuple[Path_, str]]:
     """Every place of a merge config that names a model, with the name."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("model", "base_model") and isinstance(item, str):
-                yield (*place, key), item
-            else:
-                yield from named_models(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from named_models(item, (*place, index))
+    keys_of_models = (("model",), ("base_model",))
+    return [(p, v) for p, v in walk(config) if p[-1:] in keys_of_models and isinstance(v, str)]

@@ -3,7 +3,7 @@
 MergeKit 0.1.5 compares shapes when it has read the tensors, and never compares tokenizers: two
 vocabularies of the same size are merged, with exit status 0, into embeddings that mean two things
 at once (linear and SLERP alike). With `tokenizer_source: union` both come out right, but the
-embedding has as many rows as there are tokens: padding is lost unless `pad_to_multiple_of` says so.
+embedding has as many rows as there are tokens: padding is lost without `pad_to_multiple_of`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from solar_plugins.check import tokenizer_files
-from solar_plugins.check.source import Path_, Source
+from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 
@@ -20,12 +20,11 @@ _SHAPES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_v
 
 
 def check(
-    source: Source, inputs: Sequence[tuple[Path_, str]], are_stacked: bool, are_whole: bool
+    source: YamlFile, inputs: Sequence[tuple[Path_, str]], are_stacked: bool, are_whole: bool
 ) -> None:
     """Add a finding where `inputs` of the merge config differ in what a merge needs to be the same.
 
     Args:
-        source: The config, which takes the findings.
         inputs: Each model that is merged with the others, with its place.
         are_stacked: Whether layers are only put on top of each other, and none are mixed.
         are_whole: Whether all layers of each go in, so that their depths must be the same.
@@ -74,7 +73,7 @@ def check(
 
 
 def _vocabularies(
-    source: Source,
+    source: YamlFile,
     place: Path_,
     one: tuple[str, dict[str, Any]],
     other: tuple[str, dict[str, Any]],
@@ -85,8 +84,7 @@ def _vocabularies(
     (first, text), (model, other_text) = one, other
     rows, other_rows = text.get("vocab_size"), other_text.get("vocab_size")
     ours, theirs = tokenizer_files.find(first), tokenizer_files.find(model)
-    known = ours is not None and theirs is not None
-    if known and ours.vocabulary == theirs.vocabulary:
+    if ours and theirs and ours.vocabulary == theirs.vocabulary:
         if rows != other_rows:  # MergeKit stops on it when it has read the tensors
             source.add(
                 place,
@@ -100,7 +98,7 @@ def _vocabularies(
     way = "Write `tokenizer_source: union`, which aligns them token by token."
     if rows != other_rows:
         found = f"{model} has a vocabulary of {other_rows} and {first} of {rows}."
-    elif known:
+    elif ours and theirs:
         of_ours, of_theirs = ours.vocabulary, theirs.vocabulary
         differ = [t for t in {**of_ours, **of_theirs} if of_ours.get(t) != of_theirs.get(t)]
         found = (

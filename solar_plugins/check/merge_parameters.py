@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile, walk
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 
-def check(source: Source, method: str) -> None:
+def check(source: YamlFile, method: str) -> None:
     """Add what is wrong with the parameters that the merge config `source` gives to `method`."""
-    for place, parameters in _parameter_blocks(source.content, ()):
-        _parameters(source, place, parameters, method)
+    for place, parameters in walk(source.content):
+        if place[-1:] == ("parameters",) and isinstance(parameters, dict):
+            _parameters(source, place, parameters, method)
     _weights(source)
     for name, facts in known("mergekit")["methods"][method]["parameters"].items():
         if facts["required"] and not _sets(source.content, name):
             _required(source, name, facts["scope"], method)
 
 
-def _weights(source: Source) -> None:
+def _weights(source: YamlFile) -> None:
     """Weights that add up to nothing: MergeKit divides by their sum."""
     models = source.content.get("models")
     parameters = [m.get("parameters") for m in models or () if isinstance(m, dict)] if isinstance(
@@ -37,19 +38,7 @@ def _weights(source: Source) -> None:
         )
 
 
-def _parameter_blocks(value: Any, place: Path_) -> Iterator[tuple[Path_, dict]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key == "parameters" and isinstance(item, dict):
-                yield (*place, key), item
-            else:
-                yield from _parameter_blocks(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _parameter_blocks(item, (*place, index))
-
-
-def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> None:
+def _parameters(source: YamlFile, place: Path_, parameters: dict, method: str) -> None:
     wanted = known("mergekit")["methods"][method]["parameters"]
     per_model = place[-2:-1] != () and isinstance(place[-2], int) and place[-3] != "slices"
     for name, setting in parameters.items():
@@ -61,7 +50,7 @@ def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> 
                 "unknown-key",
                 f"{method} has no parameter {name!r}, MergeKit would drop it in silence."
                 f"{nearest(str(name), wanted)} Its parameters: {has}.",
-                new_key=the_one_meant(str(name), [n for n in wanted if n not in parameters]),
+                new_key=unambiguous_match(str(name), [n for n in wanted if n not in parameters]),
             )
             continue
         if per_model and wanted[name]["scope"] == "shared":
@@ -76,14 +65,14 @@ def _parameters(source: Source, place: Path_, parameters: dict, method: str) -> 
             _value(source, where, value, name, wanted[name]["type"], method)
 
 
-def _filters(source: Source, place: Path_, setting: Any) -> None:
+def _filters(source: YamlFile, place: Path_, setting: Any) -> None:
     """A filter is a part of a tensor's name; one that is in none is passed over in silence."""
     tensors = known("mergekit")["tensors"]
     for index, item in enumerate(setting if isinstance(setting, list) else [setting]):
         part = item.get("filter") if isinstance(item, dict) else None
         if not isinstance(part, str) or part == "*" or any(part in name for name in tensors):
             continue
-        meant = the_one_meant(part, {p for name in tensors for p in name.split(".")})
+        meant = unambiguous_match(part, {p for name in tensors for p in name.split(".")})
         if meant is None:
             continue  # perhaps of an architecture that MergeKit reads from the tensors themselves
         here = (*place, index, "filter") if isinstance(setting, list) else (*place, "filter")
@@ -106,7 +95,7 @@ def _values(setting: Any, place: Path_) -> Iterator[tuple[Path_, Any]]:
         yield place, setting
 
 
-def _value(source: Source, place: Path_, value: Any, name: str, type_: str, method: str) -> None:
+def _value(source: YamlFile, place: Path_, value: Any, name: str, type_: str, method: str) -> None:
     if type_ == "bool":
         if not isinstance(value, bool):
             source.add(place, "wrong-value", f"{value!r} found, true or false is needed.")
@@ -116,27 +105,24 @@ def _value(source: Source, place: Path_, value: Any, name: str, type_: str, meth
     except (TypeError, ValueError):
         source.add(place, "wrong-value", f"{value!r} found, a number is needed.")
         return
-    low, high = {"t": (0, 1), "density": (0, 1)}.get(name, (None, None))
-    if low is not None and not low <= number <= high:
-        source.add(
-            place,
-            "wrong-value",
-            f"{value} found, {name} of {method} runs from {low} to {high}.",
-        )
+    if name in ("t", "density") and not 0 <= number <= 1:
+        message = f"{value} found, {name} of {method} runs from 0 to 1."
+        source.add(place, "wrong-value", message)
 
 
-def _required(source: Source, name: str, scope: str, method: str) -> None:
+def _required(source: YamlFile, name: str, scope: str, method: str) -> None:
     """Add a finding wherever a parameter without a default does not reach.
 
     MergeKit looks at the input (not for a shared parameter), its slice, its module and the file.
     """
     modules = source.content.get("modules")
-    outputs = [((), source.content)]
+    outputs: list[tuple[Path_, dict]] = [((), source.content)]
     if isinstance(modules, dict):
         outputs = [(("modules", key), m) for key, m in modules.items() if isinstance(m, dict)]
     for place, output in outputs:
         if _sets(output, name):
             continue
+        groups: list[tuple[Path_, dict, Any]]
         groups = [((*place, "slices", i), s, s.get("sources")) for i, s in _items(output, "slices")]
         groups += [(place, {}, output["models"])] if output.get("models") else []
         for where, group, inputs in groups:
@@ -153,13 +139,13 @@ def _required(source: Source, name: str, scope: str, method: str) -> None:
                     _missing(source, (*where, key, index), name, needs)
 
 
-def _missing(source: Source, place: Path_, name: str, needs: str) -> None:
+def _missing(source: YamlFile, place: Path_, name: str, needs: str) -> None:
     where = (*place, "parameters", name)
     source.add(where, "missing-key", f"missing. {needs} Write `parameters: {{{name}: 0.5}}` here.")
 
 
 def _items(holder: dict, key: str) -> list[tuple[int, dict]]:
-    """The mappings of the list at `key`, with their index; nothing if it is no list."""
+    """The mappings of the list at `key`, with their index; nothing if it is not a list."""
     value = holder.get(key)
     listed = value if isinstance(value, list) else []
     return [(index, item) for index, item in enumerate(listed) if isinstance(item, dict)]

@@ -1,25 +1,22 @@
-"""Reads out of the installed Axolotl, MergeKit and lm-eval which keys and names they know.
+"""Reads the keys and names that the installed Axolotl, MergeKit and lm-eval know.
 
-Importing the three costs most of a minute, so their answers are shipped beside this file and
-this module runs only where another version is installed, and in a test that compares. To renew
-the files: ``python -m solar_plugins.check.read_tools``.
+Importing them takes most of a minute: this runs to renew the shipped files (see `tool_schemas`),
+where another version is installed, and in a test that compares the two.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
-import typing
 from dataclasses import fields
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from solar_plugins import atomic
+from solar_plugins.check.model_keys import key_tree, plugin_keys
 
 _TEMPLATE_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|eos_token")
-FOLDER = Path(__file__).parent / "tools"
 
 # What to write instead of a key that axolotl's own schema lists as deprecated but gives no
 # replacement for in a form that a program could read.
@@ -35,44 +32,6 @@ _REPLACED_BY = {
     "rope_scaling": "model_config",
     "sequence_parallel_degree": "context_parallel_size",
 }
-
-
-def key_tree(model: type) -> dict:
-    """The keys of a pydantic model, nested models below their key, None where anything goes.
-
-    Lists are looked through (the items' keys stand below the list's key), the members of a union
-    are laid over each other, and ``"*"`` stands for the keys of a mapping with free names.
-    """
-    from pydantic import AliasChoices
-
-    tree: dict = {}
-    for name, info in model.model_fields.items():
-        below = _below(info.annotation, (model,))
-        choices = info.validation_alias
-        aliases = choices.choices if isinstance(choices, AliasChoices) else [choices]
-        for known in (name, info.alias, *aliases):
-            if known is not None:
-                tree[str(known)] = below
-    return dict(sorted(tree.items()))
-
-
-def _below(annotation: object, above: tuple[type, ...]) -> dict | None:
-    from pydantic import BaseModel
-
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation.model_config.get("extra") == "allow" or annotation in above:
-            return None
-        return key_tree(annotation)
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is dict:
-        below = _below(inner[1], above) if len(inner) == 2 else None
-        return {"*": below} if below else None
-    merged: dict = {}
-    for member in inner:
-        if member is typing.Any or member is dict:
-            return None
-        merged.update(_below(member, above) or {})
-    return merged or None
 
 
 def read_axolotl() -> dict:
@@ -147,7 +106,10 @@ def _chat_templates() -> dict[str, str]:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
-    messages = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "Q"},
+        {"role": "assistant", "content": "A"},
+    ]
     texts = {}
     for name, template in sorted(_CHAT_TEMPLATES.items()):
         plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
@@ -168,7 +130,7 @@ def _strategies(folder: str) -> list[str]:
     """The names that ``type:`` of a dataset may have, from the functions of the strategy files."""
     from axolotl.utils.data.wrappers import DATASET_HANDLERS
 
-    package = Path(find_spec("axolotl.prompt_strategies").submodule_search_locations[0])
+    package = _folder_of("axolotl.prompt_strategies")
     names = [] if folder else [*DATASET_HANDLERS, "messages", "_synthetic"]
     for file in sorted((package / folder).glob("*.py")):
         if file.stem in ("__init__", "base"):
@@ -196,7 +158,7 @@ def _plugin_keys() -> dict[str, dict]:
     """The keys that each of axolotl's own plugins adds, by the plugin's dotted name."""
     from axolotl.integrations.base import BasePlugin
 
-    package = Path(find_spec("axolotl.integrations").submodule_search_locations[0])
+    package = _folder_of("axolotl.integrations")
     plugins = {}
     for init in sorted(package.glob("*/__init__.py")):
         module = f"axolotl.integrations.{init.parent.name}"
@@ -219,13 +181,11 @@ def _plugin_keys() -> dict[str, dict]:
     return plugins
 
 
-def plugin_keys(plugin: type) -> dict:
-    """The keys that an Axolotl plugin class adds to a recipe."""
-    arguments = plugin().get_input_args()
-    if arguments is None:
-        return {}
-    module, _, name = arguments.rpartition(".")
-    return key_tree(getattr(import_module(module), name))
+def _folder_of(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(package)
+    return Path(spec.submodule_search_locations[0])
 
 
 def read_mergekit() -> dict:
@@ -261,7 +221,7 @@ def read_mergekit() -> dict:
 
 def _tensor_names() -> set[str]:
     """The names of tensors in the architectures that mergekit describes, of layer 0."""
-    folder = Path(find_spec("mergekit").submodule_search_locations[0]) / "_data" / "architectures"
+    folder = _folder_of("mergekit") / "_data" / "architectures"
     names = set()
     for file in folder.glob("*.json"):
         for name in re.findall(r'"name":\s*"([^"]+)"', file.read_text(encoding="utf-8")):
@@ -271,7 +231,7 @@ def _tensor_names() -> set[str]:
 
 
 def _merge_templates() -> set[str]:
-    folder = Path(find_spec("mergekit").submodule_search_locations[0]) / "_data" / "chat_templates"
+    folder = _folder_of("mergekit") / "_data" / "chat_templates"
     return {file.stem for file in folder.glob("*.jinja")} | {"auto"}
 
 
@@ -279,7 +239,10 @@ def read_deepspeed() -> dict:
     """The keys of DeepSpeed's configuration that are checked: those of ZeRO."""
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
-    return {"version": metadata.version("deepspeed"), "zero": key_tree(DeepSpeedZeroConfig)}
+    # Its fields carry functions, which have no JSON schema; only the top keys are needed.
+    infos = DeepSpeedZeroConfig.model_fields
+    names = {*infos, *(info.alias for info in infos.values() if info.alias)}
+    return {"version": metadata.version("deepspeed"), "zero": dict.fromkeys(sorted(names))}
 
 
 def read_transformers() -> dict:
@@ -309,14 +272,3 @@ READERS = {
     "deepspeed": read_deepspeed,
     "transformers": read_transformers,
 }
-
-
-def write_files() -> None:
-    """Write what the installed tools know to the files that are shipped."""
-    for tool, read in READERS.items():
-        text = json.dumps(read(), indent=1, sort_keys=True) + "\n"
-        atomic.write_text(FOLDER / f"{tool}.json", text)
-
-
-if __name__ == "__main__":
-    write_files()

@@ -1,4 +1,4 @@
-"""Axolotl recipes: what can be told without importing Axolotl, in milliseconds.
+"""Axolotl recipes: the checks that need no import of Axolotl, in milliseconds.
 
 `axolotl_rules` follows with Axolotl's own validators, which cost half a minute of imports.
 """
@@ -20,37 +20,37 @@ from solar_plugins.check import (
     values,
 )
 from solar_plugins.check.files import Files
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile, at
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.models import model_config
 from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.registry import PLUGINS
 from solar_plugins.sdpo import recipe_rules, step_plan
 
-_BLOCKS: dict[str, tuple[str, Callable[[Any], object]]] = {
-    "depth_up_scaling": ("DepthUpScalingPlugin", depth_up_scaling_args.parse),
-    "flan_filter": ("FlanFilterPlugin", flan_filter_args.parse),
-    "sdpo": ("StepwiseDPOPlugin", step_plan.parse),
+_PARSERS: dict[str, Callable[[Any], object]] = {
+    "depth_up_scaling": depth_up_scaling_args.parse,
+    "flan_filter": flan_filter_args.parse,
+    "sdpo": step_plan.parse,
 }
-"""The YAML blocks that our plugins read: the plugin, and what parses the block."""
+"""By YAML block of our plugins; the block of `StagePlugin` is one number, see `values`."""
 
-OUR_PLUGINS = [f"solar_plugins.{plugin}" for plugin, _ in _BLOCKS.values()]
+OUR_PLUGINS = [f"solar_plugins.{plugin}" for plugin in PLUGINS]
 
 _SDPO_TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
 _DATASET_LISTS = ("datasets", "test_datasets", "pretraining_dataset")
 
 
 def check(
-    source: Source, files: Files, base_model_is_given: bool = False, model: str | None = None
+    source: YamlFile, files: Files, base_model_is_given: bool = False, model: str | None = None
 ) -> None:
     """Add what is wrong in the recipe `source`.
 
     Args:
-        source: The recipe, which takes the findings.
         files: What is on this machine and what earlier stages will make.
         base_model_is_given: Whether a chain names the base model, so that the recipe's own does
             not count.
@@ -59,7 +59,7 @@ def check(
     recipe = source.content
     lists = _dataset_lists(recipe)
     _plugins(source)
-    blocks = {block: plugin for block, (plugin, _) in _BLOCKS.items()}
+    blocks = {ours.block: name for name, ours in PLUGINS.items() if ours.block in _PARSERS}
     blocks[global_batch.KEY] = "StagePlugin"
     steps = [(place, entries) for place, entries in lists if place[0] == "sdpo"]
     recipe_keys.check(source, plugin_names(recipe), blocks, steps)
@@ -78,7 +78,14 @@ def check(
     if given:
         base_files.check(source, given)
         _up_scaling(source, given)
-    if "base_model" not in recipe and not base_model_is_given:
+    if "base_model" in recipe and not recipe["base_model"] and not base_model_is_given:
+        source.add(
+            ("base_model",),
+            "missing-key",
+            "empty. Axolotl needs a model to start from; write `base_model: "
+            "mistralai/Mistral-7B-v0.1`, or a folder.",
+        )
+    elif "base_model" not in recipe and not base_model_is_given:
         source.add(
             ("base_model",),
             "missing-key",
@@ -107,7 +114,7 @@ def _dataset_lists(recipe: dict[str, Any]) -> list[tuple[Path_, Any]]:
     return lists
 
 
-def _plugins(source: Source) -> None:
+def _plugins(source: YamlFile) -> None:
     plugins = source.content.get("plugins")
     if plugins is None:
         return
@@ -124,32 +131,33 @@ def _plugins(source: Source) -> None:
         place = ("plugins", index)
         if module.split(".")[0] == "solar_plugins":
             if module != "solar_plugins" or attribute not in solar_plugins.__all__:
-                ours = [f"solar_plugins.{name}" for name in solar_plugins.__all__[1:]]
-                _no_plugin(source, place, name, ours)
+                _no_plugin(source, place, name, OUR_PLUGINS)
         elif not module or util.find_spec(module.split(".")[0]) is None:
             _no_plugin(source, place, name, [*known("axolotl")["plugins"], *OUR_PLUGINS])
 
 
-def _no_plugin(source: Source, place: Path_, name: Any, others: list[str]) -> None:
-    meant = the_one_meant(str(name), others)
+def _no_plugin(source: YamlFile, place: Path_, name: Any, others: list[str]) -> None:
+    meant = unambiguous_match(str(name), others)
     hint = f" Did you mean {meant!r}?" if meant else nearest(str(name), others)
     message = f"{name} does not import; Axolotl would train on without it.{hint}"
     source.add(place, "plugin", message, new_value=meant)
 
 
 def plugin_names(recipe: dict[str, Any]) -> list[str]:
-    """The plugins that a recipe names; none where `plugins` is no list."""
+    """The plugins that a recipe names; none where `plugins` is not a list."""
     plugins = recipe.get("plugins")
     return [str(name) for name in plugins] if isinstance(plugins, list) else []
 
 
-def _our_blocks(source: Source, files: Files) -> None:
-    for block, (plugin, parse) in _BLOCKS.items():
-        if f"solar_plugins.{plugin}" not in plugin_names(source.content):
+def _our_blocks(source: YamlFile, files: Files) -> None:
+    named = plugin_names(source.content)
+    for plugin, ours in PLUGINS.items():
+        block, parse = ours.block, _PARSERS.get(ours.block)
+        if parse is None or f"solar_plugins.{plugin}" not in named:
             continue
         try:
             parsed = parse(source.content.get(block))
-            if block == "sdpo":
+            if isinstance(parsed, step_plan.StepPlan):
                 recipe_rules.check_recipe(source.content, parsed, _SDPO_TRAINER)
         except SolarError as error:
             _add_fault(source, block, str(error))
@@ -159,16 +167,16 @@ def _our_blocks(source: Source, files: Files) -> None:
             files.expect(source, (block, "index"), value.get("index"), "the filter's index")
 
 
-def _add_fault(source: Source, block: str, text: str) -> None:
-    """Add the fault that the parser of one of our blocks has told."""
+def _add_fault(source: YamlFile, block: str, text: str) -> None:
+    """Add the error that the parser of one of our blocks has raised."""
     place, message = _place_of(text, block, source.content)
     stranger = re.match(r"(\S+) is not a key of", message)
     if stranger:
         place = (block, stranger[1])
     is_key = "unknown key" in message or stranger is not None
     hint = re.search(r"Did you mean '([^']+)'", message)
-    written = place[-1] if is_key else _at(source.content, place)
-    meant = the_one_meant(str(written), [hint[1]]) if hint else None
+    written = place[-1] if is_key else at(source.content, place)
+    meant = unambiguous_match(str(written), [hint[1]]) if hint else None
     source.add(
         place,
         "unknown-key" if is_key else "wrong-value",
@@ -176,15 +184,6 @@ def _add_fault(source: Source, block: str, text: str) -> None:
         new_key=meant if is_key else None,
         new_value=None if is_key else meant,
     )
-
-
-def _at(content: Any, place: Path_) -> Any:
-    for part in place:
-        if isinstance(content, list) and isinstance(part, int) and part < len(content):
-            content = content[part]
-        else:
-            content = content.get(part) if isinstance(content, dict) else None
-    return content
 
 
 def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, str]:
@@ -197,18 +196,16 @@ def _place_of(text: str, block: str, content: dict[str, Any]) -> tuple[Path_, st
     return place, message
 
 
-def _up_scaling(source: Source, model: str) -> None:
+def _up_scaling(source: YamlFile, model: str) -> None:
     """What the config.json of a base tells of its up-scaling; `axolotl_rules` has the rest."""
     try:
         config = model_config.find(model)
     except SolarError:
-        return  # `base_files` says so
+        return  # `base_files` has the finding
     depth = model_config.depth(config) if config else None
-    if (
-        config is None
-        or depth is None
-        or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content)
-    ):
+    if config is None or depth is None:
+        return
+    if "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
         return
     if grown_depth(source, depth) is None:
         return
@@ -223,11 +220,10 @@ def _up_scaling(source: Source, model: str) -> None:
         source.add(tuple(where.split(".")), "model", message)
 
 
-def grown_depth(source: Source, depth: int | None) -> int | None:
+def grown_depth(source: YamlFile, depth: int | None) -> int | None:
     """The layers of what the recipe trains; a finding if it cannot be scaled up like this.
 
     Args:
-        source: The recipe, which takes the finding.
         depth: The layers of the model that it starts from, None if that is not known.
     """
     if depth is None or "solar_plugins.DepthUpScalingPlugin" not in plugin_names(source.content):
@@ -244,7 +240,7 @@ def grown_depth(source: Source, depth: int | None) -> int | None:
         return None
 
 
-def _filtered_datasets(source: Source, filtered: Any) -> None:
+def _filtered_datasets(source: YamlFile, filtered: Any) -> None:
     entries = source.content.get("datasets")
     entries = entries if isinstance(entries, list) else []
     paths = [str(entry.get("path")) for entry in entries if isinstance(entry, dict)]
@@ -255,5 +251,5 @@ def _filtered_datasets(source: Source, filtered: Any) -> None:
                 "wrong-value",
                 f"no entry of datasets has the path {path!r}.{nearest(str(path), paths)} "
                 f"Paths: {', '.join(paths) or 'none'}.",
-                new_value=the_one_meant(str(path), paths),
+                new_value=unambiguous_match(str(path), paths),
             )

@@ -9,14 +9,14 @@ from typing import Any
 from solar_plugins.check import columns, values
 from solar_plugins.check.files import Files
 from solar_plugins.check.recipe_keys import unknown_name
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.source import Path_, YamlFile
+from solar_plugins.check.tool_schemas import known
 
 _TYPES = {"": "sft", "dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "orpo": "orpo"}
 """By ``rl``: which of Axolotl's folders of prompt strategies reads the data."""
 
 
-def check(source: Source, place: Path_, entries: Any, files: Files) -> list[tuple[Path_, Any]]:
+def check(source: YamlFile, place: Path_, entries: Any, files: Files) -> list[tuple[Path_, Any]]:
     """Add what is wrong in the list of dataset entries at `place`.
 
     Returns:
@@ -53,7 +53,7 @@ def check(source: Source, place: Path_, entries: Any, files: Files) -> list[tupl
     return types
 
 
-def _type(source: Source, place: Path_, name: Any, rl: str) -> None:
+def _type(source: YamlFile, place: Path_, name: Any, rl: str) -> None:
     """Axolotl looks for the type when it loads the data, after the model was fetched."""
     if not isinstance(name, str) or rl not in _TYPES:
         return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile, walk
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 # YAML 1.1 takes 1e-5 for a text: a number with an exponent needs a dot.
@@ -21,7 +21,7 @@ _OLD_FSDP = "fsdp_"
 
 
 def check(
-    source: Source,
+    source: YamlFile,
     plugins: list[str],
     blocks: Mapping[str, str],
     steps: list[tuple[Path_, Any]],
@@ -29,7 +29,6 @@ def check(
     """Add unknown and deprecated keys, unknown names and texts that were meant for numbers.
 
     Args:
-        source: The recipe, which takes the findings.
         plugins: The plugins that it names.
         blocks: The blocks that our plugins read, each with its plugin.
         steps: The dataset lists that stand in steps of sDPO, with their places.
@@ -41,7 +40,7 @@ def check(
 
 
 def _unknown(
-    source: Source,
+    source: YamlFile,
     plugins: list[str],
     blocks: Mapping[str, str],
     steps: list[tuple[Path_, Any]],
@@ -79,7 +78,7 @@ def _unknown(
         )
 
 
-def _deprecated(source: Source) -> None:
+def _deprecated(source: YamlFile) -> None:
     for key, instead in known("axolotl")["deprecated"].items():
         value = source.content.get(key)
         if value is None:
@@ -89,12 +88,13 @@ def _deprecated(source: Source) -> None:
         # false says nothing, and two keys that now are one cannot both be kept.
         is_rename = instead in _RENAMED or (new_value and value is True)
         sure = is_rename and (new_key,) not in source.marks
+        # A flag that is off (`flash_attention: false`) asks for nothing, so it needs no successor.
+        is_off = bool(new_value) and value is False
+        write = f"Write `{instead}` instead." if instead and not is_off else "Take it out."
         source.add(
             (key,),
             "deprecated-key",
-            f"deprecated in Axolotl. Write `{instead}` instead."
-            if instead
-            else "deprecated in Axolotl. Take it out.",
+            f"deprecated in Axolotl. {write}",
             new_key=new_key if sure else None,
             new_value=(new_value or None) if sure else None,
         )
@@ -116,7 +116,7 @@ _RENAMED = ("rl_beta", "eval_strategy", "neftune_noise_alpha", "generation_max_n
 """New names under which the old value means the same."""
 
 
-def _names(source: Source) -> None:
+def _names(source: YamlFile) -> None:
     """Optimizer and scheduler: Axolotl takes any text and fails hours later, on the GPUs."""
     facts = known("axolotl")
     for key, names in (("optimizer", facts["optimizers"]), ("lr_scheduler", facts["schedulers"])):
@@ -127,7 +127,7 @@ def _names(source: Source) -> None:
         value = source.content.get(key)
         if not isinstance(value, str) or value in names:
             continue
-        # A class may come from elsewhere, so only one that is nearly right is told.
+        # A class may come from elsewhere, so only a near miss is a finding.
         is_class = key.endswith("_type")
         near = difflib.get_close_matches(value, names, n=1, cutoff=0.9)
         if not is_class or (near and not source.content.get("trust_remote_code")):
@@ -144,23 +144,25 @@ _OTHER_NAMES = {"adamw": "adamw_torch", "adam": "adamw_torch", "warmup_cosine": 
 """What people write from memory, nearer to a wrong name than to the right one."""
 
 
-def unknown_name(source: Source, place: Path_, found: str, value: str, names: list[str]) -> None:
+def unknown_name(source: YamlFile, place: Path_, found: str, value: str, names: list[str]) -> None:
     """Add the finding that `value` is none of `names`, with the one that was probably meant."""
-    meant = _OTHER_NAMES.get(value.lower()) or the_one_meant(value, names)
+    meant = _OTHER_NAMES.get(value.lower()) or unambiguous_match(value, names)
     meant = meant if meant in names else None
     hint = f" Did you mean {meant!r}?" if meant else nearest(value, names)
     every = f" Known: {', '.join(names)}."
     source.add(place, "wrong-value", f"{found}{hint or every}", new_value=meant)
 
 
-def _texts_for_numbers(source: Source) -> None:
+def _texts_for_numbers(source: YamlFile) -> None:
     """Numbers that YAML takes for texts, where nothing turns them back into numbers."""
     # Typed keys of Axolotl turn such a text into a number; free mappings pass it on as it is.
     for key, tree in known("axolotl")["keys"].items():
         value = source.content.get(key)
         if tree is not None or not isinstance(value, dict | list):
             continue
-        for place, text in _texts(value, (key,)):
+        for place, text in walk(value, (key,)):
+            if not isinstance(text, str) or not _NUMBER_AS_TEXT.fullmatch(text):
+                continue
             digits, exponent = re.split("[eE]", text)
             dotted = digits if "." in digits else f"{digits}.0"
             sign = exponent if exponent[0] in "+-" else f"+{exponent}"
@@ -171,14 +173,3 @@ def _texts_for_numbers(source: Source) -> None:
                 f"{text} is a text in YAML, not a number. Write {number}.",
                 new_value=number,
             )
-
-
-def _texts(value: Any, place: Path_) -> Iterator[tuple[Path_, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*place, index))
-    elif isinstance(value, str) and _NUMBER_AS_TEXT.fullmatch(value):
-        yield place, value

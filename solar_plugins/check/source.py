@@ -1,8 +1,9 @@
-"""A YAML file with the place of every key, so that a finding can say where and be mended there."""
+"""A YAML file with the place of every key, so that findings and fixes know where it is."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,8 @@ from solar_plugins.recipes import extends
 # libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
+_REPEATED_KEY = re.compile(r":(\d+): (not readable as YAML: the key '.*' stands here again, .*)")
+
 Path_ = tuple[str | int, ...]
 """A place in a YAML file: ``("datasets", 0, "path")``."""
 
@@ -28,6 +31,27 @@ def dotted(place: Path_) -> str:
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def walk(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """`value` and everything inside it, each with its place, in the order of the file."""
+    yield place, value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from walk(item, (*place, str(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, (*place, index))
+
+
+def at(content: Any, place: Path_) -> Any:
+    """What is at `place` in `content`; None if nothing is."""
+    for part in place:
+        if isinstance(content, list) and isinstance(part, int) and part < len(content):
+            content = content[part]
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
+    return content
 
 
 @dataclass(frozen=True)
@@ -50,7 +74,7 @@ class Mark:
 
 
 @dataclass
-class Source:
+class YamlFile:
     """A YAML file that could be read.
 
     Attributes:
@@ -70,7 +94,7 @@ class Source:
     base_model: str | None = None
 
     @classmethod
-    def read(cls, path: str | Path) -> Source:
+    def read(cls, path: str | Path) -> YamlFile:
         """Read `path`.
 
         Raises:
@@ -80,8 +104,12 @@ class Source:
             raise SolarError(f"{str(path)!r}: no such file.")
         here = Path(path).absolute()
         written = here.stat().st_mtime_ns if here.is_file() else 0
-        content, marks, comments = _parsed(str(path), here, written)
-        return cls(str(path), content, marks, comments)
+        content, marks, comments, repeated = _parsed(str(path), here, written)
+        source = cls(str(path), content, marks, comments)
+        if repeated:  # as PyYAML reads it, the last one counts; the rest is checked all the same
+            line, message = repeated
+            source.findings.append(Finding(str(path), line, "", message, "unreadable"))
+        return source
 
     def add(
         self,
@@ -129,20 +157,43 @@ class Source:
 
 
 @lru_cache(maxsize=256)
-def _parsed(path: str, here: Path, mtime_ns: int) -> tuple[dict[str, Any], dict[Path_, Mark], str]:
-    """Content, marks and comments of a file; chains lead to the same files again and again."""
-    content = extends.read_mapping(path)
-    text = here.read_text(encoding="utf-8")
+def _parsed(
+    path: str, here: Path, mtime_ns: int
+) -> tuple[dict[str, Any], dict[Path_, Mark], str, tuple[int, str] | None]:
+    """Content, marks and comments of a file, and the line and text of a key that is there twice.
+
+    Chains lead to the same files again and again.
+    """
+    repeated = None
+    try:
+        content = extends.read_mapping(path)
+        text = here.read_text(encoding="utf-8")
+    except SolarError as error:
+        fault = _REPEATED_KEY.fullmatch(str(error).removeprefix(path))
+        if fault is None:
+            raise
+        text = here.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=LOADER)
+        if not isinstance(content, dict):
+            raise
+        content = extends.complete(content, Path(path))
+        repeated = int(fault[1]), fault[2]
     stream = io.StringIO(text)
     stream.name = path  # what the marks of the nodes call it
     root = yaml.compose(stream, Loader=LOADER)
     comments = " ".join(line.partition("#")[2].strip() for line in text.splitlines() if "#" in line)
-    return content, dict(_places(root, (), frozenset(), set())), comments
+    return content, dict(_places(root, (), frozenset(), set())), comments, repeated
 
 
 def _places(
-    node: yaml.Node, place: Path_, open_nodes: frozenset, met: set[int], aliased: bool = False
+    node: yaml.Node | None,
+    place: Path_,
+    open_nodes: frozenset,
+    met: set[int],
+    aliased: bool = False,
 ) -> Iterator[tuple[Path_, Mark]]:
+    if node is None:
+        return
     if id(node) in open_nodes:
         raise SolarError(
             f"{node.start_mark.name}:{node.start_mark.line + 1}: a value that holds itself. "

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check import tokenizer_files
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 
@@ -31,11 +31,10 @@ _WRITTEN_OUT = {
 }
 
 
-def check(source: Source, types: list[tuple[Path_, Any]], model: str | None) -> None:
+def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -> None:
     """Add what does not fit in the recipe `source`.
 
     Args:
-        source: The recipe, which takes the findings.
         types: The ``type`` of each of its datasets, with its place.
         model: The model that it starts from, or None if that is only made later.
     """
@@ -87,7 +86,7 @@ def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
     return [t for t in dict.fromkeys(named) if isinstance(t, str) and t not in known]
 
 
-def _context(source: Source, model: str) -> None:
+def _context(source: YamlFile, model: str) -> None:
     """`sequence_len` against what the model was made for."""
     length = source.content.get("sequence_len")
     try:
@@ -114,7 +113,7 @@ def _context(source: Source, model: str) -> None:
         )
 
 
-def _special_tokens(source: Source, tokenizer: tokenizer_files.Tokenizer, name: str) -> None:
+def _special_tokens(source: YamlFile, tokenizer: tokenizer_files.Tokenizer, name: Any) -> None:
     given = source.content.get("special_tokens")
     given = given if isinstance(given, dict) else {}
     for key, token in given.items():
@@ -124,16 +123,16 @@ def _special_tokens(source: Source, tokenizer: tokenizer_files.Tokenizer, name: 
             source.add(
                 ("special_tokens", key),
                 "tokenizer",
-                f"{token!r} is no token of {name}; a token that it has pads instead.",
+                f"{token!r} is not a token of {name}; one of its own tokens pads instead.",
                 is_note=True,
             )
             continue
         marks = [t for t in tokenizer.vocabulary if t[:1] in "<[" and t[-1:] in ">]"]
-        meant = the_one_meant(token, marks)
+        meant = unambiguous_match(token, marks)
         source.add(
             ("special_tokens", key),
             "tokenizer",
-            f"{token!r} is no token of {name}; it would be added, and the embeddings grow."
+            f"{token!r} is not a token of {name}; it would be added, and the embeddings grow."
             + (f" Did you mean {meant!r}?" if meant else ""),
             is_note=meant is None,
             new_value=f'"{meant}"' if meant else None,
@@ -157,9 +156,9 @@ def _special_tokens(source: Source, tokenizer: tokenizer_files.Tokenizer, name: 
 
 
 def _template(
-    source: Source, tokenizer: tokenizer_files.Tokenizer | None
+    source: YamlFile, tokenizer: tokenizer_files.Tokenizer | None
 ) -> tuple[Path_ | None, str | None]:
-    """The chat template in effect: where the recipe says so, and its text."""
+    """The chat template in effect: the key that names it, and its text."""
     name = source.content.get("chat_template")
     inline = source.content.get("chat_template_jinja")
     own = tokenizer.chat_template if tokenizer else None
@@ -183,11 +182,11 @@ def _builtin(name: str) -> str | None:
 
 
 def _fits(
-    source: Source,
+    source: YamlFile,
     place: Path_,
     template: str,
     tokenizer: tokenizer_files.Tokenizer | None,
-    name: str | None,
+    name: Any,
 ) -> None:
     from jinja2 import TemplateSyntaxError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -222,7 +221,11 @@ def _fits(
 
 
 def _are_known(
-    source: Source, place: Path_, template: str, tokenizer: tokenizer_files.Tokenizer, name: str
+    source: YamlFile,
+    place: Path_,
+    template: str,
+    tokenizer: tokenizer_files.Tokenizer,
+    name: Any,
 ) -> None:
     """Tokens that a template writes and the vocabulary does not have are cut into pieces."""
     given = source.content.get("special_tokens")
@@ -236,7 +239,7 @@ def _are_known(
         source.add(
             place,
             "tokenizer",
-            f"{listed}: the chat template writes what is no token of {name}; it would be cut into "
+            f"{listed}: the chat template writes tokens that {name} lacks; each would be cut into "
             f"pieces. Take another template, or write `tokens: [{', '.join(missing[:4])}]`.",
         )
 

@@ -14,7 +14,7 @@ SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """What can be told of a tokenizer without loading it.
+    """What is known of a tokenizer without loading it.
 
     Attributes:
         vocabulary: Every token it knows, the added ones included, with its id.

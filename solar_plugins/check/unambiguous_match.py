@@ -12,12 +12,12 @@ _APART = 0.06
 """How much nearer than the next best one it must be."""
 
 
-def the_one_meant(name: str, known: Iterable[str]) -> str | None:
+def unambiguous_match(name: str, known: Iterable[str]) -> str | None:
     """The only name of `known` that `name` can be, or None if there is none or a second one.
 
-    >>> the_one_meant("learning_rat", ["learning_rate", "lr_scheduler"])
+    >>> unambiguous_match("learning_rat", ["learning_rate", "lr_scheduler"])
     'learning_rate'
-    >>> the_one_meant("adamw_bit", ["adamw_8bit", "adamw_4bit"]) is None
+    >>> unambiguous_match("adamw_bit", ["adamw_8bit", "adamw_4bit"]) is None
     True
     """
     folded = name.lower().replace("-", "_")

@@ -6,9 +6,9 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from solar_plugins.check.source import Path_, Source
-from solar_plugins.check.tool_facts import known
-from solar_plugins.check.unambiguous_match import the_one_meant
+from solar_plugins.check.source import Path_, YamlFile
+from solar_plugins.check.tool_schemas import known
+from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.recipes import global_batch
 
@@ -55,7 +55,7 @@ _PLACEHOLDERS = {
 }
 
 
-def check_ranges(source: Source) -> None:
+def check_ranges(source: YamlFile) -> None:
     """Add a finding for every number of the recipe that is out of its range."""
     for key, (least, with_least, most, with_most) in _RANGES.items():
         number = _number(source.content.get(key))
@@ -89,15 +89,14 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def check_batch(source: Source, processes: int = 1) -> None:
+def check_batch(source: YamlFile, processes: int = 1) -> None:
     """Add a finding if the global batch cannot be shared out, or is said twice.
 
     Args:
-        source: The recipe, which takes the finding.
         processes: How many the recipe is to be trained on.
     """
-    told = {finding.path for finding in source.findings}
-    if source.content.get(global_batch.KEY) is None or told & {*global_batch.KEYS}:
+    reported = {finding.path for finding in source.findings}
+    if source.content.get(global_batch.KEY) is None or reported & {*global_batch.KEYS}:
         return
     try:
         global_batch.accumulation_steps(source.content, processes)
@@ -111,19 +110,25 @@ _ADAPTER_KEYS = ("lora_r", "lora_alpha", "lora_target_modules", "lora_target_lin
                  "loraplus_lr_ratio", "peft_use_dora", "peft_use_rslora")  # fmt: skip
 
 
-def check_conflicts(source: Source) -> None:
+def check_conflicts(source: YamlFile) -> None:
     """Add a finding where two keys ask for different things."""
     recipe = source.content
     if recipe.get("bf16") is True and recipe.get("fp16") is True:
-        source.add(("fp16",), "wrong-value", "stands beside `bf16: true`. Keep one of the two.")
+        source.add(
+            ("fp16",),
+            "wrong-value",
+            "`bf16` and `fp16` are mutually exclusive. Keep one.",
+        )
     if recipe.get("deepspeed") and recipe.get("fsdp_config"):
         source.add(
-            ("fsdp_config",), "wrong-value", "stands beside `deepspeed`. Keep one of the two."
+            ("fsdp_config",),
+            "wrong-value",
+            "`deepspeed` and `fsdp_config` exclude each other. Keep one.",
         )
     targets = recipe.get("lora_target_modules")
     parts = {part for name in known("mergekit")["tensors"] for part in name.split(".")}
     for index, name in enumerate(targets if isinstance(targets, list) else []):
-        meant = the_one_meant(str(name), parts)
+        meant = unambiguous_match(str(name), parts)
         if str(name).isidentifier() and name not in parts and meant:
             source.add(
                 ("lora_target_modules", index),
@@ -133,7 +138,7 @@ def check_conflicts(source: Source) -> None:
             )
 
 
-def check_effects(source: Source) -> None:
+def check_effects(source: YamlFile) -> None:
     """Add a finding for what the recipe sets and Axolotl then does nothing with."""
     recipe = source.content
     if not recipe.get("adapter"):
@@ -175,10 +180,10 @@ def check_effects(source: Source) -> None:
                 )
 
 
-def check_formats(source: Source, place: Path_, type_: Any) -> None:
+def check_formats(source: YamlFile, place: Path_, type_: Any) -> None:
     """Add what is wrong in the prompt formats of a user-defined dataset type.
 
-    A format without its placeholder trains on prompts without the question, and nobody is told; an
+    A format without its placeholder trains on prompts without the question, in silence; an
     unknown one is a KeyError when the data are tokenised.
     """
     if not isinstance(type_, Mapping):
@@ -194,7 +199,7 @@ def check_formats(source: Source, place: Path_, type_: Any) -> None:
             continue
         for name in fields:
             if name not in placeholders:
-                meant = the_one_meant(name, placeholders)
+                meant = unambiguous_match(name, placeholders)
                 hint = f" Did you mean {meant!r}?" if meant else nearest(name, placeholders)
                 source.add(
                     here,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--quick", is_flag=True, help="Skip Axolotl's own validators: answers in a second.")
 @click.option("--base-model", metavar="M", help="Check for this base: hub id or folder.")
-@click.option("--gpus", type=click.IntRange(1), help="Check global batches for so many GPUs.")
-@click.option("--fix", is_flag=True, help="Mend what can only mean one thing, and show the change.")
+@click.option("--gpus", type=click.IntRange(1), help="Number of GPUs, to check global batches.")
+@click.option("--fix", is_flag=True, help="Apply unambiguous fixes and print a diff.")
 @click.option(
     "--format",
     "form",
@@ -54,7 +55,7 @@ def check_command(
       solar check --quick --fix my_recipe.yml mergekit_configs/*.yml
       solar check --format sarif recipes/*.yml > findings.sarif
 
-    Exit status: 0 nothing found, or all of it mended; 1 findings.
+    Exit status: 0 nothing found, or all of it fixed; 1 findings.
     """
     from solar_plugins import project
     from solar_plugins.check import check_files, formats
@@ -75,21 +76,34 @@ def check_command(
 
 
 def _fix(files: tuple[str, ...], is_text: bool) -> None:
-    """Mend the files, and those that chains among them run; the changes go to the screen."""
+    """Fix the files, and those that chains among them run, and print the changes.
+
+    A change after which a file has more findings than before is taken back.
+    """
     from itertools import groupby
 
+    from solar_plugins import atomic
     from solar_plugins.check import check_files, fixes
 
-    # The quick checks know every fix; Axolotl's validators only refuse.
-    found = sorted(check_files(files, with_axolotl=False))
-    mended = 0
-    for file, group in groupby(found, key=lambda finding: finding.file):
-        own = [finding for finding in group if finding.fix]
-        if own:
-            change = fixes.fix_file(file, own)
-            mended += bool(change)
+    def findings() -> dict[str, list[Finding]]:
+        # The quick checks know every fix; Axolotl's validators only refuse.
+        found = sorted(check_files(files, with_axolotl=False))
+        return {file: list(own) for file, own in groupby(found, key=lambda f: f.file)}
+
+    before, changes, originals = findings(), {}, {}
+    for file, own in before.items():
+        fixable = [finding for finding in own if finding.fix]
+        original = Path(file).read_bytes() if fixable else b""
+        if change := fixes.fix_file(file, fixable) if fixable else "":
+            changes[file], originals[file] = change, original
+    after = findings() if changes else {}
+    for file, change in list(changes.items()):
+        if len(after.get(file, [])) > len(before[file]):
+            atomic.write_bytes(file, originals[file])
+            del changes[file]
+        else:
             click.echo(change, nl=False, err=not is_text)
-    click.echo(f"{mended} file{'s' * (mended != 1)} changed", err=True)
+    click.echo(f"{len(changes)} file{'s' * (len(changes) != 1)} changed", err=True)
 
 
 def _summary(files: tuple[str, ...], found: list[Finding], is_text: bool) -> int:

@@ -22,6 +22,9 @@ def schema_command(kind: str, file: str | None) -> None:
       solar schema recipe > recipe.json
       solar schema recipe --line-for my_recipes/sft.yml
     """
-    from solar_plugins.schema import shipped
+    from solar_plugins.check import tool_schemas
 
-    click.echo(shipped.line_for(file, kind) if file else shipped.read(kind), nl=file is not None)
+    click.echo(
+        tool_schemas.line_for(file, kind) if file else tool_schemas.read_schema(kind),
+        nl=file is not None,
+    )

@@ -83,7 +83,7 @@ QUICK = {
     "no config": (without("config.json"), "./base has no config.json. Name the folder of a whole"),
     "GGUF": (
         lambda base: [without("config.json")(base), (base / "q4.gguf").touch()],
-        "A GGUF file is no base to train.",
+        "A GGUF file cannot be trained.",
     ),
     "broken config": (lambda base: (base / "config.json").write_text("{"), "not readable as JSON"),
     "unknown architecture": (

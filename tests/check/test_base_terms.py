@@ -151,7 +151,7 @@ def in_cache(files, model, name, text):
         ),
         ("open/model@v9", [False], ["has no revision 'v9'."]),
         ("broken/model", [True], ["did not answer (HfHubHTTPError). Not known: depth"]),
-        ("not a name", [False], ["no name that the Hub allows"]),
+        ("not a name", [False], ["valid Hub id (owner/name)"]),
     ],
 )
 def test_the_hub_is_asked_where_it_can_be(online, base, is_note, said):

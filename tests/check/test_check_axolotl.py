@@ -8,7 +8,7 @@ import pytest
 from good_files import FILES, spoil
 
 from solar_plugins.check import check_files, read_tools
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 
 RECIPES = ("cpt.yml", "sft.yml", "dpo.yml")
 

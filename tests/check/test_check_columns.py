@@ -7,7 +7,7 @@ import json
 import pytest
 
 from solar_plugins.check import columns
-from solar_plugins.check.source import Source
+from solar_plugins.check.source import YamlFile
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def found(tmp_path):
     def check(row: dict, **entry) -> list[tuple[str, str]]:
         file = tmp_path / "rows.jsonl"
         file.write_text(json.dumps(row) + "\n")
-        source = Source("recipe.yml", {}, {})
+        source = YamlFile("recipe.yml", {}, {})
         columns.check(source, ("datasets", 0), {"path": str(file), **entry})
         return [(f.path, f.message.replace(str(file), "FILE")) for f in source.findings]
 
@@ -50,7 +50,7 @@ def test_a_missing_column_is_named_with_those_that_are_there(found):
 
 def test_of_a_file_that_is_no_json_lines_nothing_is_said(found, tmp_path):
     (tmp_path / "rows.txt").write_text("no json")
-    source = Source("recipe.yml", {}, {})
+    source = YamlFile("recipe.yml", {}, {})
     for name in ("rows.txt", "gone.jsonl"):
         columns.check(source, ("datasets", 0), {"path": str(tmp_path / name), "type": "alpaca"})
     assert source.findings == []

@@ -146,10 +146,10 @@ def test_the_chain_file_says_what_is_wrong_in_set(good_chain):
 
 def test_what_a_misspelt_name_can_only_mean():
     known = ["adamw_4bit", "adamw_8bit", "cosine", "constant"]
-    assert unambiguous_match.the_one_meant("adamw_bit", known) is None
-    assert unambiguous_match.the_one_meant("adamw-8bit", known) == "adamw_8bit"
-    assert unambiguous_match.the_one_meant("cosin", known) == "cosine"
-    assert unambiguous_match.the_one_meant("linear", known) is None
+    assert unambiguous_match.unambiguous_match("adamw_bit", known) is None
+    assert unambiguous_match.unambiguous_match("adamw-8bit", known) == "adamw_8bit"
+    assert unambiguous_match.unambiguous_match("cosin", known) == "cosine"
+    assert unambiguous_match.unambiguous_match("linear", known) is None
 
 
 def test_the_hooks_for_pre_commit_are_commands_that_exist():

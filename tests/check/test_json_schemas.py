@@ -14,9 +14,8 @@ from click.testing import CliRunner
 from planted_mistakes import MISTAKES, OLD, TYPE, TYPO
 
 from solar_plugins import __all__ as EXPORTED
-from solar_plugins.check import kind_of
+from solar_plugins.check import kind_of, tool_schemas
 from solar_plugins.cli import cli
-from solar_plugins.schema import build, shipped
 from solar_plugins.sdpo.settings import STEP_SETTINGS
 
 PLUGINS = [name for name in EXPORTED if name.endswith("Plugin")]
@@ -36,7 +35,7 @@ def _name(content: dict) -> str:
 
 @cache
 def _validator(name: str) -> jsonschema.protocols.Validator:
-    schema = json.loads(shipped.read(name))
+    schema = json.loads(tool_schemas.read_schema(name))
     validator = jsonschema.validators.validator_for(schema)
     validator.check_schema(schema)
     return validator(schema)
@@ -46,16 +45,18 @@ def _faults(name: str, text: str) -> list[str]:
     return [error.message for error in _validator(name).iter_errors(yaml.safe_load(text))]
 
 
-@pytest.mark.parametrize("name", shipped.NAMES)
+@pytest.mark.parametrize("name", tool_schemas.NAMES)
 def test_the_shipped_schemas_are_those_of_the_installed_tools(name):
-    assert json.loads(shipped.read(name)) == json.loads(json.dumps(build.BUILDERS[name]()))
+    assert json.loads(tool_schemas.read_schema(name)) == json.loads(
+        json.dumps(tool_schemas.BUILDERS[name]())
+    )
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=str)
 def test_a_shipped_recipe_names_its_schema_and_follows_it(path):
     text = (ROOT / path).read_text(encoding="utf-8")
     name = _name(yaml.safe_load(text))
-    assert text.splitlines()[0] == shipped.line_for(ROOT / path, name)
+    assert text.splitlines()[0] == tool_schemas.line_for(ROOT / path, name)
     assert _faults(name, text) == []
 
 
@@ -91,7 +92,7 @@ def test_an_editor_would_underline_it(name):
     schema = _name(yaml.safe_load(good))
     spoiled = good.replace(mistake.old, mistake.new, 1)
     if mistake.group == OLD:  # struck through rather than underlined
-        properties = json.loads(shipped.read(schema))["properties"]
+        properties = json.loads(tool_schemas.read_schema(schema))["properties"]
         assert mistake.path.startswith("fsdp_config") or properties[mistake.path]["deprecated"]
     else:
         assert _faults(schema, spoiled) != []
@@ -104,7 +105,7 @@ def test_a_strangers_plugin_may_bring_keys():
 
 
 def test_an_editor_offers_our_plugins_and_the_keys_of_a_step():
-    schema = json.loads(shipped.read("recipe"))
+    schema = json.loads(tool_schemas.read_schema("recipe"))
     (plugins, _) = schema["properties"]["plugins"]["anyOf"]
     assert {f"solar_plugins.{name}" for name in PLUGINS} < set(plugins["items"]["anyOf"][0]["enum"])
     steps = schema["$defs"]["StepwiseDPOConfig"]["properties"]["steps"]["items"]
@@ -116,7 +117,7 @@ def test_an_editor_offers_our_plugins_and_the_keys_of_a_step():
 def test_the_command(monkeypatch):
     monkeypatch.chdir(ROOT)
     printed = CliRunner().invoke(cli, ["schema", "chain"])
-    assert json.loads(printed.stdout) == json.loads(shipped.read("chain"))
+    assert json.loads(printed.stdout) == json.loads(tool_schemas.read_schema("chain"))
     line = CliRunner().invoke(cli, ["schema", "merge", "--line-for", "mergekit_configs/dus.yml"])
     first = (ROOT / "mergekit_configs" / "dus.yml").read_text(encoding="utf-8").splitlines()[0]
     assert line.stdout == f"{first}\n"

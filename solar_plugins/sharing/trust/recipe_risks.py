@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import solar_plugins
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.recipes.registry import STAGE_KINDS
 from solar_plugins.sharing.trust import templates
 from solar_plugins.sharing.trust.risk import Risk, is_dotted

@@ -1,27 +1,32 @@
-"""JSON schemas of the files that a chain runs, for editors: made from the tools' own classes.
+"""What Axolotl, MergeKit, lm-eval and our plugins take: for `solar check` and for editors.
 
-The result is kept in ``recipes/schema`` and named in the first line of every recipe, so that an
-editor with a YAML language server completes keys and underlines typos; keys of ours are explained.
-The tools' explanations of theirs are not repeated here: `axolotl config-schema` prints them. To
-renew the files: ``python -m solar_plugins.schema.build``.
+Everything is made from the tools' own pydantic classes by `model_keys`. `known` gives `solar
+check` the keys and names of a tool, from ``tools/*.json``; the schemas that editors read are in
+``recipes/schema``. Both are shipped for the pinned versions, because importing the tools takes most
+of a minute. To renew all of the files: ``python -m solar_plugins.check.tool_schemas``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from enum import Enum
-from importlib import import_module
+import os
+from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from solar_plugins import __all__ as _OURS
 from solar_plugins import atomic
 from solar_plugins.chain import chain_file
+from solar_plugins.check.model_keys import json_schema, named_class, plugin_args
+from solar_plugins.errors import SolarError
 from solar_plugins.recipes import registry
-from solar_plugins.schema.shipped import NAMES, folder
+from solar_plugins.shipped import root
+
+FACTS = Path(__file__).parent / "tools"
+NAMES = ("recipe", "chain", "merge", "evaluate", "data")
+"""The schemas for editors, one for each kind of file."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
 _OUR_ARGS = (
     "solar_plugins.depth_up_scaling.args.DepthUpScalingArgs",
     "solar_plugins.flan_filter.args.FlanFilterArgs",
@@ -41,6 +46,52 @@ _UNKNOWN = "Neither Axolotl nor a plugin of this recipe knows this key: it would
 _KNOWN_PLUGINS = r"^(axolotl|solar_plugins)\."
 
 
+@cache
+def known(tool: str) -> dict[str, Any]:
+    """The keys and names that `tool` knows (a file of ``tools/``).
+
+    ``datasets`` has the columns of some datasets of the Hub. Where another version of a tool is
+    installed than the shipped file describes, the tool itself is read, which takes as long as
+    importing it.
+    """
+    shipped: dict[str, Any] = json.loads((FACTS / f"{tool}.json").read_text(encoding="utf-8"))
+    if "version" not in shipped:
+        return shipped
+    try:
+        installed = metadata.version(tool)
+    except metadata.PackageNotFoundError:  # files can be checked without the tool
+        return shipped
+    if installed == shipped["version"]:
+        return shipped
+    from solar_plugins.check.read_tools import READERS
+
+    return READERS[tool]()
+
+
+def schema_folder() -> Path:
+    """The folder of the schemas for editors."""
+    return root() / "recipes" / "schema"
+
+
+def read_schema(name: str) -> str:
+    """The text of a schema for editors.
+
+    Raises:
+        SolarError: the installation has none.
+    """
+    file = schema_folder() / f"{name}.json"
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SolarError(f"{file}: missing. Install solar-plugins again.") from None
+
+
+def line_for(file: str | Path, name: str) -> str:
+    """The comment that names the schema of `file` for an editor's YAML language server."""
+    path = os.path.relpath(schema_folder() / f"{name}.json", Path(file).absolute().parent)
+    return f"# yaml-language-server: $schema={Path(path).as_posix()}"
+
+
 def recipe_schema() -> dict[str, Any]:
     """Axolotl's own schema with the keys of its plugins and of ours.
 
@@ -48,16 +99,13 @@ def recipe_schema() -> dict[str, Any]:
     """
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
-    from solar_plugins.check.tool_facts import known
-
     facts = known("axolotl")
-    schema = _of_model(AxolotlInputConfig)
+    schema = _without_prose(json_schema(AxolotlInputConfig))
     for plugin in facts["plugins"]:
-        module, _, name = plugin.rpartition(".")
-        arguments = getattr(import_module(module), name)().get_input_args()
-        _add(schema, _of_model(_named(arguments)) if arguments else {})
-    for arguments in _OUR_ARGS:
-        _add(schema, _of_model(_named(arguments)))
+        arguments = plugin_args(named_class(plugin))
+        _add(schema, _without_prose(json_schema(arguments)) if arguments else {})
+    for ours in _OUR_ARGS:
+        _add(schema, json_schema(named_class(ours)))
     for key, instead in facts["deprecated"].items():
         note = f"Deprecated in Axolotl. Write `{instead}` instead." if instead else "Deprecated."
         schema["properties"].setdefault(key, {}).update(
@@ -72,9 +120,7 @@ def recipe_schema() -> dict[str, Any]:
     plugins = {"type": "array", "items": {"type": "string", "pattern": _KNOWN_PLUGINS}}
     schema["if"] = {"properties": {"plugins": {"anyOf": [plugins, {"type": "null"}]}}}
     schema["then"] = {"propertyNames": {"enum": sorted(names), "errorMessage": _UNKNOWN}}
-    offered = [f"solar_plugins.{name}" for name in _OURS if name.endswith("Plugin")] + sorted(
-        facts["plugins"]
-    )
+    offered = [f"solar_plugins.{name}" for name in registry.PLUGINS] + sorted(facts["plugins"])
     schema["properties"]["plugins"] = _or_null(
         _list_of({"anyOf": [{"enum": offered}, {"type": "string"}]})
     )
@@ -87,9 +133,7 @@ def merge_schema() -> dict[str, Any]:
     """What `mergekit-yaml` reads."""
     from mergekit.config import MergeConfiguration
 
-    from solar_plugins.check.tool_facts import known
-
-    schema = _of_model(MergeConfiguration)
+    schema = _without_prose(json_schema(MergeConfiguration))
     schema["additionalProperties"] = False
     schema["properties"] |= _EXTENDS
     schema.pop("required", None)
@@ -103,8 +147,6 @@ def merge_schema() -> dict[str, Any]:
 
 def evaluate_schema() -> dict[str, Any]:
     """What ``lm_eval run --config`` reads; it does not say of which type."""
-    from solar_plugins.check.tool_facts import known
-
     properties: dict[str, Any] = {key: {} for key in known("lm_eval")["keys"]}
     properties["tasks"] = {"anyOf": [{"type": "string"}, _list_of({"type": "string"})]}
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -186,28 +228,6 @@ BUILDERS = {
 }
 
 
-def _of_model(model: type) -> dict[str, Any]:
-    from pydantic.json_schema import GenerateJsonSchema
-
-    class WithDtypes(GenerateJsonSchema):
-        """Axolotl has enums of `torch.dtype`, which YAML writes by their names."""
-
-        def enum_schema(self, schema: Any) -> dict[str, Any]:
-            members: Iterable[Enum] = schema["members"]
-            plain = [m.value if isinstance(m.value, str | int) else m.name for m in members]
-            return {"enum": plain}
-
-        def default_schema(self, schema: Any) -> dict[str, Any]:
-            # Restating defaults helps nobody, and some of them are no JSON.
-            return self.generate_inner(schema["schema"])
-
-        def emit_warning(self, kind: Any, detail: str) -> None:
-            """Defaults that are no JSON are left out on purpose."""
-
-    schema = model.model_json_schema(schema_generator=WithDtypes)
-    return schema if model.__module__.startswith("solar_plugins.") else _without_prose(schema)
-
-
 def _without_prose(schema: Any) -> Any:
     """`schema` with types and names only; a property may itself be called ``description``."""
     if isinstance(schema, list):
@@ -219,11 +239,6 @@ def _without_prose(schema: Any) -> Any:
         for key, value in schema.items()
         if not (key in ("description", "examples") and isinstance(value, str | list))
     }
-
-
-def _named(dotted: str) -> type:
-    module, _, name = dotted.rpartition(".")
-    return getattr(import_module(module), name)
 
 
 def _step_of_sdpo() -> dict[str, Any]:
@@ -259,10 +274,18 @@ def _titled(schema: dict[str, Any], title: str, description: str) -> dict[str, A
 
 
 def write_files() -> None:
-    """Write every schema to the folder that the recipes name."""
+    """Write the facts about the tools, then the schemas, which use them."""
+    from solar_plugins.check.read_tools import READERS
+
+    for tool, read in READERS.items():
+        _write(FACTS / f"{tool}.json", read())
+    known.cache_clear()
     for name in NAMES:
-        text = json.dumps(BUILDERS[name](), indent=1, sort_keys=True) + "\n"
-        atomic.write_text(folder() / f"{name}.json", text)
+        _write(schema_folder() / f"{name}.json", BUILDERS[name]())
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    atomic.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
