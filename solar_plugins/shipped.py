@@ -10,7 +10,7 @@ from pathlib import Path
 
 from solar_plugins.errors import SolarError
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
 
 FOLDERS = ("recipes", "mergekit_configs")
 """What `solar new` copies. In a wheel they lie in ``solar_plugins/shipped``, see pyproject.toml."""

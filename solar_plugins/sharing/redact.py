@@ -38,7 +38,7 @@ _SECRET_VARIABLE = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASS|PAT|CREDENTIALS?|KEY|AUTH)(?:_|$)|PASSW|API_?KEY", re.IGNORECASE
 )
 _SHORTEST_VALUE = 8
-_LOCAL_PATH = re.compile(r"(?<![\w:/.~<>-])(?:/[\w.+@=-]+){2,}/?")
+_LOCAL_PATH = re.compile(r"(?<![\w/.~-])(?:/[\w.+@=-]+){2,}/?")
 BLACKED = "[redacted]"
 
 

@@ -14,7 +14,7 @@ from solar_plugins.chain.chain_file import load_chain
 from solar_plugins.chain.resolve import resolve
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
-from solar_plugins.recipes import yaml_file
+from solar_plugins.recipes import extends
 
 MINE = """\
 extends: solar
@@ -51,7 +51,7 @@ def shipped_recipe(name: str) -> dict:
 
 
 def test_a_recipe_has_what_it_extends_but_for_its_changes(folder: Path):
-    made, base = yaml_file.read_mapping("my_sft.yml"), shipped_recipe("sft_v4")
+    made, base = extends.read_mapping("my_sft.yml"), shipped_recipe("sft_v4")
     assert made["learning_rate"] == 1.0e-5
     assert made["gradient_checkpointing_kwargs"] == {"use_reentrant": True}
     assert "warmup_ratio" not in made
@@ -100,7 +100,7 @@ def test_a_stage_may_be_run_by_another_tool(folder: Path):
 def test_files_of_ones_own_are_named_with_their_ending(folder: Path):
     (folder / "deep").mkdir()
     (folder / "deep/third.yml").write_text("extends: ../my_sft.yml\nnum_epochs: 7\n")
-    made = yaml_file.read_mapping("deep/third.yml")
+    made = extends.read_mapping("deep/third.yml")
     assert (made["num_epochs"], made["learning_rate"]) == (7, 1.0e-5)
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_extended_is_one_line(text: str, line: str, folder: Path)
     (folder / "x.yml").write_text(text)
     (folder / "y.yml").write_text("extends: x.yml\n")
     with pytest.raises(SolarError) as caught:
-        yaml_file.read_mapping("x.yml")
+        extends.read_mapping("x.yml")
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -151,7 +151,7 @@ def test_what_cannot_be_extended_is_one_line(text: str, line: str, folder: Path)
 def test_show_prints_the_plain_file_that_is_run(folder: Path):
     status, text = solar("show", "my_sft.yml")
     assert status == 0
-    assert yaml.safe_load(text) == yaml_file.read_mapping("my_sft.yml")
+    assert yaml.safe_load(text) == extends.read_mapping("my_sft.yml")
     status, text = solar("show", "mine.yml", "sft_v4", "--base-model", "me/other")
     chain = load_chain("mine.yml", base_model="me/other")
     assert yaml.safe_load(text) == resolve(chain, chain.stages["sft_v4"])

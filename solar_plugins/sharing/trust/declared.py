@@ -16,8 +16,9 @@ from solar_plugins.recipes import data_recipe
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing.trust import safe_yaml
 from solar_plugins.sharing.trust.file_risks import RUN_FOLDER
+from solar_plugins.sharing.trust.harmless import LOADERS
 from solar_plugins.sharing.trust.names import printable
-from solar_plugins.sharing.trust.recipe_risks import LOADERS, values_of
+from solar_plugins.sharing.trust.recipe_risks import values_of
 from solar_plugins.sharing.trust.risk import Risk
 from solar_plugins.shipped import TASKS_FOLDER
 

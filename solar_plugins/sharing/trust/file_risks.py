@@ -105,12 +105,8 @@ def _risks_of_json(name: str, data: bytes) -> list[Risk]:
     content = read_json(data, name)
     if name.startswith(RUN_FOLDER):
         return []
-    risks = list(recipe_risks.risks_of(content, name, None, lambda place: 0))
-    for key, value in content.items() if isinstance(content, dict) else ():
-        # Any of a pack's mappings may be what a recipe gives to DeepSpeed.
-        if key not in recipe_risks.DEEPSPEED_KEYS and value not in (None, False):
-            risks.append(Risk(name, 0, "deepspeed", printable(key), printable(value)))
-    return risks
+    # Any JSON file of a pack may be what a recipe gives to DeepSpeed.
+    return list(recipe_risks.risks_of(content, name, "deepspeed", lambda place: 0))
 
 
 def read_json(data: bytes, name: str) -> Any:
