@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 ALLOW = click.option(
     "--allow",
     "permissions",
-    metavar="WHAT=FILE",
+    metavar="KIND=FILE",
     multiple=True,
-    help="Let one thing in one file pass, for example trust_remote_code=recipes/sft_v1.yml. "
-    "May be given several times.",
+    help="Allow one kind of setting in one file, for example "
+    "trust_remote_code=recipes/sft_v1.yml. May be repeated.",
 )
 
 
@@ -28,19 +28,20 @@ ALLOW = click.option(
     "--to",
     "target",
     type=click.Path(path_type=Path),
-    help="The new folder. Default: the pack's name.",
+    help="The folder to create. Default: the pack's name.",
 )
-@click.option("--list", "list_only", is_flag=True, help="Only say what it holds, needs and does.")
+@click.option("--list", "list_only", is_flag=True, help="Only list what the pack holds and does.")
 @ALLOW
 def unpack_command(
     source: str, target: Path | None, list_only: bool, permissions: tuple[str, ...]
 ) -> None:
-    """Unpack a recipe that somebody shared, without trusting them.
+    """Unpack a shared recipe without trusting its author.
 
-    PACK is a file, an https address, or hf://OWNER/NAME. First it is said what the recipes will
-    download, run and upload. Anything that would run code, send something away, or read and write
-    outside the folder is refused until you allow it by name. Nothing of it is run, and nothing is
-    written but the new folder, which appears whole or not at all.
+    PACK is a file, an https address, or hf://OWNER/NAME. The command first lists what the recipes
+    download, run and upload. Settings that are known to be harmless pass. All others (code,
+    uploads, paths outside the folder, unknown settings) are refused until you allow each with
+    --allow KIND=FILE. Nothing in the pack is run. Only the new folder is written, completely or
+    not at all.
 
     \b
     solar unpack their.solar.zip --list
