@@ -28,7 +28,7 @@ def report_command(run: Path, out: Path | None, as_json: bool) -> None:
     """
     if as_json:
         from solar_plugins.report import provenance
-        from solar_plugins.report.findings import summary
+        from solar_plugins.report.results import summary
         from solar_plugins.report.run import read_run
 
         found = read_run(run)

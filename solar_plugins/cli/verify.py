@@ -38,7 +38,7 @@ def verify_command(source: str, rerun: bool, as_json: bool, permissions: tuple[s
     opened = unpack.open_folder(folder) if folder else unpack.open_pack(read_source(source), source)
     found = list(verify.against_lock(opened, folder))
     refused = opened.refused(permissions)
-    found += [verify.Difference(f"{risk.text} {risk.permission}") for risk in refused]
+    found += [verify.LockDifference(f"{risk.text} {risk.permission}") for risk in refused]
     if rerun and not refused:
         with tempfile.TemporaryDirectory() as place:
             if folder is None:

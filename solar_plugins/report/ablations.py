@@ -10,8 +10,8 @@ from typing import Any
 
 from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.picture import how_far
-from solar_plugins.report import findings
-from solar_plugins.report.findings import ModelRow
+from solar_plugins.report import results
+from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
 from solar_plugins.report.tables import Grid
 
@@ -67,8 +67,8 @@ def families(run: Run) -> list[Family]:
     for stage in run.stages.values():
         if stage.kind == "train":
             by_file.setdefault(str(run.chain.stages[stage.name].file), []).append(stage)
-    rows = {row.model: row for row in findings.model_rows(run)}
-    started = {found.stage: found.up_scaled for found in findings.up_scalings(run)}
+    rows = {row.model: row for row in results.model_rows(run)}
+    started = {found.stage: found.up_scaled for found in results.up_scalings(run)}
     found = []
     for stages in by_file.values():
         keys = _keys(run, stages)

@@ -7,8 +7,8 @@ import json
 from solar_plugins.evaluation import paper
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_KEY
 from solar_plugins.evaluation.paper import Row
-from solar_plugins.report import findings
-from solar_plugins.report.findings import ModelRow
+from solar_plugins.report import results
+from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run
 from solar_plugins.report.tables import Grid
 
@@ -29,8 +29,8 @@ def paper_tables(run: Run) -> list[Grid]:
     where the benchmarks are the paper's own, a line with the difference. A row of Tables 3 to 7
     that this run does not evaluate stays, and says so.
     """
-    measured = {row.model: row for row in findings.model_rows(run)}
-    miniature = findings.is_miniature(run)
+    measured = {row.model: row for row in results.model_rows(run)}
+    miniature = results.is_miniature(run)
     grids = []
     for number, title in TITLES.items():
         rows = [(row, _stage(row, measured)) for row in paper.table(number)]

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from solar_plugins.chain.run.run_folder import FAILED
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
-from solar_plugins.report import findings
-from solar_plugins.report.findings import Score
+from solar_plugins.report import results
+from solar_plugins.report.results import Score
 from solar_plugins.report.run import NOT_RUN, Run, read_run
 
 ABOVE = "*"
@@ -74,10 +74,10 @@ def result_grids(run: Run) -> list[Grid]:
 
 def scores_grid(run: Run) -> Grid:
     """Six scores, H6 and held-out loss per model, chance first."""
-    rows = findings.model_rows(run)
-    unit = findings.loss_unit(run)
+    rows = results.model_rows(run)
+    unit = results.loss_unit(run)
     columns = ["model", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
-    levels = findings.chance_levels(rows)
+    levels = results.chance_levels(rows)
     chance = ["chance", *[_number(levels[benchmark.key], "-") for benchmark in BENCHMARKS], "-"]
     known = any(level is not None for level in levels.values())
     body = [chance] if known else []
@@ -89,7 +89,7 @@ def scores_grid(run: Run) -> Grid:
         for cells, row in zip(body, [None, *rows] if known else rows, strict=True):
             cells.append("-" if row is None else loss_cell(row.loss, row.missing))
     notes = [f"{ABOVE} more than two standard errors above chance"] if known else []
-    if findings.is_miniature(run):
+    if results.is_miniature(run):
         notes.append(
             "The miniature benchmarks are not the paper's: compare the rows, not the values."
         )
@@ -99,7 +99,7 @@ def scores_grid(run: Run) -> Grid:
 def up_scaling_grid(run: Run) -> Grid:
     """Held-out loss of the base, of the up-scaled model before training, and after it."""
     rows = []
-    for found in findings.up_scalings(run):
+    for found in results.up_scalings(run):
         models = (
             ("base model", found.base),
             ("up-scaled, not trained", found.up_scaled),
@@ -110,7 +110,7 @@ def up_scaling_grid(run: Run) -> Grid:
         for what, pair in models:
             if pair is not None:
                 rows.append([what, pair[0], loss_cell(pair[1])])
-    unit = findings.loss_unit(run)
+    unit = results.loss_unit(run)
     columns = ["", "model", unit or "loss"]
     return Grid("Held-out loss around the up-scaling", columns, rows if unit else [], left=2)
 
@@ -126,7 +126,7 @@ def rewards_grid(run: Run) -> Grid:
             f"{found.last:.3f}",
             "-" if found.margin_last is None else f"{found.margin_last:.3f}",
         ]
-        for found in findings.rewards(run)
+        for found in results.rewards(run)
     ]
     return Grid(
         "Reward accuracy over each preference step",

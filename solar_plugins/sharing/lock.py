@@ -13,7 +13,9 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from solar_plugins import __version__
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
@@ -27,10 +29,75 @@ from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing import digests
 from solar_plugins.sharing.pack_files import Contents
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
-from solar_plugins.sharing.trust.names import printable
+from solar_plugins.sharing.trust.names import check_name, printable
 
 FORMAT = 1
 _RERUN_VERSIONS = ("python", "solar_plugins", *sorted({n for t in TOOLS.values() for n in t}))
+
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Revision = Annotated[str, Field(pattern=r"^[\w][\w.+-]*(/[\w][\w.+-]*)*$", max_length=200)]
+_Text = Annotated[str, Field(max_length=400)]
+
+
+def _inside(name: str) -> str:
+    check_name(name, "lock")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_inside)]
+_HubId = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)]
+
+
+class LockedFile(BaseModel):
+    """A file of the pack."""
+
+    sha256: _Sha256
+    size: int
+
+
+class LockedLocal(BaseModel):
+    """A model or dataset that lies beside the recipes; the digest is None if it was not there."""
+
+    source: Literal["local"]
+    sha256: _Sha256 | None
+
+
+class LockedHub(BaseModel):
+    """A repository of the Hub; the revision is None where it could not be known."""
+
+    source: Literal["hub"]
+    revision: _Revision | None
+    pinned: _Revision | None
+
+
+class LockedStage(BaseModel):
+    """A stage, with the digests of what it made where it was run."""
+
+    kind: _Text
+    outputs: dict[_Name, _Sha256] = {}
+
+
+class LockedInputs(BaseModel):
+    """Models or datasets by name; what is local has a name that stays inside the folder."""
+
+    local: dict[_Name, LockedLocal]
+    hub: dict[_HubId, LockedHub]
+
+
+class Lock(BaseModel):
+    """``solar.lock.json``."""
+
+    format: Literal[1]
+    name: _Text
+    chain: _Name
+    tiny: _Name | None
+    versions: dict[_Text, _Text | None]
+    models: LockedInputs
+    datasets: LockedInputs
+    stages: dict[_Name, LockedStage]
+    tiny_stages: dict[_Name, LockedStage] = {}
+    files: dict[_Name, LockedFile]
 
 
 def versions() -> dict[str, str | None]:
@@ -94,10 +161,6 @@ def parse_lock(data: bytes, source: str) -> dict[str, Any]:
     Raises:
         SolarError: it is no lock of a format that is known here.
     """
-    from pydantic import ValidationError
-
-    from solar_plugins.sharing.lock_shape import Lock
-
     lock = read_json(data, f"{source}: {LOCK}")
     if not isinstance(lock, dict) or lock.get("format") != FORMAT:
         raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")

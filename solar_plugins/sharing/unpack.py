@@ -48,7 +48,8 @@ def open_pack(data: bytes, source: str) -> Opened:
     Raises:
         SolarError: it is broken, not a pack, or holds what no pack may hold.
     """
-    return _opened(archive.from_bytes(data, source), source)
+    files = archive.from_bytes(data, source)
+    return _opened(source, files, lock.read_lock(files, source))
 
 
 def open_folder(folder: Path) -> Opened:
@@ -62,8 +63,7 @@ def open_folder(folder: Path) -> Opened:
     read = archive.from_folder(folder, [file_risks.LOCK])
     found = lock.parse_lock(read[file_risks.LOCK], str(folder))
     files = archive.from_folder(folder, [file_risks.LOCK, *found["files"]])
-    risks = file_risks.risks_of(files)
-    return Opened(str(folder), files, found, risks, declared.declared_in(files, risks))
+    return _opened(str(folder), files, found)
 
 
 def write_folder(pack: Opened, target: Path, permissions: Iterable[str] = ()) -> None:
@@ -98,7 +98,6 @@ def refuse_filled(target: Path) -> None:
         raise SolarError(f"{target}: is not empty. Choose another folder.")
 
 
-def _opened(files: dict[str, bytes], source: str) -> Opened:
-    found = lock.read_lock(files, source)
+def _opened(source: str, files: dict[str, bytes], locked: dict[str, Any]) -> Opened:
     risks = file_risks.risks_of(files)
-    return Opened(source, files, found, risks, declared.declared_in(files, risks))
+    return Opened(source, files, locked, risks, declared.declared_in(files, risks))

@@ -45,13 +45,13 @@ def read_mapping(data: bytes, name: str) -> dict[str, Any]:
     return content
 
 
-def as_text(data: bytes, name: str) -> str:
+def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
     """`data` as text.
 
     Raises:
-        SolarError: it is not UTF-8, holds a NUL, or is longer than `MAX_BYTES`.
+        SolarError: it is not UTF-8, holds a NUL, or is a recipe and longer than `MAX_BYTES`.
     """
-    if len(data) > MAX_BYTES:
+    if is_recipe and len(data) > MAX_BYTES:
         raise SolarError(f"{name}: more than {MAX_BYTES >> 20} MiB. A recipe is a few kilobytes.")
     try:
         text = data.decode("utf-8")
