@@ -108,9 +108,9 @@ def grid(family: Family, loss_unit: str | None) -> Grid:
         cells = [variant.stage.name, *map(_shown, variant.changed.values())]
         cells += [NOT_RUN if layers is None else str(layers), *([variant.seam] if deeper else [])]
         both = [variant.before[-1] if variant.before else None, variant.after]
-        cells.append(_path([row and row.h6 for row in both], 100, 2))
+        cells.append(_path([row.h6 if row else None for row in both], 100, 2))
         if loss_unit:
-            cells.append(_path([row and row.loss for row in both], 1, 4))
+            cells.append(_path([row.loss if row else None for row in both], 1, 4))
         rows.append(cells)
     note = "H6 and loss: as training found the model -> as it left it."
     return Grid(family.title, columns, rows, [note], left=1 + len(family.keys))

@@ -212,9 +212,9 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
                 f"<title>{escape(name)}: {value:.{digits}f}</title></circle>"
             )
         if dot.stderr is not None:
-            ends = at(dot.value - dot.stderr), at(dot.value + dot.stderr)
+            low_end, high_end = at(dot.value - dot.stderr), at(dot.value + dot.stderr)
             parts.append(
-                f'<polyline class="line series-0" points="{ends[0]},{y:g} {ends[1]},{y:g}"/>'
+                f'<polyline class="line series-0" points="{low_end},{y:g} {high_end},{y:g}"/>'
             )
         parts.append(f'<circle class="dot series-0" cx="{at(dot.value)}" cy="{y:g}" r="4"/>')
         parts.append(

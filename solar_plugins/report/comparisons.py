@@ -83,32 +83,35 @@ def _h6(family: Family) -> Figure:
 def _losses(family: Family, unit: str | None) -> Figure:
     """Held-out loss before and after; against what varies, where that is one number."""
     measured = [
-        variant for variant in family.variants if variant.after and variant.after.loss is not None
+        (variant, variant.after.model, variant.after.loss)
+        for variant in family.variants
+        if variant.after and variant.after.loss is not None
     ]
     what = f"Held-out loss, {unit or ''}"
     if len(measured) < 2:
         return Figure(what, "")
     key = family.keys[0]
-    values = [variant.changed[key] for variant in measured]
+    values = [variant.changed[key] for variant, _, _ in measured]
     if len(family.keys) == 1 and all(type(value) in (int, float) for value in values):
         started = [
-            (float(variant.changed[key]), variant.before[-1].loss)
-            for variant in measured
-            if variant.before and variant.before[-1].loss is not None
+            (float(variant.changed[key]), row.loss)
+            for variant, _, _ in measured
+            for row in variant.before[-1:]
+            if row.loss is not None
         ]
-        ended = [(float(variant.changed[key]), variant.after.loss) for variant in measured]
+        ended = [(float(variant.changed[key]), loss) for variant, _, loss in measured]
         lines = [Series(BEFORE, sorted(started), 1), Series(AFTER, sorted(ended), 2)]
-        names = {float(variant.changed[key]): variant.seam for variant in measured}
+        names = {float(variant.changed[key]): variant.seam for variant, _, _ in measured}
         label = short(key) + (", distance at the seam" if any(names.values()) else "")
         return Figure(what, line_chart(what, lines, label, names=names), lines)
     dots = [
         Dot(
-            variant.after.model,
-            variant.after.loss,
+            model,
+            loss,
             None,
             tuple((row.model, row.loss) for row in variant.before if row.loss is not None),
         )
-        for variant in measured
+        for variant, model, loss in measured
     ]
     return Figure(f"{what}, before the training hollow", dot_chart(what, dots, digits=4))
 

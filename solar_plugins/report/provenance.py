@@ -51,8 +51,9 @@ def digests_grid(run: Run) -> Grid:
     rows = []
     for name, found in digests(run).items():
         seed = run.stages[name].recipe.get("seed")
-        outputs = found["outputs"][:SHOWN] if found["outputs"] else "-"
-        rows.append([name, "-" if seed is None else str(seed), found["inputs"][:SHOWN], outputs])
+        outputs = (found["outputs"] or "-")[:SHOWN]
+        inputs = (found["inputs"] or "-")[:SHOWN]
+        rows.append([name, "-" if seed is None else str(seed), inputs, outputs])
     notes = [
         "Inputs: recipe, files, models before it, our code, tool versions. Outputs: names and "
         f"contents of the stage's files. First {SHOWN} digits of SHA-256."

@@ -55,8 +55,8 @@ class ModelRow:
     @property
     def h6_stderr(self) -> float | None:
         """Of the mean of the six, whose errors are independent."""
-        errors = [score.stderr for score in self.scores.values()]
-        if self.h6 is None or None in errors:
+        errors = [score.stderr for score in self.scores.values() if score.stderr is not None]
+        if self.h6 is None or len(errors) < len(self.scores):
             return None
         return math.hypot(*errors) / len(errors)
 
@@ -125,7 +125,7 @@ def _missing(run: Run, model: str) -> str:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The findings as plain JSON values; scores are shares, what was not measured is null."""
+    """The results as plain JSON values; scores are shares, what was not measured is null."""
     return {
         "chain": run.chain.name,
         "stages": {name: stage.state for name, stage in run.stages.items()},

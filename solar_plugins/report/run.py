@@ -91,7 +91,9 @@ def read_run(folder: str | Path) -> Run:
             "Give the output_dir of a chain that `solar run` has started"
         )
     chain = load_chain(chain_file, check_files=False)
-    stages, results, evaluated = {}, {}, {}
+    stages: dict[str, StageRun] = {}
+    results: dict[str, dict[str, Any]] = {}
+    evaluated: dict[str, None] = {}
     for stage in chain.order():
         sources = stage.from_
         if stage.kind in ("train", "merge", "evaluate") and not sources:

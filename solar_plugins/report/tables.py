@@ -46,8 +46,11 @@ class Grid:
             padding=(0, 1, 0, 0),
         )
         for number, column in enumerate(self.columns):
-            side = "left" if number < self.left else "right"
-            table.add_column(FOLDED.get(column, column), justify=side, no_wrap=True)
+            table.add_column(
+                FOLDED.get(column, column),
+                justify="left" if number < self.left else "right",
+                no_wrap=True,
+            )
         for row in self.rows:
             table.add_row(*[Text(cell) for cell in row])
         return table
@@ -63,7 +66,9 @@ class Grid:
 def results_table(run_dir: str | Path) -> Group:
     """What a run shows, for the terminal: scores, loss around the up-scaling, reward accuracy."""
     grids = [grid.to_rich() for grid in result_grids(read_run(run_dir))]
-    return Group(*(grids or ["The chain evaluates no model, so there are no scores."]))
+    return (
+        Group(*grids) if grids else Group("The chain evaluates no model, so there are no scores.")
+    )
 
 
 def result_grids(run: Run) -> list[Grid]:
@@ -86,8 +91,9 @@ def scores_grid(run: Run) -> Grid:
         body.append([row.model, *cells, _number(row.h6, row.missing)])
     if unit is not None:
         columns.append(unit)
-        for cells, row in zip(body, [None, *rows] if known else rows, strict=True):
-            cells.append("-" if row is None else loss_cell(row.loss, row.missing))
+        losses = [loss_cell(row.loss, row.missing) for row in rows]
+        for cells, loss in zip(body, ["-", *losses] if known else losses, strict=True):
+            cells.append(loss)
     notes = [f"{ABOVE} more than two standard errors above chance"] if known else []
     if results.is_miniature(run):
         notes.append(

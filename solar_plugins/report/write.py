@@ -126,12 +126,9 @@ def headline(run: Run) -> list[tuple[str, str]]:
     records = [stage.record for stage in run.stages.values() if stage.record is not None]
     done = sum(stage.state == DONE for stage in run.stages.values())
     facts = [("stages done", f"{done} of {len(run.stages)}")]
-    scored = [row for row in results.model_rows(run) if row.h6 is not None]
-    if scored:
-        first, last = scored[0], scored[-1]
-        facts.append((f"H6 of {first.model}", f"{100 * first.h6:.2f}"))
-        if last is not first:
-            facts.append((f"H6 of {last.model}", f"{100 * last.h6:.2f}"))
+    scored = [(row.model, row.h6) for row in results.model_rows(run) if row.h6 is not None]
+    for model, h6 in dict.fromkeys([*scored[:1], *scored[-1:]]):
+        facts.append((f"H6 of {model}", f"{100 * h6:.2f}"))
     if records:
         facts.append(("time of all stages", tables.duration(sum(r.wall_s for r in records))))
         peak = max(record.peak_memory_gib for record in records)
@@ -195,7 +192,7 @@ def _split(
 
 def _nodes(run: Run) -> list[Node]:
     """The models of the run for the lineage; what a data or evaluation stage makes is no model."""
-    h6 = {row.model: row.h6 for row in results.model_rows(run)}
+    h6 = {row.model: row.h6 for row in results.model_rows(run) if row.h6 is not None}
     models = [stage for stage in run.stages.values() if stage.makes_model]
     nodes = []
     if any(BASE_MODEL in stage.sources for stage in models):
@@ -205,7 +202,7 @@ def _nodes(run: Run) -> list[Node]:
         if "num_hidden_layers" in stage.facts:
             made.append(f"{stage.facts['num_hidden_layers']} layers")
         details = [", ".join(made)]
-        if h6.get(stage.name) is not None:
+        if stage.name in h6:
             details.append(f"H6 {100 * h6[stage.name]:.2f}")
         look = stage.kind if stage.state == DONE else stage.state.replace(" ", "-")
         nodes.append(Node(stage.name, tuple(details), stage.sources, look))

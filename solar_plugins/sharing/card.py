@@ -55,7 +55,7 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
     for stage in run.stages.values():
         if not _has_model(stage) or (stages and stage.name not in stages):
             continue
-        if FILE in stage.record.outputs:
+        if stage.record and FILE in stage.record.outputs:
             continue  # a run of an older version, which would find its model changed
         path = RunFolder(run_dir).stage(stage.name) / FILE
         atomic.write_text(path, card_of(run, stage.name))

@@ -149,8 +149,8 @@ def _of_file(
         if entry["path"] not in LOADERS:
             note(told.datasets, entry["path"], entry.get("revision"))
             continue
-        for file in data_files if isinstance(data_files, list) else [data_files]:
-            note(told.datasets, file)
+        for data_file in data_files if isinstance(data_files, list) else [data_files]:
+            note(told.datasets, data_file)
     if kind == "evaluate":
         tasks = content.get("tasks")
         named = ", ".join(map(str, tasks)) if isinstance(tasks, list) else str(tasks)
