@@ -200,6 +200,11 @@ def test_our_recipes_ask_for_nothing_although_they_were_edited():
     assert file_risks.risks_of(files) == []
 
 
+def test_a_risk_that_is_switched_off_is_not_asked_for(tmp_path: Path, guard: Guard):
+    off = recipe("trust_remote_code: false\nuse_wandb: false\nhub_model_id: ''\n")
+    assert unpack(off, tmp_path, guard).exit_code == 0
+
+
 def test_the_harmless_keys_of_axolotl_are_keys_of_axolotl():
     """Each name was looked up; a misspelt one would be a hole for a key of tomorrow."""
     assert set(known("axolotl")["keys"]) >= harmless.AXOLOTL

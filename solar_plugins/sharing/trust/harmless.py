@@ -35,6 +35,7 @@ AXOLOTL = _words("""
     flash_attn_cross_entropy flash_attn_fuse_mlp flash_attn_rms_norm flash_optimum flex_attention
     float16 float32 fp16 fp32_norm_classes fp32_norms fp8 fp8_enable_fsdp_float8_all_gather
     freeze_mm_modules fsdp fsdp_config fsdp_final_state_dict_type fsdp_version fused_attn_kernel
+    gemma4_hybrid_attn_impl use_onebitllms
     gc_steps gptq gpu_memory_limit gradient_accumulation_steps gradient_checkpointing
     gradient_checkpointing_kwargs greater_is_better group_by_length heads_k_stride hf_use_auth_token
     image_resize_algorithm image_size include_tkps include_tokens_per_second is_falcon_derived_model
@@ -108,13 +109,16 @@ AXOLOTL_BLOCKS = _words("""
     torch_dtype factor rope_type rope_theta original_max_position_embeddings sliding_window
     max_position_embeddings num_hidden_layers hidden_size intermediate_size num_attention_heads
     num_key_value_heads head_dim vocab_size tie_word_embeddings attention_dropout
+    sharding_strategy eta_min adam_eps dequantize fake_quant_after_n_steps loftq_config
+    gptq_disable_exllama reward_weights
 """)
 """Keys inside Axolotl's blocks: dataset entries, special tokens, FSDP, quantization, RL, model."""
 
 AXOLOTL_PLUGIN_KEYS = _words("""
     cut_cross_entropy dense_mixer diffusion eps generation_interval generation_max_length
     generation_steps generation_temperature importance_weighting mask_token_id mask_token_str
-    max_mask_ratio min_mask_ratio noise_schedule num_diffusion_steps expert_parallel_size
+    max_mask_ratio min_mask_ratio noise_schedule num_diffusion_steps generate_samples
+    num_generation_samples expert_parallel_size
     expert_parallel_backend grokfast_alpha grokfast_lamb use_scattermoe use_sonicmoe
     liger_cross_entropy liger_fused_linear_cross_entropy liger_glu_activation liger_layer_norm
     liger_rms_norm liger_rms_norm_gated liger_rope liger_swiglu liger_use_token_scaling mora

@@ -110,7 +110,13 @@ def _is_first_unknown(place: Place) -> bool:
     return not _is_known(place) and _is_known(place[:-1])
 
 
+def _named_risk(key: str) -> str | None:
+    """The risk of a key whatever its value, unless that is off."""
+    return next((risk for risk, keys in _KEY_RISK.items() if keys.fullmatch(key)), None)
+
+
 def _is_known(place: Place) -> bool:
+    """Whether every key is known: harmless, a name of the author's, or a risk with a name."""
     block = ""
     for part in place:
         if isinstance(part, int):
@@ -118,7 +124,7 @@ def _is_known(place: Place) -> bool:
         for name in [part] if block in harmless.NAMED_BY_USER else part.split("."):
             if block in harmless.NAMED_BY_USER:
                 block = ""
-            elif name in harmless.KEYS:
+            elif name in harmless.KEYS or _named_risk(_plain(name)):
                 block = name
             else:
                 return False
@@ -130,9 +136,9 @@ def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator
         return
     shown = _shown(value)
     deepspeed_key = _deepspeed_key(place, kind)
-    known_risk = next((risk for risk, keys in _KEY_RISK.items() if keys.fullmatch(key)), None)
-    if known_risk:
-        yield known_risk, shown
+    named_risk = _named_risk(key)
+    if named_risk:
+        yield named_risk, shown
     elif key == "plugins" and isinstance(place[-1], str):
         for name in value if isinstance(value, list) else [value]:
             if not _is_harmless_plugin(str(name)):
