@@ -27,7 +27,7 @@ def paper_tables(run: Run) -> list[Grid]:
 
     A row of the paper has a line as printed, a line as measured with its standard errors and,
     where the benchmarks are the paper's own, a line with the difference. A row of Tables 3 to 7
-    that this run does not evaluate stays, and says so.
+    that this run does not evaluate stays, marked as not run.
     """
     measured = {row.model: row for row in results.model_rows(run)}
     miniature = results.is_miniature(run)
@@ -92,7 +92,9 @@ def _lines(row: Row, ours: ModelRow | None, compare: bool) -> list[list[str]]:
     lines.append(["", ours.model, *cells])
     if compare:
         pairs = zip([*[score.value for score in scores], ours.h6], [*printed, row.h6], strict=True)
-        apart = ["" if value is None else f"{100 * value - told:+.2f}" for value, told in pairs]
+        apart = [
+            "" if value is None else f"{100 * value - in_paper:+.2f}" for value, in_paper in pairs
+        ]
         lines.append(["", "difference", *apart])
     return lines
 

@@ -80,7 +80,7 @@ def read_run(folder: str | Path) -> Run:
     """Read the run folder that `solar run` made, as far as it got.
 
     Raises:
-        SolarError: it is no run folder, or a file in it cannot be read.
+        SolarError: it is not a run folder, or a file in it cannot be read.
     """
     folder = Path(folder)
     files = RunFolder(folder)

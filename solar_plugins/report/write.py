@@ -37,7 +37,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> tuple[Pa
         The two files.
 
     Raises:
-        SolarError: it is no run folder, or a file in it cannot be read.
+        SolarError: it is not a run folder, or a file in it cannot be read.
     """
     run = read_run(run_dir)
     out = Path(run_dir if out is None else out)
@@ -191,7 +191,7 @@ def _split(
 
 
 def _nodes(run: Run) -> list[Node]:
-    """The models of the run for the lineage; what a data or evaluation stage makes is no model."""
+    """The models of the run for the lineage; data and evaluation stages do not make one."""
     h6 = {row.model: row.h6 for row in results.model_rows(run) if row.h6 is not None}
     models = [stage for stage in run.stages.values() if stage.makes_model]
     nodes = []

@@ -44,7 +44,7 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
         stages: Only these.
 
     Raises:
-        SolarError: it is no run folder, or one of `stages` has made no model.
+        SolarError: it is not a run folder, or one of `stages` has not made a model.
     """
     run = read_run(run_dir)
     for name in stages:

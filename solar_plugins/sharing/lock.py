@@ -135,23 +135,23 @@ def write_lock(contents: Contents, products: Mapping[str, bytes]) -> bytes:
 
 
 def read_lock(files: Mapping[str, bytes], source: str) -> dict[str, Any]:
-    """The lock of a pack, against which its files are held.
+    """The lock of a pack, with the files of the pack verified against it.
 
     Raises:
-        SolarError: there is none, it is not one, or a file is missing, changed or not listed.
+        SolarError: it is missing or not a lock file, or a file is missing, changed or not listed.
     """
     if LOCK not in files:
-        raise SolarError(f"{source}: has no {LOCK}. `solar pack` writes one; this is no pack.")
+        raise SolarError(f"{source}: has no {LOCK}. `solar pack` writes one; this is not a pack.")
     lock = parse_lock(files[LOCK], source)
     listed = lock["files"]
     for name in files:
         if name != LOCK and name not in listed:
-            raise SolarError(f"{source}: {name}: stands in the pack but not in its {LOCK}.")
+            raise SolarError(f"{source}: {name}: in the pack but not in its {LOCK}.")
     for name, entry in listed.items():
         if name not in files:
-            raise SolarError(f"{source}: {name}: stands in {LOCK} but not in the pack.")
+            raise SolarError(f"{source}: {name}: in {LOCK} but not in the pack.")
         if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
-            raise SolarError(f"{source}: {name}: is not the file that {LOCK} describes.")
+            raise SolarError(f"{source}: {name}: does not have the digest that {LOCK} lists.")
     return lock
 
 
@@ -159,7 +159,7 @@ def parse_lock(data: bytes, source: str) -> dict[str, Any]:
     """The lock in `data`, its shape checked.
 
     Raises:
-        SolarError: it is no lock of a format that is known here.
+        SolarError: it is not a lock file of a known format.
     """
     lock = read_json(data, f"{source}: {LOCK}")
     if not isinstance(lock, dict) or lock.get("format") != FORMAT:
@@ -173,7 +173,7 @@ def parse_lock(data: bytes, source: str) -> dict[str, Any]:
     lock.setdefault("tiny_stages", {})
     for key in ("chain", "tiny"):
         if lock[key] is not None and lock[key] not in lock["files"]:
-            raise SolarError(f"{source}: {LOCK}: {key}: names a file that the pack has not.")
+            raise SolarError(f"{source}: {LOCK}: {key}: names a file that is not in the pack.")
     return lock
 
 

@@ -58,7 +58,7 @@ def collect(chain_file: Path, include: tuple[str, ...] = ()) -> Contents:
     """
     if "stages" not in extends.read_mapping(chain_file):
         raise SolarError(
-            f"{chain_file}: is no chain. A pack holds one; for a recipe alone write name, "
+            f"{chain_file}: not a chain. A pack holds one; for a recipe alone write name, "
             f"base_model, output_dir and stages: {{sft: {{train: {chain_file.name}}}}}."
         )
     root = Path.cwd()
@@ -132,7 +132,7 @@ def _add(contents: Contents, path: Path, source: str) -> None:
     if contents.files.setdefault(name, data) != data:
         raise SolarError(
             f"{source}: {path} would be {name} in the pack, which another file is already. "
-            f"Call yours otherwise."
+            f"Rename yours."
         )
     if path.suffix in (".yml", ".yaml") and shipped.TASKS_FOLDER not in name.split("/"):
         for extended in extends.extended(path):

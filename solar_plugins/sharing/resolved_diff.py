@@ -40,15 +40,15 @@ class SettingDifference:
 
 
 def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[str, Any]:
-    """The content of the plain file that `file` stands for, or that its `stage` runs.
+    """The recipe `file` with `extends:` resolved, or the recipe that its `stage` runs.
 
     Raises:
-        SolarError: `file` is no chain but a stage is named, or the chain has no such stage.
+        SolarError: `file` is not a chain but a stage is named, or the chain lacks that stage.
     """
     content = extends.read_mapping(file)
     if "stages" not in content:
         if stage is not None:
-            raise SolarError(f"{file}: is no chain, so it has no stage {stage!r}.")
+            raise SolarError(f"{file}: not a chain, so there is no stage {stage!r}.")
         return content if base_model is None else {**content, "base_model": base_model}
     chain = load_chain(file, base_model=base_model)
     if stage is not None:

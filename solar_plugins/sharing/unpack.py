@@ -1,4 +1,4 @@
-"""`solar unpack`: a stranger's pack read, told and refused or written, in this order.
+"""`solar unpack`: read a stranger's pack, list what it does, then refuse it or write it.
 
 Everything is checked in memory. Only when the whole pack has passed is a folder made, under another
 name, and moved to its place; nothing outside it is written, and nothing of it is run.
@@ -56,10 +56,10 @@ def open_folder(folder: Path) -> Opened:
     """Read an unpacked pack: the files that its lock lists, as they are now, changed or not.
 
     Raises:
-        SolarError: it has no lock, or a file is missing or is not plain.
+        SolarError: there is no lock file, or a file is missing or is not plain.
     """
     if not (folder / file_risks.LOCK).is_file():
-        raise SolarError(f"{folder}: has no {file_risks.LOCK}, so this is no unpacked pack.")
+        raise SolarError(f"{folder}: has no {file_risks.LOCK}, so this is not an unpacked pack.")
     read = archive.from_folder(folder, [file_risks.LOCK])
     found = lock.parse_lock(read[file_risks.LOCK], str(folder))
     files = archive.from_folder(folder, [file_risks.LOCK, *found["files"]])

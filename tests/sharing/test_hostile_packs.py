@@ -105,7 +105,7 @@ def test_what_is_read_is_told_wherever_it_stands(tmp_path: Path, guard: Guard):
         "downloads  dataset openai/gsm8k",
         "reaches    s3://owner/a.jsonl",
         "needs      rows.jsonl (not in the pack)",
-        "runs       what the shipped sft_v4 does and recipes/more.yml does not change",
+        "runs       the shipped sft_v4, as far as recipes/more.yml does not change it",
     ):
         assert line in told.splitlines()
     assert "dataset json" not in told

@@ -151,7 +151,7 @@ def test_a_file_outside_the_folder_is_refused(outside: str, folder: Path, tmp_pa
 def test_a_recipe_alone_is_told_what_to_write(folder: Path):
     result = solar("pack", "recipes/sft.yml")
     assert result.exit_code == 1
-    assert "is no chain." in result.output
+    assert "not a chain." in result.output
     assert "stages: {sft: {train: sft.yml}}" in result.output
 
 

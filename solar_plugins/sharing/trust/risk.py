@@ -1,4 +1,4 @@
-"""What a recipe may do beyond training on data, and how a user says yes to one such thing."""
+"""What a recipe may do beyond training on data, and how a user allows it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Risk:
         line: Counted from 1; 0 where there is none.
         kind: One of `KINDS`.
         place: YAML path, or "".
-        found: What stands there.
+        found: The value.
     """
 
     file: str

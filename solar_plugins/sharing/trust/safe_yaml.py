@@ -14,7 +14,7 @@ from solar_plugins.sharing.trust.names import printable
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
 MAX_VALUES = 20_000
-"""After every alias has been replaced by what it stands for."""
+"""After every alias has been replaced by its value."""
 
 # libyaml's scanner is ten times as fast, and is in every wheel of PyYAML.
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
@@ -41,7 +41,7 @@ def read_mapping(data: bytes, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         raise SolarError(f"{name}: not YAML: {printable(error)}.") from None
     if not isinstance(content, dict):
-        raise SolarError(f"{name}: holds no mapping. A recipe is keys with values.")
+        raise SolarError(f"{name}: not a mapping. A recipe is keys with values.")
     return content
 
 
