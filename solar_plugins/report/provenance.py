@@ -46,6 +46,11 @@ def digests(run: Run) -> dict[str, dict[str, str | None]]:
     }
 
 
+def grids(run: Run) -> list[Grid]:
+    """The tables that have rows: sources, harness, digests."""
+    return [grid for grid in (sources_grid(run), harness_grid(run), digests_grid(run)) if grid.rows]
+
+
 def digests_grid(run: Run) -> Grid:
     """Seed and digests of every stage that was started."""
     rows = []

@@ -75,6 +75,16 @@ class UpScaling:
     up_scaled: tuple[str, float | None] | None
     trained: tuple[str, float | None]
 
+    @property
+    def losses(self) -> list[tuple[str, tuple[str, float | None]]]:
+        """What each model is, with its name and loss, in the order in which they were made."""
+        up_scaled = [("up-scaled, not trained", self.up_scaled)] if self.up_scaled else []
+        return [
+            ("base model", self.base),
+            *up_scaled,
+            ("after continued pretraining", self.trained),
+        ]
+
 
 @dataclass(frozen=True)
 class Rewards:

@@ -106,16 +106,9 @@ def up_scaling_grid(run: Run) -> Grid:
     """Held-out loss of the base, of the up-scaled model before training, and after it."""
     rows = []
     for found in results.up_scalings(run):
-        models = (
-            ("base model", found.base),
-            ("up-scaled, not trained", found.up_scaled),
-            ("after continued pretraining", found.trained),
-        )
-        if not any(pair and pair[1] is not None for _, pair in models):
-            continue  # a chain that goes on from models that another one has measured
-        for what, pair in models:
-            if pair is not None:
-                rows.append([what, pair[0], loss_cell(pair[1])])
+        if any(loss is not None for _, (_, loss) in found.losses):
+            rows += [[what, model, loss_cell(loss)] for what, (model, loss) in found.losses]
+        # else a chain that goes on from models that another one has measured
     unit = results.loss_unit(run)
     columns = ["", "model", unit or "loss"]
     return Grid("Held-out loss around the up-scaling", columns, rows if unit else [], left=2)

@@ -57,7 +57,6 @@ def to_html(run: Run) -> str:
         lstrip_blocks=True,
     )
     rows = results.model_rows(run)
-    trained = [stage for stage in run.stages.values() if stage.metrics]
     return environment.get_template("report.html.j2").render(
         run=run,
         version=__version__,
@@ -71,18 +70,8 @@ def to_html(run: Run) -> str:
         paper_tables=paper_tables(run),
         comparisons=comparisons(run),
         up_scalings=[_up_scaling(run, found) for found in results.up_scalings(run)],
-        trainings=[
-            figure
-            for stage in trained
-            if not results.preference_logs(stage)
-            for figure in _training(stage)
-        ],
-        preferences=[
-            figure
-            for stage in trained
-            if results.preference_logs(stage)
-            for figure in _training(stage)
-        ],
+        trainings=_trainings(run, with_preferences=False),
+        preferences=_trainings(run, with_preferences=True),
         rewards=results.rewards(run),
         failed=[stage for stage in run.stages.values() if stage.state == FAILED],
         lineage=Markup(lineage(_nodes(run))),
@@ -90,7 +79,7 @@ def to_html(run: Run) -> str:
         filters=list(results.filters(run)),
         cost=cost_grid(run),
         versions=_versions(run),
-        provenance=_provenance(run),
+        provenance=provenance.grids(run),
         papers=provenance.papers(run),
         percent=lambda share: f"{100 * share:.2f}",
         duration=tables.duration,
@@ -115,7 +104,7 @@ def to_markdown(run: Run) -> str:
         *[_filter_grid(stage, audit).to_markdown() for stage, audit in results.filters(run)],
         "### To repeat and to cite\n",
         "\n".join(f"- {name} {version}" for name, version in _versions(run).items()) + "\n",
-        *[grid.to_markdown() for grid in _provenance(run)],
+        *[grid.to_markdown() for grid in provenance.grids(run)],
         f"Papers: {'; '.join(provenance.papers(run))}.\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -139,18 +128,24 @@ def headline(run: Run) -> list[tuple[str, str]]:
 
 def _up_scaling(run: Run, found: results.UpScaling) -> dict[str, Any]:
     proof = run.stages[found.stage].proofs["depth_up_scaling"]
-    bars = [("base model", found.base)]
-    if found.up_scaled:
-        bars.append(("up-scaled, not trained", found.up_scaled))
-    bars.append(("after continued pretraining", found.trained))
     return {
         "stage": found.stage,
         "base": found.base[0],
         "proof": proof,
         "picture": Markup(_layer_map_picture(proof)),
-        "bars": bars,
-        "highest": max((loss for _, (_, loss) in bars if loss is not None), default=None),
+        "bars": found.losses,
+        "highest": max((loss for _, (_, loss) in found.losses if loss is not None), default=None),
     }
+
+
+def _trainings(run: Run, with_preferences: bool) -> list[Figure]:
+    """The charts of the preference trainings, or of all others."""
+    return [
+        figure
+        for stage in run.stages.values()
+        if stage.metrics and bool(results.preference_logs(stage)) == with_preferences
+        for figure in _training(stage)
+    ]
 
 
 def _training(stage: StageRun) -> list[Figure]:
@@ -253,15 +248,6 @@ def _filter_grid(stage: str, audit: dict[str, Any]) -> tables.Grid:
     return tables.Grid(
         f"FLAN filter of {stage}", ["dataset", "task", "rows removed"], rows, notes, left=2
     )
-
-
-def _provenance(run: Run) -> list[tables.Grid]:
-    grids = [
-        provenance.sources_grid(run),
-        provenance.harness_grid(run),
-        provenance.digests_grid(run),
-    ]
-    return [grid for grid in grids if grid.rows]
 
 
 def _versions(run: Run) -> dict[str, str]:
