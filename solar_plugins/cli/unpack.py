@@ -5,12 +5,8 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from solar_plugins.sharing.unpack import Opened
 
 ALLOW = click.option(
     "--allow",
@@ -56,10 +52,14 @@ def unpack_pack(
     from solar_plugins.sharing import unpack
     from solar_plugins.sharing.fetch import read_source
     from solar_plugins.sharing.trust import archive
+    from solar_plugins.sharing.trust.names import printable
 
     data = read_source(source)
     opened = unpack.open_pack(data, source)
-    _show(opened, data)
+    digest = hashlib.sha256(data).hexdigest()
+    click.echo(f"{printable(opened.lock['name'])}: {len(opened.files)} files, sha256 {digest}")
+    for line in opened.declared.lines():
+        click.echo(line)
     refused = opened.refused(permissions)
     for risk in refused:
         click.echo(
@@ -75,12 +75,3 @@ def unpack_pack(
     unpack.write_folder(opened, target, permissions)
     click.echo(f"written: {target}, {len(opened.files)} files")
     click.echo(f"next: solar check {target / opened.lock['chain']}")
-
-
-def _show(opened: Opened, data: bytes) -> None:
-    from solar_plugins.sharing.trust.names import printable
-
-    digest = hashlib.sha256(data).hexdigest()
-    click.echo(f"{printable(opened.lock['name'])}: {len(opened.files)} files, sha256 {digest}")
-    for line in opened.declared.lines():
-        click.echo(line)
