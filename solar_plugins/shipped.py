@@ -73,7 +73,7 @@ def files_in(folder: Path) -> list[Path]:
 
 @cache
 def own_digests() -> frozenset[str]:
-    """SHA-256 of every file of ours that may stand in a pack although it is code.
+    """SHA-256 of every file of ours that may be in a pack although it is code.
 
     lm-eval's task files name Python functions; those that came with this package are known, byte
     for byte, wherever a pack has them.

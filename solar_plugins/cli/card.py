@@ -13,9 +13,9 @@ import click
 def card_command(run: Path, stages: tuple[str, ...]) -> None:
     """Write the model card (README.md) of every model in RUN, the output folder of a chain.
 
-    What the model is, how it was made, its scores and its limits, with the front matter that the
+    A card describes the model, its training, scores and limits, and has the metadata that the
     Hugging Face Hub reads: base model, datasets, licence, merge, model index. `solar run` writes
-    the cards when it ends; this writes them again, for instance after another evaluation.
+    the cards when it ends; run this command to update them, for example after an evaluation.
 
     \b
     solar card outputs/tiny instruct

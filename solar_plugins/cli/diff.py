@@ -14,17 +14,17 @@ import click
 @click.argument("other", metavar="B", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def diff_command(one: Path, other: Path, as_json: bool) -> None:
-    """Say what differs between two chains, recipes or packs in effect, not in text.
+    """Compare the effective settings of two chains, recipes or packs.
 
-    Comments, order of keys, how a number is written, output folders and how a file is named do not
-    count; what `extends:` fills in, what a chain sets, and the content of templates, DeepSpeed
-    configs and stage files do.
+    Ignores comments, the order of keys, number formats, output folders and file names. Compares
+    inherited settings (`extends:`), a chain's `set:`, and the content of templates, DeepSpeed
+    configs and stage files.
 
     \b
     solar diff recipes/sft_v3.yml recipes/sft_v4.yml
     solar diff recipes/solar.yml their.solar.zip
 
-    Exit status: 0 no difference, 1 some.
+    Exit status: 0 no difference, 1 differences found.
     """
     from solar_plugins.sharing.resolved_diff import differences, effect
 

@@ -11,13 +11,13 @@ from solar_plugins.cli.unpack import ALLOW, unpack_pack
 
 @click.command("new")
 @click.argument("name", type=click.Path(path_type=Path))
-@click.option("--from", "source", metavar="PACK", help="A pack instead of the shipped recipes.")
+@click.option("--from", "source", metavar="PACK", help="Use a pack instead of the shipped recipes.")
 @ALLOW
 def new_command(name: Path, source: str | None, permissions: tuple[str, ...]) -> None:
-    """Make the folder NAME with the recipes of SOLAR, or with those of a PACK, ready to run.
+    """Create the folder NAME with the recipes of SOLAR, or with those of a PACK.
 
-    It holds the chains, the stages' Axolotl files, merge configs, templates and DeepSpeed configs.
-    Paths in them count from NAME, which can be moved, renamed and kept in Git.
+    The folder holds the chains, the Axolotl recipes of their stages, merge configs, templates and
+    DeepSpeed configs. Paths are relative to NAME, so it can be moved, renamed and kept in Git.
 
     \b
     solar new my_solar

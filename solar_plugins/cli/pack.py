@@ -12,26 +12,28 @@ import click
 @click.command("pack")
 @click.argument("chain_file", metavar="CHAIN", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: NAME.solar.zip."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Default: CHAIN.solar.zip.",
 )
 @click.option(
     "--include",
     metavar="PATH",
     multiple=True,
-    help="Take this text file along, such as small data.",
+    help="Also pack this text file or folder, such as small data.",
 )
-@click.option("--push", metavar="hf://OWNER/NAME", help="Upload it to a Hub repository as well.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was packed as JSON.")
+@click.option("--push", metavar="hf://OWNER/NAME", help="Also upload the pack to a Hub repository.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list of packed files as JSON.")
 def pack_command(
     chain_file: Path, out: Path | None, include: tuple[str, ...], push: str | None, as_json: bool
 ) -> None:
-    """Write one file with everything that is needed to read, check and repeat CHAIN.
+    """Write one file with everything needed to read, check and reproduce CHAIN.
 
-    The chain, its stages' files, merge configs, templates and DeepSpeed configs; a lock with the
-    revision or digest of every model and dataset, versions, seeds and batch sizes; and, where the
-    chain was run, results, the filter's audit and the report. Never weights, logs or data. Tokens
-    and keys in recipes end it; those in results are blacked out. The same content gives the same
-    bytes.
+    A pack contains the chain, its stages' recipes, merge configs, templates and DeepSpeed configs;
+    a lock file with the revision or digest of every model and dataset, tool versions, seeds and
+    batch sizes; and, after a run, its results, filter audit and report. It never contains weights,
+    logs or data. A token or key in a recipe stops the command; in results it is redacted. The same
+    content gives the same bytes.
 
     \b
     solar pack recipes/solar.yml

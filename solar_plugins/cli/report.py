@@ -15,12 +15,12 @@ import click
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder for report.html and report.md. Default: the run folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON; write no file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON; write no file.")
 def report_command(run: Path, out: Path | None, as_json: bool) -> None:
     """Write report.html and report.md of RUN, the output folder of a chain.
 
-    Scores beside the paper's rows, losses and rewards, the lineage of the models, the layer map,
-    time and memory. A run that is not finished, or that failed, is reported as far as it got.
+    The report compares the scores with the paper's and shows losses, rewards, the lineage of the
+    models, layer maps, time and memory. It works for unfinished and failed runs too.
 
     \b
     solar report outputs/tiny
@@ -28,7 +28,7 @@ def report_command(run: Path, out: Path | None, as_json: bool) -> None:
     """
     if as_json:
         from solar_plugins.report import provenance
-        from solar_plugins.report.findings import summary
+        from solar_plugins.report.results import summary
         from solar_plugins.report.run import read_run
 
         found = read_run(run)

@@ -10,12 +10,12 @@ import click
 @click.command("show")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("stage", required=False)
-@click.option("--base-model", metavar="M", help="As `solar run --base-model M` would run it.")
+@click.option("--base-model", metavar="M", help="Use this base model: Hub id or folder.")
 def show_command(file: Path, stage: str | None, base_model: str | None) -> None:
-    """Print the plain file that FILE stands for, or that STAGE of the chain FILE runs.
+    """Print a recipe with `extends:` resolved, or the recipe that STAGE of the chain FILE runs.
 
-    What `extends:` leaves out is filled in, and for a stage the chain's models, folders and seed:
-    the output is a file that Axolotl, MergeKit or lm-eval reads without us.
+    For a stage, the chain's models, folders and seed are filled in. Axolotl, MergeKit or lm-eval
+    can read the output without solar_plugins.
 
     \b
     solar show my_sft.yml > plain.yml && axolotl train plain.yml

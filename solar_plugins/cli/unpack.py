@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from solar_plugins.sharing.unpack import Opened
 
 ALLOW = click.option(
     "--allow",
     "permissions",
-    metavar="WHAT=FILE",
+    metavar="KIND=FILE",
     multiple=True,
-    help="Let one thing in one file pass, for example trust_remote_code=recipes/sft_v1.yml. "
-    "May be given several times.",
+    help="Allow one kind of setting in one file, for example "
+    "trust_remote_code=recipes/sft_v1.yml. May be repeated.",
 )
 
 
@@ -28,19 +24,20 @@ ALLOW = click.option(
     "--to",
     "target",
     type=click.Path(path_type=Path),
-    help="The new folder. Default: the pack's name.",
+    help="The folder to create. Default: the pack's name.",
 )
-@click.option("--list", "list_only", is_flag=True, help="Only say what it holds, needs and does.")
+@click.option("--list", "list_only", is_flag=True, help="Only list what the pack holds and does.")
 @ALLOW
 def unpack_command(
     source: str, target: Path | None, list_only: bool, permissions: tuple[str, ...]
 ) -> None:
-    """Unpack a recipe that somebody shared, without trusting them.
+    """Unpack a shared recipe without trusting its author.
 
-    PACK is a file, an https address, or hf://OWNER/NAME. First it is said what the recipes will
-    download, run and upload. Anything that would run code, send something away, or read and write
-    outside the folder is refused until you allow it by name. Nothing of it is run, and nothing is
-    written but the new folder, which appears whole or not at all.
+    PACK is a file, an https address, or hf://OWNER/NAME. The command first lists what the recipes
+    download, run and upload. Settings that are known to be harmless pass. All others (code,
+    uploads, paths outside the folder, unknown settings) are refused until you allow each with
+    --allow KIND=FILE. Nothing in the pack is run. Only the new folder is written, completely or
+    not at all.
 
     \b
     solar unpack their.solar.zip --list
@@ -55,10 +52,14 @@ def unpack_pack(
     from solar_plugins.sharing import unpack
     from solar_plugins.sharing.fetch import read_source
     from solar_plugins.sharing.trust import archive
+    from solar_plugins.sharing.trust.names import printable
 
     data = read_source(source)
     opened = unpack.open_pack(data, source)
-    _show(opened, data)
+    digest = hashlib.sha256(data).hexdigest()
+    click.echo(f"{printable(opened.lock['name'])}: {len(opened.files)} files, sha256 {digest}")
+    for line in opened.declared.lines():
+        click.echo(line)
     refused = opened.refused(permissions)
     for risk in refused:
         click.echo(
@@ -74,12 +75,3 @@ def unpack_pack(
     unpack.write_folder(opened, target, permissions)
     click.echo(f"written: {target}, {len(opened.files)} files")
     click.echo(f"next: solar check {target / opened.lock['chain']}")
-
-
-def _show(opened: Opened, data: bytes) -> None:
-    from solar_plugins.sharing.trust.names import printable
-
-    digest = hashlib.sha256(data).hexdigest()
-    click.echo(f"{printable(opened.lock['name'])}: {len(opened.files)} files, sha256 {digest}")
-    for line in opened.declared.lines():
-        click.echo(line)

@@ -13,20 +13,20 @@ from solar_plugins.cli.unpack import ALLOW
 
 @click.command("verify")
 @click.argument("source", metavar="PACK|DIR")
-@click.option("--rerun", is_flag=True, help="Run the chain at tiny size and compare the weights.")
+@click.option("--rerun", is_flag=True, help="Run the tiny chain and compare its weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 @ALLOW
 def verify_command(source: str, rerun: bool, as_json: bool, permissions: tuple[str, ...]) -> None:
-    """Hold a PACK, or the folder that it was unpacked to, against its lock.
+    """Verify a PACK or the folder of an unpacked pack against its lock file.
 
-    Files, revisions and digests of models and datasets, and the weights of a run where there is
-    one. What is not here yet, or differs only in a tool's version, is a note.
+    Compares files, the revisions and digests of models and datasets, and the weights of a run if
+    there is one. Missing local inputs and other tool versions are reported as notes.
 
     \b
     solar verify their.solar.zip
     solar verify theirs --rerun
 
-    Exit status: 0 as the lock says, 1 something differs.
+    Exit status: 0 matches the lock file, 1 something differs.
     """
     import tempfile
 
@@ -38,7 +38,7 @@ def verify_command(source: str, rerun: bool, as_json: bool, permissions: tuple[s
     opened = unpack.open_folder(folder) if folder else unpack.open_pack(read_source(source), source)
     found = list(verify.against_lock(opened, folder))
     refused = opened.refused(permissions)
-    found += [verify.Difference(f"{risk.text} {risk.permission}") for risk in refused]
+    found += [verify.LockDifference(f"{risk.text} {risk.permission}") for risk in refused]
     if rerun and not refused:
         with tempfile.TemporaryDirectory() as place:
             if folder is None:

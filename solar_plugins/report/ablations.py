@@ -10,8 +10,8 @@ from typing import Any
 
 from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.picture import how_far
-from solar_plugins.report import findings
-from solar_plugins.report.findings import ModelRow
+from solar_plugins.report import results
+from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
 from solar_plugins.report.tables import Grid
 
@@ -67,8 +67,8 @@ def families(run: Run) -> list[Family]:
     for stage in run.stages.values():
         if stage.kind == "train":
             by_file.setdefault(str(run.chain.stages[stage.name].file), []).append(stage)
-    rows = {row.model: row for row in findings.model_rows(run)}
-    started = {found.stage: found.up_scaled for found in findings.up_scalings(run)}
+    rows = {row.model: row for row in results.model_rows(run)}
+    started = {found.stage: found.up_scaled for found in results.up_scalings(run)}
     found = []
     for stages in by_file.values():
         keys = _keys(run, stages)
@@ -108,9 +108,9 @@ def grid(family: Family, loss_unit: str | None) -> Grid:
         cells = [variant.stage.name, *map(_shown, variant.changed.values())]
         cells += [NOT_RUN if layers is None else str(layers), *([variant.seam] if deeper else [])]
         both = [variant.before[-1] if variant.before else None, variant.after]
-        cells.append(_path([row and row.h6 for row in both], 100, 2))
+        cells.append(_path([row.h6 if row else None for row in both], 100, 2))
         if loss_unit:
-            cells.append(_path([row and row.loss for row in both], 1, 4))
+            cells.append(_path([row.loss if row else None for row in both], 1, 4))
         rows.append(cells)
     note = "H6 and loss: as training found the model -> as it left it."
     return Grid(family.title, columns, rows, [note], left=1 + len(family.keys))

@@ -83,30 +83,17 @@ def line_chart(
             round(bottom - up * (bottom - TOP), 1),
         )
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    ]
+    parts = [_opening("chart", HEIGHT, title)]
     for tick in y_ticks:
         x, y = at(x_low, tick)
         parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
-        parts.append(
-            f'<text class="tick" x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>'
-        )
+        parts.append(_tick(LEFT - 6, y + 4, f"{tick:g}", "end"))
     for tick in x_ticks:
         x, y = at(tick, y_low)
-        parts.append(
-            f'<text class="tick" x="{x}" y="{y + 15}" text-anchor="middle">{tick:g}</text>'
-        )
+        parts.append(_tick(x, y + 15, f"{tick:g}"))
         if names and names[tick]:
-            parts.append(
-                f'<text class="tick" x="{x}" y="{y + 28}" text-anchor="middle">'
-                f"{escape(names[tick])}</text>"
-            )
-    parts.append(
-        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">'
-        f"{escape(x_label)}</text>"
-    )
+            parts.append(_tick(x, y + 28, names[tick]))
+    parts.append(_tick(WIDTH - RIGHT, HEIGHT - 4, x_label, "end"))
     for number, bound in enumerate(bounds or [], start=2):
         x, y = at(bound, y_low)
         parts.append(f'<line class="bound" x1="{x}" y1="{TOP}" x2="{x}" y2="{y}"/>')
@@ -124,6 +111,17 @@ def line_chart(
             )
     parts.append("</svg>")
     return "".join(parts)
+
+
+def _opening(classes: str, height: int, title: str) -> str:
+    return (
+        f'<svg class="{classes}" viewBox="0 0 {WIDTH} {height}" role="img" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
+    )
+
+
+def _tick(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text class="tick" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -188,17 +186,12 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
     def at(value: float) -> float:
         return round(left + (value - low) / (high - low or 1) * (right - left), 1)
 
-    parts = [
-        f'<svg class="chart dots" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
-    ]
+    parts = [_opening("chart dots", height, title)]
     bottom = height - BOTTOM
     for mark in marks:
         x = at(mark)
         parts.append(f'<line class="grid" x1="{x}" y1="{TOP}" x2="{x}" y2="{bottom}"/>')
-        parts.append(
-            f'<text class="tick" x="{x}" y="{bottom + 15}" text-anchor="middle">{mark:g}</text>'
-        )
+        parts.append(_tick(x, bottom + 15, f"{mark:g}"))
     for number, dot in enumerate(dots):
         y = TOP + row * (number + 0.5)
         parts.append(f'<text x="{left - 8}" y="{y + 4:g}" text-anchor="end">{escape(dot.label)}')
@@ -212,9 +205,9 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
                 f"<title>{escape(name)}: {value:.{digits}f}</title></circle>"
             )
         if dot.stderr is not None:
-            ends = at(dot.value - dot.stderr), at(dot.value + dot.stderr)
+            low_end, high_end = at(dot.value - dot.stderr), at(dot.value + dot.stderr)
             parts.append(
-                f'<polyline class="line series-0" points="{ends[0]},{y:g} {ends[1]},{y:g}"/>'
+                f'<polyline class="line series-0" points="{low_end},{y:g} {high_end},{y:g}"/>'
             )
         parts.append(f'<circle class="dot series-0" cx="{at(dot.value)}" cy="{y:g}" r="4"/>')
         parts.append(

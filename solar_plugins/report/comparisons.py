@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from solar_plugins.report import ablations, findings
+from solar_plugins.report import ablations, results
 from solar_plugins.report.ablations import Family, short
 from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart, smooth
-from solar_plugins.report.findings import ModelRow
+from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import Run, StageRun
 from solar_plugins.report.tables import Grid
 
@@ -29,7 +29,7 @@ class Comparison:
 
 def comparisons(run: Run) -> list[Comparison]:
     """All models, the merges beside their parents, and each family of trainings."""
-    rows = findings.model_rows(run)
+    rows = results.model_rows(run)
     found = [
         Comparison(
             "All models",
@@ -39,7 +39,7 @@ def comparisons(run: Run) -> list[Comparison]:
             ],
         )
     ]
-    unit = findings.loss_unit(run)
+    unit = results.loss_unit(run)
     for family in ablations.families(run):
         figures = [_h6(family), _losses(family, unit), *_curves(family)]
         found.append(Comparison(family.title, figures, ablations.grid(family, unit)))
@@ -83,39 +83,42 @@ def _h6(family: Family) -> Figure:
 def _losses(family: Family, unit: str | None) -> Figure:
     """Held-out loss before and after; against what varies, where that is one number."""
     measured = [
-        variant for variant in family.variants if variant.after and variant.after.loss is not None
+        (variant, variant.after.model, variant.after.loss)
+        for variant in family.variants
+        if variant.after and variant.after.loss is not None
     ]
     what = f"Held-out loss, {unit or ''}"
     if len(measured) < 2:
         return Figure(what, "")
     key = family.keys[0]
-    values = [variant.changed[key] for variant in measured]
+    values = [variant.changed[key] for variant, _, _ in measured]
     if len(family.keys) == 1 and all(type(value) in (int, float) for value in values):
         started = [
-            (float(variant.changed[key]), variant.before[-1].loss)
-            for variant in measured
-            if variant.before and variant.before[-1].loss is not None
+            (float(variant.changed[key]), row.loss)
+            for variant, _, _ in measured
+            for row in variant.before[-1:]
+            if row.loss is not None
         ]
-        ended = [(float(variant.changed[key]), variant.after.loss) for variant in measured]
+        ended = [(float(variant.changed[key]), loss) for variant, _, loss in measured]
         lines = [Series(BEFORE, sorted(started), 1), Series(AFTER, sorted(ended), 2)]
-        names = {float(variant.changed[key]): variant.seam for variant in measured}
+        names = {float(variant.changed[key]): variant.seam for variant, _, _ in measured}
         label = short(key) + (", distance at the seam" if any(names.values()) else "")
         return Figure(what, line_chart(what, lines, label, names=names), lines)
     dots = [
         Dot(
-            variant.after.model,
-            variant.after.loss,
+            model,
+            loss,
             None,
             tuple((row.model, row.loss) for row in variant.before if row.loss is not None),
         )
-        for variant in measured
+        for variant, model, loss in measured
     ]
     return Figure(f"{what}, before the training hollow", dot_chart(what, dots, digits=4))
 
 
 def _curves(family: Family) -> list[Figure]:
     """What the trainings logged, over each other; the lines of one sDPO step end with it."""
-    preferences = any(findings.preference_logs(variant.stage) for variant in family.variants)
+    preferences = any(results.preference_logs(variant.stage) for variant in family.variants)
     figures = []
     for what in ("reward accuracy", "KL to the start") if preferences else ("loss",):
         lines = [
@@ -132,11 +135,11 @@ def _curves(family: Family) -> list[Figure]:
 def _logged(stage: StageRun, what: str) -> list[list[tuple[float, float]]]:
     """`(step, value)` of one quantity, by sDPO step where it is one of preference training."""
     if what == "loss":
-        points = findings.series(stage, "loss")
+        points = results.series(stage, "loss")
         return [points] if points else []
     if what == "KL to the start":
-        return list(findings.kl_to_start(stage).values())
+        return list(results.kl_to_start(stage).values())
     return [
         [(float(log["step"]), log["rewards/accuracies"]) for log in logs]
-        for logs in findings.preference_logs(stage).values()
+        for logs in results.preference_logs(stage).values()
     ]

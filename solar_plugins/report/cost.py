@@ -101,7 +101,7 @@ def cost_grid(run: Run) -> Grid:
     notes = [
         "Planned as by solar plan. Tokens taken are those of the last log; supervised trainings "
         "count the padding, which is not planned. Spent is all attempts, from start to verified "
-        "output; TFLOP/s are the planned work over that time. Without GPUs, a process stands for "
+        "output; TFLOP/s are the planned work over that time. Without GPUs, a process counts as "
         "one."
     ]
     return Grid("Cost of the trainings, planned and spent", columns, rows, notes)

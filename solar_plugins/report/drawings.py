@@ -57,7 +57,9 @@ def lineage(nodes: list[Node]) -> str:
     return "".join(parts)
 
 
-def _places(nodes: list[Node], level: dict[str, int]):
+def _places(
+    nodes: list[Node], level: dict[str, int]
+) -> tuple[dict[str, tuple[float, int, float]], list[list[str]]]:
     """Where each box and each passing line lies: `{key: (x, level, half its width)}`, and the
     routes of the lines as keys from source to target."""
     rows: dict[int, list[str]] = {}

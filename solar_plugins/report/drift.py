@@ -36,7 +36,7 @@ def kl_to_start(
 
     Returns:
         Nothing for a step whose reference is neither the run's start nor a model of an earlier
-        step: its distance from the start cannot be told from the logs.
+        step: the logs do not give its distance from the start.
     """
     found: dict[int, Points] = {}
     if not steps or "start_digest" not in steps[0]:

@@ -7,8 +7,8 @@ import json
 from solar_plugins.evaluation import paper
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_KEY
 from solar_plugins.evaluation.paper import Row
-from solar_plugins.report import findings
-from solar_plugins.report.findings import ModelRow
+from solar_plugins.report import results
+from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run
 from solar_plugins.report.tables import Grid
 
@@ -27,10 +27,10 @@ def paper_tables(run: Run) -> list[Grid]:
 
     A row of the paper has a line as printed, a line as measured with its standard errors and,
     where the benchmarks are the paper's own, a line with the difference. A row of Tables 3 to 7
-    that this run does not evaluate stays, and says so.
+    that this run does not evaluate stays, marked as not run.
     """
-    measured = {row.model: row for row in findings.model_rows(run)}
-    miniature = findings.is_miniature(run)
+    measured = {row.model: row for row in results.model_rows(run)}
+    miniature = results.is_miniature(run)
     grids = []
     for number, title in TITLES.items():
         rows = [(row, _stage(row, measured)) for row in paper.table(number)]
@@ -92,7 +92,9 @@ def _lines(row: Row, ours: ModelRow | None, compare: bool) -> list[list[str]]:
     lines.append(["", ours.model, *cells])
     if compare:
         pairs = zip([*[score.value for score in scores], ours.h6], [*printed, row.h6], strict=True)
-        apart = ["" if value is None else f"{100 * value - told:+.2f}" for value, told in pairs]
+        apart = [
+            "" if value is None else f"{100 * value - in_paper:+.2f}" for value, in_paper in pairs
+        ]
         lines.append(["", "difference", *apart])
     return lines
 

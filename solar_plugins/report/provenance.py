@@ -46,13 +46,19 @@ def digests(run: Run) -> dict[str, dict[str, str | None]]:
     }
 
 
+def grids(run: Run) -> list[Grid]:
+    """The tables that have rows: sources, harness, digests."""
+    return [grid for grid in (sources_grid(run), harness_grid(run), digests_grid(run)) if grid.rows]
+
+
 def digests_grid(run: Run) -> Grid:
     """Seed and digests of every stage that was started."""
     rows = []
     for name, found in digests(run).items():
         seed = run.stages[name].recipe.get("seed")
-        outputs = found["outputs"][:SHOWN] if found["outputs"] else "-"
-        rows.append([name, "-" if seed is None else str(seed), found["inputs"][:SHOWN], outputs])
+        outputs = (found["outputs"] or "-")[:SHOWN]
+        inputs = (found["inputs"] or "-")[:SHOWN]
+        rows.append([name, "-" if seed is None else str(seed), inputs, outputs])
     notes = [
         "Inputs: recipe, files, models before it, result versions. Outputs: names and "
         f"contents of the stage's files. First {SHOWN} digits of SHA-256."

@@ -81,7 +81,7 @@ def read_run(folder: str | Path) -> Run:
     """Read the run folder that `solar run` made, as far as it got.
 
     Raises:
-        SolarError: it is no run folder, or a file in it cannot be read.
+        SolarError: it is not a run folder, or a file in it cannot be read.
     """
     folder = Path(folder)
     files = RunFolder(folder)
@@ -92,7 +92,9 @@ def read_run(folder: str | Path) -> Run:
             "Give the output_dir of a chain that `solar run` has started"
         )
     chain = load_chain(chain_file, check_files=False)
-    stages, results, evaluated = {}, {}, {}
+    stages: dict[str, StageRun] = {}
+    results: dict[str, dict[str, Any]] = {}
+    evaluated: dict[str, None] = {}
     for stage in chain.order():
         sources = stage.from_
         if stage.kind in ("train", "merge", "evaluate") and not sources:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from solar_plugins.chain.run.record import FAILED
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
-from solar_plugins.report import findings
-from solar_plugins.report.findings import Score
+from solar_plugins.report import results
+from solar_plugins.report.results import Score
 from solar_plugins.report.run import NOT_RUN, Run, read_run
 
 ABOVE = "*"
@@ -46,8 +46,11 @@ class Grid:
             padding=(0, 1, 0, 0),
         )
         for number, column in enumerate(self.columns):
-            side = "left" if number < self.left else "right"
-            table.add_column(FOLDED.get(column, column), justify=side, no_wrap=True)
+            table.add_column(
+                FOLDED.get(column, column),
+                justify="left" if number < self.left else "right",
+                no_wrap=True,
+            )
         for row in self.rows:
             table.add_row(*[Text(cell) for cell in row])
         return table
@@ -63,7 +66,9 @@ class Grid:
 def results_table(run_dir: str | Path) -> Group:
     """What a run shows, for the terminal: scores, loss around the up-scaling, reward accuracy."""
     grids = [grid.to_rich() for grid in result_grids(read_run(run_dir))]
-    return Group(*(grids or ["The chain evaluates no model, so there are no scores."]))
+    return (
+        Group(*grids) if grids else Group("The chain evaluates no model, so there are no scores.")
+    )
 
 
 def result_grids(run: Run) -> list[Grid]:
@@ -74,10 +79,10 @@ def result_grids(run: Run) -> list[Grid]:
 
 def scores_grid(run: Run) -> Grid:
     """Six scores, H6 and held-out loss per model, chance first."""
-    rows = findings.model_rows(run)
-    unit = findings.loss_unit(run)
+    rows = results.model_rows(run)
+    unit = results.loss_unit(run)
     columns = ["model", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
-    levels = findings.chance_levels(rows)
+    levels = results.chance_levels(rows)
     chance = ["chance", *[_number(levels[benchmark.key], "-") for benchmark in BENCHMARKS], "-"]
     known = any(level is not None for level in levels.values())
     body = [chance] if known else []
@@ -86,10 +91,11 @@ def scores_grid(run: Run) -> Grid:
         body.append([row.model, *cells, _number(row.h6, row.missing)])
     if unit is not None:
         columns.append(unit)
-        for cells, row in zip(body, [None, *rows] if known else rows, strict=True):
-            cells.append("-" if row is None else loss_cell(row.loss, row.missing))
+        losses = [loss_cell(row.loss, row.missing) for row in rows]
+        for cells, loss in zip(body, ["-", *losses] if known else losses, strict=True):
+            cells.append(loss)
     notes = [f"{ABOVE} more than two standard errors above chance"] if known else []
-    if findings.is_miniature(run):
+    if results.is_miniature(run):
         notes.append(
             "The miniature benchmarks are not the paper's: compare the rows, not the values."
         )
@@ -99,18 +105,11 @@ def scores_grid(run: Run) -> Grid:
 def up_scaling_grid(run: Run) -> Grid:
     """Held-out loss of the base, of the up-scaled model before training, and after it."""
     rows = []
-    for found in findings.up_scalings(run):
-        models = (
-            ("base model", found.base),
-            ("up-scaled, not trained", found.up_scaled),
-            ("after continued pretraining", found.trained),
-        )
-        if not any(pair and pair[1] is not None for _, pair in models):
-            continue  # a chain that goes on from models that another one has measured
-        for what, pair in models:
-            if pair is not None:
-                rows.append([what, pair[0], loss_cell(pair[1])])
-    unit = findings.loss_unit(run)
+    for found in results.up_scalings(run):
+        if any(loss is not None for _, (_, loss) in found.losses):
+            rows += [[what, model, loss_cell(loss)] for what, (model, loss) in found.losses]
+        # else a chain that goes on from models that another one has measured
+    unit = results.loss_unit(run)
     columns = ["", "model", unit or "loss"]
     return Grid("Held-out loss around the up-scaling", columns, rows if unit else [], left=2)
 
@@ -126,7 +125,7 @@ def rewards_grid(run: Run) -> Grid:
             f"{found.last:.3f}",
             "-" if found.margin_last is None else f"{found.margin_last:.3f}",
         ]
-        for found in findings.rewards(run)
+        for found in results.rewards(run)
     ]
     return Grid(
         "Reward accuracy over each preference step",

@@ -15,7 +15,7 @@ from solar_plugins.chain.run.record import DONE, FAILED
 from solar_plugins.depth_up_scaling.layer_map import added_layers
 from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg, runs_of
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
-from solar_plugins.report import findings, provenance, tables
+from solar_plugins.report import provenance, results, tables
 from solar_plugins.report.charts import Figure, Series, line_chart, smooth
 from solar_plugins.report.comparisons import comparisons
 from solar_plugins.report.cost import cost_grid, costs
@@ -37,7 +37,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> tuple[Pa
         The two files.
 
     Raises:
-        SolarError: it is no run folder, or a file in it cannot be read.
+        SolarError: it is not a run folder, or a file in it cannot be read.
     """
     run = read_run(run_dir)
     out = Path(run_dir if out is None else out)
@@ -56,41 +56,30 @@ def to_html(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    rows = findings.model_rows(run)
-    trained = [stage for stage in run.stages.values() if stage.metrics]
+    rows = results.model_rows(run)
     return environment.get_template("report.html.j2").render(
         run=run,
         version=__version__,
         headline=headline(run),
         benchmarks=BENCHMARKS,
         rows=rows,
-        chance=findings.chance_levels(rows),
-        miniature=findings.is_miniature(run),
+        chance=results.chance_levels(rows),
+        miniature=results.is_miniature(run),
         limits=sorted({r["limit"] for r in run.results.values() if r["limit"] is not None}),
-        loss_unit=findings.loss_unit(run),
+        loss_unit=results.loss_unit(run),
         paper_tables=paper_tables(run),
         comparisons=comparisons(run),
-        up_scalings=[_up_scaling(run, found) for found in findings.up_scalings(run)],
-        trainings=[
-            figure
-            for stage in trained
-            if not findings.preference_logs(stage)
-            for figure in _training(stage)
-        ],
-        preferences=[
-            figure
-            for stage in trained
-            if findings.preference_logs(stage)
-            for figure in _training(stage)
-        ],
-        rewards=findings.rewards(run),
+        up_scalings=[_up_scaling(run, found) for found in results.up_scalings(run)],
+        trainings=_trainings(run, with_preferences=False),
+        preferences=_trainings(run, with_preferences=True),
+        rewards=results.rewards(run),
         failed=[stage for stage in run.stages.values() if stage.state == FAILED],
         lineage=Markup(lineage(_nodes(run))),
         longest_s=max((s.record.wall_s for s in run.stages.values() if s.record), default=0.0),
-        filters=list(findings.filters(run)),
+        filters=list(results.filters(run)),
         cost=cost_grid(run),
         versions=_versions(run),
-        provenance=_provenance(run),
+        provenance=provenance.grids(run),
         papers=provenance.papers(run),
         percent=lambda share: f"{100 * share:.2f}",
         duration=tables.duration,
@@ -112,10 +101,10 @@ def to_markdown(run: Run) -> str:
         _mermaid(run),
         tables.stages_grid(run).to_markdown(),
         cost_grid(run).to_markdown() if costs(run) else "",
-        *[_filter_grid(stage, audit).to_markdown() for stage, audit in findings.filters(run)],
+        *[_filter_grid(stage, audit).to_markdown() for stage, audit in results.filters(run)],
         "### To repeat and to cite\n",
         "\n".join(f"- {name} {version}" for name, version in _versions(run).items()) + "\n",
-        *[grid.to_markdown() for grid in _provenance(run)],
+        *[grid.to_markdown() for grid in provenance.grids(run)],
         f"Papers: {'; '.join(provenance.papers(run))}.\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -126,12 +115,9 @@ def headline(run: Run) -> list[tuple[str, str]]:
     records = [stage.record for stage in run.stages.values() if stage.record is not None]
     done = sum(stage.state == DONE for stage in run.stages.values())
     facts = [("stages done", f"{done} of {len(run.stages)}")]
-    scored = [row for row in findings.model_rows(run) if row.h6 is not None]
-    if scored:
-        first, last = scored[0], scored[-1]
-        facts.append((f"H6 of {first.model}", f"{100 * first.h6:.2f}"))
-        if last is not first:
-            facts.append((f"H6 of {last.model}", f"{100 * last.h6:.2f}"))
+    scored = [(row.model, row.h6) for row in results.model_rows(run) if row.h6 is not None]
+    for model, h6 in dict.fromkeys([*scored[:1], *scored[-1:]]):
+        facts.append((f"H6 of {model}", f"{100 * h6:.2f}"))
     if records:
         facts.append(("time of all stages", tables.duration(sum(r.wall_s for r in records))))
         peak = max(record.peak_memory_gib for record in records)
@@ -140,39 +126,45 @@ def headline(run: Run) -> list[tuple[str, str]]:
     return facts
 
 
-def _up_scaling(run: Run, found: findings.UpScaling) -> dict[str, Any]:
+def _up_scaling(run: Run, found: results.UpScaling) -> dict[str, Any]:
     proof = run.stages[found.stage].proofs["depth_up_scaling"]
-    bars = [("base model", found.base)]
-    if found.up_scaled:
-        bars.append(("up-scaled, not trained", found.up_scaled))
-    bars.append(("after continued pretraining", found.trained))
     return {
         "stage": found.stage,
         "base": found.base[0],
         "proof": proof,
         "picture": Markup(_layer_map_picture(proof)),
-        "bars": bars,
-        "highest": max((loss for _, (_, loss) in bars if loss is not None), default=None),
+        "bars": found.losses,
+        "highest": max((loss for _, (_, loss) in found.losses if loss is not None), default=None),
     }
+
+
+def _trainings(run: Run, with_preferences: bool) -> list[Figure]:
+    """The charts of the preference trainings, or of all others."""
+    return [
+        figure
+        for stage in run.stages.values()
+        if stage.metrics and bool(results.preference_logs(stage)) == with_preferences
+        for figure in _training(stage)
+    ]
 
 
 def _training(stage: StageRun) -> list[Figure]:
     """The charts of one train stage: loss, and for preferences accuracy and rewards."""
-    bounds = findings.step_bounds(stage)
+    bounds = results.step_bounds(stage)
     raw = {"loss": "loss", "reward accuracy": "rewards/accuracies"}
     figures: dict[str, list[Series]] = {}
     for color, (what, key) in enumerate(raw.items()):
-        points = findings.series(stage, key)
+        points = results.series(stage, key)
         parts = _split(points, bounds)
         figures[what] = [Series("", part, 2 * color, faint=True) for part in parts]
         figures[what] += [Series("mean", smooth(part), 2 * color) for part in parts]
-    figures["loss"].append(Series("held-out", findings.series(stage, "eval_loss"), 1))
+    figures["loss"].append(Series("held-out", results.series(stage, "eval_loss"), 1))
     figures["rewards"] = []
     for color, name in ((3, "margins"), (2, "chosen"), (1, "rejected")):
-        parts = _split(findings.series(stage, f"rewards/{name}"), bounds)
+        parts = _split(results.series(stage, f"rewards/{name}"), bounds)
         figures["rewards"] += [Series(name, smooth(part), color) for part in parts]
     figures["KL to the start"] = []
-    for points in findings.kl_to_start(stage).values():
+    for points in results.kl_to_start(stage).values():
         figures["KL to the start"] += [
             Series("", points, 0, faint=True),
             Series("nats per answer", smooth(points), 0),
@@ -194,8 +186,8 @@ def _split(
 
 
 def _nodes(run: Run) -> list[Node]:
-    """The models of the run for the lineage; what a data or evaluation stage makes is no model."""
-    h6 = {row.model: row.h6 for row in findings.model_rows(run)}
+    """The models of the run for the lineage; data and evaluation stages do not make one."""
+    h6 = {row.model: row.h6 for row in results.model_rows(run) if row.h6 is not None}
     models = [stage for stage in run.stages.values() if stage.makes_model]
     nodes = []
     if any(BASE_MODEL in stage.sources for stage in models):
@@ -205,7 +197,7 @@ def _nodes(run: Run) -> list[Node]:
         if "num_hidden_layers" in stage.facts:
             made.append(f"{stage.facts['num_hidden_layers']} layers")
         details = [", ".join(made)]
-        if h6.get(stage.name) is not None:
+        if stage.name in h6:
             details.append(f"H6 {100 * h6[stage.name]:.2f}")
         look = stage.kind if stage.state == DONE else stage.state.replace(" ", "-")
         nodes.append(Node(stage.name, tuple(details), stage.sources, look))
@@ -256,15 +248,6 @@ def _filter_grid(stage: str, audit: dict[str, Any]) -> tables.Grid:
     return tables.Grid(
         f"FLAN filter of {stage}", ["dataset", "task", "rows removed"], rows, notes, left=2
     )
-
-
-def _provenance(run: Run) -> list[tables.Grid]:
-    grids = [
-        provenance.sources_grid(run),
-        provenance.harness_grid(run),
-        provenance.digests_grid(run),
-    ]
-    return [grid for grid in grids if grid.rows]
 
 
 def _versions(run: Run) -> dict[str, str]:

@@ -15,7 +15,7 @@ from solar_plugins.chain.run.record import DONE
 from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.errors import SolarError
 from solar_plugins.models import licence
-from solar_plugins.recipes import extends, global_batch
+from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.report.run import Run, StageRun, read_run
 
@@ -45,7 +45,7 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
         stages: Only these.
 
     Raises:
-        SolarError: it is no run folder, or one of `stages` has made no model.
+        SolarError: it is not a run folder, or one of `stages` has not made a model.
     """
     run = read_run(run_dir)
     for name in stages:
@@ -56,7 +56,7 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
     for stage in run.stages.values():
         if not _has_model(stage) or (stages and stage.name not in stages):
             continue
-        if FILE in stage.record.outputs:
+        if stage.record and FILE in stage.record.outputs:
             continue  # a run of an older version, which would find its model changed
         path = RunFolder(run_dir).stage(stage.name) / FILE
         atomic.write_text(path, card_of(run, stage.name))
@@ -67,17 +67,16 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
     lineage = _lineage(run, name)
-    recipes = {stage.name: _recipe(run, stage) for stage in lineage}
-    data = _front_matter(run, name, lineage, recipes)
+    data = _front_matter(run, name, lineage)
     stage = run.stages[name]
     parts = [
         f"# {run.chain.name}: {name}",
         _what_it_is(run, stage, lineage),
-        "## How it was made\n\n" + _steps_table(lineage, recipes),
+        "## How it was made\n\n" + _steps_table(lineage),
         *_notes(lineage),
         _versions(run),
         "## Results\n\n" + _results(run, name),
-        "## Limits\n\n" + _limits(run, name, lineage, recipes),
+        "## Limits\n\n" + _limits(run, name, lineage),
     ]
     return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
 
@@ -102,25 +101,12 @@ def _lineage(run: Run, name: str) -> list[StageRun]:
     return [s for s in run.stages.values() if s.name in wanted and s.kind in ("train", "merge")]
 
 
-def _recipe(run: Run, stage: StageRun) -> dict[str, Any]:
-    """The plain file that the stage ran."""
-    path = RunFolder(run.folder).resolved(stage.name)
-    return extends.read_mapping(path) if path.is_file() else {}
-
-
-def _front_matter(
-    run: Run, name: str, lineage: list[StageRun], recipes: dict[str, dict[str, Any]]
-) -> ModelCardData:
+def _front_matter(run: Run, name: str, lineage: list[StageRun]) -> ModelCardData:
     from huggingface_hub import ModelCardData
 
     base = run.chain.base_model
     hub_base = base if _on_hub(base) else None
-    datasets = [
-        str(entry["path"])
-        for recipe in recipes.values()
-        for entry in datasets_of(recipe)
-        if _on_hub(str(entry["path"])) and str(entry["path"]).count("/") == 1
-    ]
+    datasets = [path for path in _datasets(lineage) if _on_hub(path) and path.count("/") == 1]
     tags = ["solar-plugins"]
     if any(stage.kind == "train" for stage in lineage):
         tags.append("axolotl")
@@ -128,8 +114,7 @@ def _front_matter(
         tags += ["mergekit", "merge"]
     if any("depth_up_scaling" in stage.proofs for stage in lineage):
         tags.append("depth-up-scaling")
-    if any(recipe.get("rl") for recipe in recipes.values()):
-        tags += sorted({str(recipe["rl"]) for recipe in recipes.values() if recipe.get("rl")})
+    tags += sorted({str(stage.recipe["rl"]) for stage in lineage if stage.recipe.get("rl")})
     if any("sdpo" in stage.proofs for stage in lineage):
         tags.append("sdpo")
     merged = run.stages[name].kind == "merge"
@@ -137,7 +122,7 @@ def _front_matter(
     return ModelCardData(
         base_model=hub_base,
         base_model_relation=("merge" if merged else "finetune") if hub_base else None,
-        datasets=list(dict.fromkeys(datasets)) or None,
+        datasets=datasets or None,
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=tags,
@@ -217,18 +202,18 @@ def _what_it_is(run: Run, stage: StageRun, lineage: list[StageRun]) -> str:
     )
 
 
-def _steps_table(lineage: list[StageRun], recipes: dict[str, dict[str, Any]]) -> str:
+def _steps_table(lineage: list[StageRun]) -> str:
     lines = [
         "| stage | from | by | data | learning rate | batch | seed |",
         "|---|---|---|---|---|---|---|",
     ]
     for stage in lineage:
-        recipe = recipes[stage.name]
+        recipe = stage.recipe
         if stage.kind == "merge":
             how, data, rate, batch = f"MergeKit, {recipe.get('merge_method', '?')}", "", "", ""
         else:
             how = f"Axolotl, {recipe['rl']}" if recipe.get("rl") else "Axolotl"
-            data = ", ".join(dict.fromkeys(_data_name(entry) for entry in datasets_of(recipe)))
+            data = ", ".join(dict.fromkeys(map(_shown, _datasets([stage]))))
             rate, batch = recipe.get("learning_rate", ""), _batch(stage, recipe)
         cells = (stage.name, ", ".join(stage.sources), how, data, rate, batch)
         lines.append(f"| {' | '.join(map(_cell, (*cells, recipe.get('seed', ''))))} |")
@@ -239,8 +224,13 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _data_name(entry: dict[str, Any]) -> str:
-    path = str(entry["path"])
+def _datasets(lineage: list[StageRun]) -> list[str]:
+    """What the stages' recipes read, each once."""
+    entries = (entry for stage in lineage for entry in datasets_of(stage.recipe))
+    return list(dict.fromkeys(str(entry["path"]) for entry in entries))
+
+
+def _shown(path: str) -> str:
     return path if _on_hub(path) else Path(path).name
 
 
@@ -317,9 +307,7 @@ def _results(run: Run, name: str) -> str:
     return "\n".join(lines) + f"\n\nIn percent, by {_harness(result)}.{trial}"
 
 
-def _limits(
-    run: Run, name: str, lineage: list[StageRun], recipes: dict[str, dict[str, Any]]
-) -> str:
+def _limits(run: Run, name: str, lineage: list[StageRun]) -> str:
     limits = ["No evaluation of safety, bias or truthfulness in use has been made."]
     if run.results.get(name) is None:
         limits.append("It was not evaluated at all.")
@@ -327,20 +315,13 @@ def _limits(
         limits.append(
             "One seed; whether training data overlap the benchmarks is not measured here."
         )
-    local = sorted(
-        {
-            _data_name(entry)
-            for recipe in recipes.values()
-            for entry in datasets_of(recipe)
-            if not _on_hub(str(entry["path"]))
-        }
-    )
+    local = sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)})
     if local:
         limits.append(f"Trained on local data that are not on the Hub: {', '.join(local)}.")
     limits.append(
         "Licences and terms of the base model and of every dataset above hold for this model too; "
         "look at their cards."
     )
-    if not any(recipe.get("rl") for recipe in recipes.values()):
+    if not any(stage.recipe.get("rl") for stage in lineage):
         limits.append("No preference tuning: it was not trained to refuse anything.")
     return "\n".join(f"- {limit}" for limit in limits)

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from solar_plugins import __version__
@@ -52,7 +53,9 @@ def _read_file(path: Path) -> bytes:
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
     """Follows a redirect to another https address, and to nothing else."""
 
-    def redirect_request(self, request, file, code, message, headers, new):
+    def redirect_request(
+        self, request: Any, file: Any, code: int, message: str, headers: Any, new: str
+    ) -> urllib.request.Request | None:
         if urlsplit(new).scheme != "https":
             raise SolarError(
                 f"{printable(request.full_url)}: leads on to {printable(new)}, which is not https."

@@ -13,7 +13,9 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from solar_plugins import __version__
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
@@ -28,10 +30,75 @@ from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing import digests
 from solar_plugins.sharing.pack_files import Contents
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
-from solar_plugins.sharing.trust.names import printable
+from solar_plugins.sharing.trust.names import check_name, printable
 
 FORMAT = 1
 _RERUN_VERSIONS = ("python", "solar_plugins", *sorted({n for t in TOOLS.values() for n in t}))
+
+
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Revision = Annotated[str, Field(pattern=r"^[\w][\w.+-]*(/[\w][\w.+-]*)*$", max_length=200)]
+_Text = Annotated[str, Field(max_length=400)]
+
+
+def _inside(name: str) -> str:
+    check_name(name, "lock")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_inside)]
+_HubId = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)]
+
+
+class LockedFile(BaseModel):
+    """A file of the pack."""
+
+    sha256: _Sha256
+    size: int
+
+
+class LockedLocal(BaseModel):
+    """A model or dataset that lies beside the recipes; the digest is None if it was not there."""
+
+    source: Literal["local"]
+    sha256: _Sha256 | None
+
+
+class LockedHub(BaseModel):
+    """A repository of the Hub; the revision is None where it could not be known."""
+
+    source: Literal["hub"]
+    revision: _Revision | None
+    pinned: _Revision | None
+
+
+class LockedStage(BaseModel):
+    """A stage, with the digests of what it made where it was run."""
+
+    kind: _Text
+    outputs: dict[_Name, _Sha256] = {}
+
+
+class LockedInputs(BaseModel):
+    """Models or datasets by name; what is local has a name that stays inside the folder."""
+
+    local: dict[_Name, LockedLocal]
+    hub: dict[_HubId, LockedHub]
+
+
+class Lock(BaseModel):
+    """``solar.lock.json``."""
+
+    format: Literal[1]
+    name: _Text
+    chain: _Name
+    tiny: _Name | None
+    versions: dict[_Text, _Text | None]
+    models: LockedInputs
+    datasets: LockedInputs
+    stages: dict[_Name, LockedStage]
+    tiny_stages: dict[_Name, LockedStage] = {}
+    files: dict[_Name, LockedFile]
 
 
 def versions() -> dict[str, str | None]:
@@ -69,23 +136,23 @@ def write_lock(contents: Contents, products: Mapping[str, bytes]) -> bytes:
 
 
 def read_lock(files: Mapping[str, bytes], source: str) -> dict[str, Any]:
-    """The lock of a pack, against which its files are held.
+    """The lock of a pack, with the files of the pack verified against it.
 
     Raises:
-        SolarError: there is none, it is not one, or a file is missing, changed or not listed.
+        SolarError: it is missing or not a lock file, or a file is missing, changed or not listed.
     """
     if LOCK not in files:
-        raise SolarError(f"{source}: has no {LOCK}. `solar pack` writes one; this is no pack.")
+        raise SolarError(f"{source}: has no {LOCK}. `solar pack` writes one; this is not a pack.")
     lock = parse_lock(files[LOCK], source)
     listed = lock["files"]
     for name in files:
         if name != LOCK and name not in listed:
-            raise SolarError(f"{source}: {name}: stands in the pack but not in its {LOCK}.")
+            raise SolarError(f"{source}: {name}: in the pack but not in its {LOCK}.")
     for name, entry in listed.items():
         if name not in files:
-            raise SolarError(f"{source}: {name}: stands in {LOCK} but not in the pack.")
+            raise SolarError(f"{source}: {name}: in {LOCK} but not in the pack.")
         if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
-            raise SolarError(f"{source}: {name}: is not the file that {LOCK} describes.")
+            raise SolarError(f"{source}: {name}: does not have the digest that {LOCK} lists.")
     return lock
 
 
@@ -93,12 +160,8 @@ def parse_lock(data: bytes, source: str) -> dict[str, Any]:
     """The lock in `data`, its shape checked.
 
     Raises:
-        SolarError: it is no lock of a format that is known here.
+        SolarError: it is not a lock file of a known format.
     """
-    from pydantic import ValidationError
-
-    from solar_plugins.sharing.lock_shape import Lock
-
     lock = read_json(data, f"{source}: {LOCK}")
     if not isinstance(lock, dict) or lock.get("format") != FORMAT:
         raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
@@ -111,7 +174,7 @@ def parse_lock(data: bytes, source: str) -> dict[str, Any]:
     lock.setdefault("tiny_stages", {})
     for key in ("chain", "tiny"):
         if lock[key] is not None and lock[key] not in lock["files"]:
-            raise SolarError(f"{source}: {LOCK}: {key}: names a file that the pack has not.")
+            raise SolarError(f"{source}: {LOCK}: {key}: names a file that is not in the pack.")
     return lock
 
 

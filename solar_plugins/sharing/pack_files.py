@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from solar_plugins import shipped
 from solar_plugins.chain.chain_file import Chain, load_chain
@@ -21,6 +19,7 @@ from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing import redact
 from solar_plugins.sharing.trust import archive, safe_yaml
 from solar_plugins.sharing.trust.names import check_name
+from solar_plugins.sharing.trust.recipe_risks import values_of
 
 _TEXT = (".yml", ".yaml", ".json", ".jinja", ".md", ".txt")
 _EXTENDS_SHIPPED = re.compile(r"^(extends:[ \t]*)['\"]?([\w/-]+)['\"]?(?=[ \t]*(?:#|$))", re.M)
@@ -59,7 +58,7 @@ def collect(chain_file: Path, include: tuple[str, ...] = ()) -> Contents:
     """
     if "stages" not in extends.read_mapping(chain_file):
         raise SolarError(
-            f"{chain_file}: is no chain. A pack holds one; for a recipe alone write name, "
+            f"{chain_file}: not a chain. A pack holds one; for a recipe alone write name, "
             f"base_model, output_dir and stages: {{sft: {{train: {chain_file.name}}}}}."
         )
     root = Path.cwd()
@@ -89,8 +88,9 @@ def _add_chain(contents: Contents, chain_file: Path) -> None:
         _add(contents, stage.file, f"{chain_file}: stages.{stage.name}")
         recipe = extends.read_mapping(stage.file)
         data = {str(entry["path"]) for entry in datasets_of(recipe)}
-        for key, value in _strings(recipe):
-            _add_named(contents, chain, str(stage.file), key, value, value in data)
+        for _, key, value in values_of(recipe):
+            if isinstance(value, str):
+                _add_named(contents, chain, str(stage.file), key, value, value in data)
 
 
 def _add_named(
@@ -132,7 +132,7 @@ def _add(contents: Contents, path: Path, source: str) -> None:
     if contents.files.setdefault(name, data) != data:
         raise SolarError(
             f"{source}: {path} would be {name} in the pack, which another file is already. "
-            f"Call yours otherwise."
+            f"Rename yours."
         )
     if path.suffix in (".yml", ".yaml") and shipped.TASKS_FOLDER not in name.split("/"):
         for extended in extends.extended(path):
@@ -186,7 +186,9 @@ def _portable(name: str, data: bytes, root: Path) -> bytes:
         return text.encode()
     content = safe_yaml.read_mapping(text.encode(), name)
     lines = safe_yaml.lines_of(text.encode())
-    for place, value in _places(content, ()):
+    for place, _, value in values_of(content):
+        if not isinstance(value, str):
+            continue
         is_path = value.startswith(("/", "~/")) and not any(c.isspace() for c in value)
         if is_path and len(value) > 1:
             where = ".".join(map(str, place))
@@ -216,23 +218,6 @@ def _refuse_secrets(contents: Contents) -> None:
                 f"(log in with `hf auth login`, or set the variable where you run), and revoke it "
                 f"if others have seen it."
             )
-
-
-def _places(value: Any, place: tuple) -> Iterator[tuple[tuple, str]]:
-    if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _places(item, (*place, str(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _places(item, (*place, index))
-
-
-def _strings(recipe: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every text in a recipe with its nearest key."""
-    for place, value in _places(recipe, ()):
-        yield next((part for part in reversed(place) if isinstance(part, str)), ""), value
 
 
 def _below(path: Path, folder: Path) -> bool:

@@ -38,7 +38,7 @@ _SECRET_VARIABLE = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASS|PAT|CREDENTIALS?|KEY|AUTH)(?:_|$)|PASSW|API_?KEY", re.IGNORECASE
 )
 _SHORTEST_VALUE = 8
-_LOCAL_PATH = re.compile(r"(?<![\w:/.~<>-])(?:/[\w.+@=-]+){2,}/?")
+_LOCAL_PATH = re.compile(r"(?<![\w/.~-])(?:/[\w.+@=-]+){2,}/?")
 BLACKED = "[redacted]"
 
 
@@ -56,8 +56,8 @@ def secrets_in(text: str, environment: Mapping[str, str] | None = None) -> list[
     """Every secret in `text`, in order, none overlapping another.
 
     Args:
-        environment: Variables whose values are secret where their name says so; the process's own
-            by default, with the token that ``hf auth login`` has stored.
+        environment: Variables; those with a name such as ``…_TOKEN`` have secret values. By default
+            the process's own, with the token that ``hf auth login`` has stored.
     """
     values = _own_values() if environment is None else _values_of(environment)
     found = [

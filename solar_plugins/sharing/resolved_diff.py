@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingDifference:
     """A key that has another value; None where it is not there."""
 
     where: str
@@ -40,15 +40,15 @@ class Difference:
 
 
 def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[str, Any]:
-    """The content of the plain file that `file` stands for, or that its `stage` runs.
+    """The recipe `file` with `extends:` resolved, or the recipe that its `stage` runs.
 
     Raises:
-        SolarError: `file` is no chain but a stage is named, or the chain has no such stage.
+        SolarError: `file` is not a chain but a stage is named, or the chain lacks that stage.
     """
     content = extends.read_mapping(file)
     if "stages" not in content:
         if stage is not None:
-            raise SolarError(f"{file}: is no chain, so it has no stage {stage!r}.")
+            raise SolarError(f"{file}: not a chain, so there is no stage {stage!r}.")
         return content if base_model is None else {**content, "base_model": base_model}
     chain = load_chain(file, base_model=base_model)
     if stage is not None:
@@ -129,7 +129,7 @@ def effect(file: Path) -> dict[str, Any]:
         os.chdir(before)
 
 
-def differences(one: Any, other: Any, where: str = "") -> list[Difference]:
+def differences(one: Any, other: Any, where: str = "") -> list[SettingDifference]:
     """Where two effects differ, key by key, in the order of the first."""
     if isinstance(one, dict) and isinstance(other, dict):
         found = []
@@ -137,17 +137,17 @@ def differences(one: Any, other: Any, where: str = "") -> list[Difference]:
             here = f"{where}.{key}" if where else str(key)
             found += differences(one.get(key), other.get(key), here)
         return found
-    by_path = _by_path(one), _by_path(other)
-    if all(by_path):
-        moved = set(by_path[0]) == set(by_path[1]) and list(by_path[0]) != list(by_path[1])
-        order = [Difference(f"{where} (order)", list(by_path[0]), list(by_path[1]))]
-        return differences(*by_path, where) + (order if moved else [])
+    left, right = _by_path(one), _by_path(other)
+    if left and right:
+        is_moved = set(left) == set(right) and list(left) != list(right)
+        order = [SettingDifference(f"{where} (order)", list(left), list(right))]
+        return differences(left, right, where) + (order if is_moved else [])
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         found = []
-        for index, (left, right) in enumerate(zip(one, other, strict=True)):
-            found += differences(left, right, f"{where}[{index}]")
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            found += differences(*pair, f"{where}[{index}]")
         return found
-    return [] if one == other else [Difference(where.removeprefix("stages."), one, other)]
+    return [] if one == other else [SettingDifference(where.removeprefix("stages."), one, other)]
 
 
 def _by_path(value: Any) -> dict[str, Any] | None:

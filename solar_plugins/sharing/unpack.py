@@ -1,4 +1,4 @@
-"""`solar unpack`: a stranger's pack read, told and refused or written, in this order.
+"""`solar unpack`: read a stranger's pack, list what it does, then refuse it or write it.
 
 Everything is checked in memory. Only when the whole pack has passed is a folder made, under another
 name, and moved to its place; nothing outside it is written, and nothing of it is run.
@@ -48,22 +48,22 @@ def open_pack(data: bytes, source: str) -> Opened:
     Raises:
         SolarError: it is broken, not a pack, or holds what no pack may hold.
     """
-    return _opened(archive.from_bytes(data, source), source)
+    files = archive.from_bytes(data, source)
+    return _opened(source, files, lock.read_lock(files, source))
 
 
 def open_folder(folder: Path) -> Opened:
     """Read an unpacked pack: the files that its lock lists, as they are now, changed or not.
 
     Raises:
-        SolarError: it has no lock, or a file is missing or is not plain.
+        SolarError: there is no lock file, or a file is missing or is not plain.
     """
     if not (folder / file_risks.LOCK).is_file():
-        raise SolarError(f"{folder}: has no {file_risks.LOCK}, so this is no unpacked pack.")
+        raise SolarError(f"{folder}: has no {file_risks.LOCK}, so this is not an unpacked pack.")
     read = archive.from_folder(folder, [file_risks.LOCK])
     found = lock.parse_lock(read[file_risks.LOCK], str(folder))
     files = archive.from_folder(folder, [file_risks.LOCK, *found["files"]])
-    risks = file_risks.risks_of(files)
-    return Opened(str(folder), files, found, risks, declared.declared_in(files, risks))
+    return _opened(str(folder), files, found)
 
 
 def write_folder(pack: Opened, target: Path, permissions: Iterable[str] = ()) -> None:
@@ -98,7 +98,6 @@ def refuse_filled(target: Path) -> None:
         raise SolarError(f"{target}: is not empty. Choose another folder.")
 
 
-def _opened(files: dict[str, bytes], source: str) -> Opened:
-    found = lock.read_lock(files, source)
+def _opened(source: str, files: dict[str, bytes], locked: dict[str, Any]) -> Opened:
     risks = file_risks.risks_of(files)
-    return Opened(source, files, found, risks, declared.declared_in(files, risks))
+    return Opened(source, files, locked, risks, declared.declared_in(files, risks))

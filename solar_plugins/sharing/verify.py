@@ -22,7 +22,7 @@ _WEIGHTS = (".safetensors",)
 
 
 @dataclass(frozen=True)
-class Difference:
+class LockDifference:
     """One thing that is not as the lock says.
 
     Attributes:
@@ -35,7 +35,7 @@ class Difference:
     matters: bool = True
 
 
-def against_lock(pack: Opened, folder: Path | None) -> Iterator[Difference]:
+def against_lock(pack: Opened, folder: Path | None) -> Iterator[LockDifference]:
     """What differs between a pack, or the folder that it was unpacked to, and the lock.
 
     Args:
@@ -43,11 +43,11 @@ def against_lock(pack: Opened, folder: Path | None) -> Iterator[Difference]:
     """
     for name, entry in pack.lock["files"].items():
         if hashlib.sha256(pack.files[name]).hexdigest() != entry["sha256"]:
-            yield Difference(f"{name}: changed since it was packed.")
+            yield LockDifference(f"{name}: changed since it was packed.")
     here = lock.versions()
     for name, version in pack.lock["versions"].items():
         if version != here.get(name):
-            yield Difference(f"{name}: {version} then, {here.get(name)} here.", matters=False)
+            yield LockDifference(f"{name}: {version} then, {here.get(name)} here.", matters=False)
     for kind in ("models", "datasets"):
         for name, entry in pack.lock[kind]["hub"].items():
             yield from _on_hub(name, entry, kind)
@@ -57,29 +57,29 @@ def against_lock(pack: Opened, folder: Path | None) -> Iterator[Difference]:
         yield from _outputs(folder, pack.lock)
 
 
-def _on_hub(name: str, entry: dict[str, Any], kind: str) -> Iterator[Difference]:
+def _on_hub(name: str, entry: dict[str, Any], kind: str) -> Iterator[LockDifference]:
     repository_kind = digests.HUB_MODEL if kind == "models" else digests.HUB_DATASET
     now = digests.of_hub(name, repository_kind, entry["pinned"])["revision"]
     then = entry["revision"]
     if then is None or now is None:
         where = "in the lock" if then is None else "here without network"
-        yield Difference(f"{name}: its revision is not known {where}.", matters=False)
+        yield LockDifference(f"{name}: its revision is not known {where}.", matters=False)
     elif then != now:
-        yield Difference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
+        yield LockDifference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
 
 
-def _local(name: str, entry: dict[str, Any], folder: Path | None) -> Iterator[Difference]:
+def _local(name: str, entry: dict[str, Any], folder: Path | None) -> Iterator[LockDifference]:
     if folder is None:
-        yield Difference(f"{name}: lies beside the pack, not in it.", matters=False)
+        yield LockDifference(f"{name}: lies beside the pack, not in it.", matters=False)
         return
     now = digests.of_path(folder / name)["sha256"]
     if now is None:
-        yield Difference(f"{name}: not here yet; it is not part of the pack.", matters=False)
+        yield LockDifference(f"{name}: not here yet; it is not part of the pack.", matters=False)
     elif now != entry["sha256"]:
-        yield Difference(f"{name}: other content than then.")
+        yield LockDifference(f"{name}: other content than then.")
 
 
-def _outputs(folder: Path, locked: dict[str, Any]) -> Iterator[Difference]:
+def _outputs(folder: Path, locked: dict[str, Any]) -> Iterator[LockDifference]:
     """Weights of a run in the folder, if there is one, against those of the run that was packed."""
     for chain_file, stages in _runs(locked):
         chain = load_chain(folder / chain_file, check_files=False)
@@ -93,9 +93,9 @@ def _outputs(folder: Path, locked: dict[str, Any]) -> Iterator[Difference]:
                     continue
                 weights = run.stage(stage) / name
                 if not weights.is_file():
-                    yield Difference(f"{stage}/{name}: gone since it was made here.")
+                    yield LockDifference(f"{stage}/{name}: gone since it was made here.")
                 elif sha256(weights) != digest:
-                    yield Difference(f"{stage}/{name}: other weights than in the packed run.")
+                    yield LockDifference(f"{stage}/{name}: other weights than in the packed run.")
 
 
 def _runs(locked: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -106,7 +106,7 @@ def _runs(locked: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def rerun(
     pack: Opened, folder: Path, run: Callable[[Path, str, Path], int] | None = None
-) -> Iterator[Difference]:
+) -> Iterator[LockDifference]:
     """Run the chain at tiny size in a new place and compare its weights with the lock's.
 
     Args:
@@ -142,9 +142,9 @@ def rerun(
         for name, digest in recorded.items():
             made = output_dir / name
             if not made.is_file():
-                yield Difference(f"{name}: was not made.")
+                yield LockDifference(f"{name}: was not made.")
             elif sha256(made) != digest:
-                yield Difference(f"{name}: other weights than in the packed run.")
+                yield LockDifference(f"{name}: other weights than in the packed run.")
 
 
 def solar_run(folder: Path, chain: str, output_dir: Path) -> int:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from small_run import result, stack, write, write_run
 
-from solar_plugins.report import findings
+from solar_plugins.report import results
 from solar_plugins.report.charts import Dot, dot_chart
 from solar_plugins.report.comparisons import BEFORE, comparisons
 from solar_plugins.report.run import read_run
@@ -142,9 +142,7 @@ def test_silent_layers_have_a_start_of_their_own(run_folder):
     write_result(run_folder, "cpt_identity", loss=1.0)
 
     def started():
-        return {
-            found.stage: found.up_scaled for found in findings.up_scalings(read_run(run_folder))
-        }
+        return {found.stage: found.up_scaled for found in results.up_scalings(read_run(run_folder))}
 
     assert started() == {"cpt": ("dus", 2.87), "cpt_identity": None}  # not that of the copies
     add_start(run_folder, "dus_identity", stack(run_folder / "base", [0, 6], [2, 8], scale="0.0"))

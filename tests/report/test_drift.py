@@ -7,7 +7,7 @@ import json
 import pytest
 from small_run import write_run
 
-from solar_plugins.report import findings
+from solar_plugins.report import results
 from solar_plugins.report.drift import kl_to_start
 from solar_plugins.report.run import read_run
 from solar_plugins.report.write import to_html
@@ -72,14 +72,14 @@ def test_the_report_draws_it_and_says_how_far_it_went(tmp_path):
 
     read = read_run(run)
     page = to_html(read)
-    rewards = {(row.stage, row.step): row.kl_last for row in findings.rewards(read)}
+    rewards = {(row.stage, row.step): row.kl_last for row in results.rewards(read)}
 
     assert 'aria-label="cand_1: KL to the start"' in page
     assert 'aria-label="cand_2: KL to the start"' not in page
     # small_run: chosen gains 0.4 margins and rejected loses 0.6, at beta 0.1.
     ends = {
         number: found[-len(found) // 5 :]
-        for number, found in findings.preference_logs(read.stages["cand_1"]).items()
+        for number, found in results.preference_logs(read.stages["cand_1"]).items()
     }
     mean = {
         number: sum(log["rewards/margins"] for log in end) / len(end)

@@ -15,7 +15,7 @@ from small_run import MODELS, result, write_run
 from solar_plugins.cli.report import report_command
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.paper import row_of_stage
-from solar_plugins.report import findings
+from solar_plugins.report import results
 from solar_plugins.report.run import read_run
 from solar_plugins.report.tables import duration, results_table
 from solar_plugins.report.write import write_report
@@ -137,7 +137,7 @@ def test_loss_curves_of_every_training(run_folder):
 
 
 def test_rewards_are_of_their_own_step(run_folder):
-    first, second = findings.rewards(read_run(run_folder))[:2]
+    first, second = results.rewards(read_run(run_folder))[:2]
     logs = [
         json.loads(line)
         for line in (run_folder / ".solar" / "metrics" / "cand_1.jsonl").read_text().splitlines()
@@ -234,7 +234,7 @@ def test_a_row_whose_run_failed_says_so(run_folder):
     assert "| | cand_2 |" + " failed |" * 7 in markdown.read_text(encoding="utf-8").replace(
         "|  |", "| |"
     )
-    found = {row.model: row for row in findings.model_rows(read_run(run_folder))}
+    found = {row.model: row for row in results.model_rows(read_run(run_folder))}
     assert (found["cand_2"].h6, found["cand_2"].missing) == (None, "failed")
 
 

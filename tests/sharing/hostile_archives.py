@@ -176,7 +176,7 @@ def _locks() -> Iterator[Case]:
     yield "a file that is not listed", pack_of(more, lock_of(files)), "not in its"
     yield "a listed file that is missing", pack_of(files, lock_of(more)), "not in the pack"
     other = {**files, "recipes/sft.yml": SFT.replace("1.0e-5", "2.0e-5").encode()}
-    yield "a file that was changed", pack_of(other, lock_of(files)), "is not the file"
+    yield "a file that was changed", pack_of(other, lock_of(files)), "does not have the digest"
 
 
 def _flagged(data: bytes, flag: int) -> bytes:

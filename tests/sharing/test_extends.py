@@ -158,7 +158,7 @@ def test_show_prints_the_plain_file_that_is_run(folder: Path):
     assert yaml.safe_load(text) == resolve(chain, chain.stages["sft_v4"])
     assert solar("show", "mine.yml", "sft_v5")[0] == 1
     assert "Did you mean 'sft_v4'?" in solar("show", "mine.yml", "sft_v5")[1]
-    assert "is no chain" in solar("show", "my_sft.yml", "cpt")[1]
+    assert "not a chain" in solar("show", "my_sft.yml", "cpt")[1]
 
 
 def test_the_plain_chain_runs_what_the_short_one_runs(folder: Path):

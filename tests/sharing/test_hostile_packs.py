@@ -14,9 +14,25 @@ from click.testing import CliRunner, Result
 from guard import Guard
 from hostile_archives import entry
 from hostile_recipes import CANARY
-from packs import CHAIN, H6, LOCK, MIX, SFT, Case, changed, good_files, lock_of, pack_of, zipped
+from packs import (
+    CHAIN,
+    H6,
+    LOCK,
+    MIX,
+    SFT,
+    Case,
+    changed,
+    good_files,
+    lock_of,
+    pack_of,
+    recipe,
+    zipped,
+)
 
+from solar_plugins import shipped
+from solar_plugins.check.tool_facts import known
 from solar_plugins.cli import cli
+from solar_plugins.sharing.trust import file_risks, harmless
 
 CORPUS = [*hostile_archives.cases(), *hostile_recipes.cases()]
 
@@ -89,7 +105,7 @@ def test_what_is_read_is_told_wherever_it_stands(tmp_path: Path, guard: Guard):
         "downloads  dataset openai/gsm8k",
         "reaches    s3://owner/a.jsonl",
         "needs      rows.jsonl (not in the pack)",
-        "runs       what the shipped sft_v4 does and recipes/more.yml does not change",
+        "runs       the shipped sft_v4, as far as recipes/more.yml does not change it",
     ):
         assert line in told.splitlines()
     assert "dataset json" not in told
@@ -130,6 +146,69 @@ def test_a_permission_must_name_something(permission: str, line: str, tmp_path, 
     result = unpack(pack_of(good_files()), tmp_path, guard, "--allow", permission)
     assert result.exit_code == 1
     assert line in result.output
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("a_key_of_tomorrow: true\n", "a_key_of_tomorrow: True"),
+        ("a_switch_of_tomorrow: false\n", "a_switch_of_tomorrow: False"),
+        ("a_block_of_tomorrow: {seed: 1}\n", "a_block_of_tomorrow: a block"),
+        ("trl: {beta: 0.1, tomorrow: x}\n", "trl.tomorrow: x"),
+        ("Learning_Rate: 1\n", "Learning_Rate: 1"),
+        ("test_datasets: [{path: a/b, tomorrow: x}]\n", "test_datasets[0].tomorrow: x"),
+        ("optimizer: tomorrow\n", "optimizer: tomorrow"),
+        ("lr_scheduler: a<b\n", "lr_scheduler: a<b"),
+        ("overrides_of_model_kwargs: {tomorrow: 1}\n", "overrides_of_model_kwargs.tomorrow: 1"),
+        ("model_kwargs: 'dtype=float32,tomorrow=1'\n", "model_kwargs: tomorrow=1"),
+    ],
+)
+def test_what_is_not_known_to_be_harmless_is_shown_and_asked_for(
+    lines: str, found: str, tmp_path: Path, guard: Guard
+):
+    line = SFT.count("\n") + 1
+    pack = recipe(lines)
+    result = unpack(pack, tmp_path, guard)
+    assert result.exit_code == 1
+    assert set(reasons(result)) == {
+        f"refused: recipes/sft.yml:{line}: {found}: a setting that is not known to be harmless. "
+        f"If you have read it and trust it: --allow unknown_setting=recipes/sft.yml"
+    }
+    allow = ("--allow", "unknown_setting=recipes/sft.yml")
+    assert unpack(pack, tmp_path, guard, *allow).exit_code == 0
+
+
+def test_a_setting_of_a_stage_and_a_key_of_deepspeed_are_asked_for_too(
+    tmp_path: Path, guard: Guard
+):
+    chain = CHAIN.replace("{train: sft.yml}", "{train: sft.yml, set: {trl.tomorrow: 1}}")
+    deepspeed = '{"zero_optimization": {"stage": 3, "tomorrow": 1}}'
+    pack = changed({"recipes/shared.yml": chain, "recipes/zero3.json": deepspeed})
+    shown = unpack(pack, tmp_path, guard).output
+    assert "--allow unknown_setting=recipes/shared.yml" in shown
+    assert "zero_optimization.tomorrow: 1: a setting that is not known" in shown
+
+
+def test_our_recipes_ask_for_nothing_although_they_were_edited():
+    files = {
+        str(path.relative_to(shipped.root())): path.read_bytes() + b"\n"
+        for folder in shipped.FOLDERS
+        for path in shipped.files_in(shipped.root() / folder)
+        if "schema" not in path.parts
+    }
+    assert len(files) > 50
+    assert file_risks.risks_of(files) == []
+
+
+def test_a_risk_that_is_switched_off_is_not_asked_for(tmp_path: Path, guard: Guard):
+    off = recipe("trust_remote_code: false\nuse_wandb: false\nhub_model_id: ''\n")
+    assert unpack(off, tmp_path, guard).exit_code == 0
+
+
+def test_the_harmless_keys_of_axolotl_are_keys_of_axolotl():
+    """Each name was looked up; a misspelt one would be a hole for a key of tomorrow."""
+    assert set(known("axolotl")["keys"]) >= harmless.AXOLOTL
+    assert not {"trainer_cls", "trust_remote_code", "hub_model_id", "vllm"} & harmless.KEYS
 
 
 def test_list_writes_nothing(tmp_path: Path, guard: Guard):

@@ -37,7 +37,7 @@ def test_it_has_everything_that_was_shipped(made: Path):
     for name in shipped.FOLDERS:
         for file in shipped.files_in(root / name):
             assert (made / file.relative_to(root)).is_file()
-    for room in ("data", "evaluation"):
+    for room in ("miniature", "evaluation"):
         theirs = shipped.files_in(shipped.PACKAGE / room / "lm_eval_tasks")
         assert {file.name for file in theirs} == {
             file.name for file in (made / "lm_eval_tasks" / room).iterdir()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import string
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ def test_a_file_outside_the_folder_is_refused(outside: str, folder: Path, tmp_pa
 def test_a_recipe_alone_is_told_what_to_write(folder: Path):
     result = solar("pack", "recipes/sft.yml")
     assert result.exit_code == 1
-    assert "is no chain." in result.output
+    assert "not a chain." in result.output
     assert "stages: {sft: {train: sft.yml}}" in result.output
 
 
@@ -250,3 +251,13 @@ def test_only_paths_of_this_machine_are_taken_out(tmp_path: Path):
         "./out/x.json <local>/y.bin ~/z https://example.org/a/b /no/such/path/of/anyone "
         "### User:/Assistant"
     )
+
+
+@pytest.mark.parametrize("before", sorted(set(string.punctuation) - set("/.~_-")) + list(" \n\t"))
+def test_a_path_is_taken_out_whatever_stands_before_and_after_it(before: str, tmp_path: Path):
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    path = f"{tmp_path}/elsewhere/deep"
+    for text in (f"{before}{path}", f"x{before}{path}<", f"<code>{path}</code>{before}{path} y"):
+        shown = redact.without_local_paths(text, tmp_path / "project")
+        assert str(tmp_path) not in shown
+        assert shown == text.replace(path, "<local>/deep")

@@ -122,4 +122,4 @@ def test_rerun_needs_a_chain_at_tiny_size(theirs: Path):
 def test_a_folder_without_a_lock(tmp_path: Path):
     status, lines = solar("verify", str(tmp_path))
     assert status == 1
-    assert lines == [f"Error: {tmp_path}: has no solar.lock.json, so this is no unpacked pack."]
+    assert lines == [f"Error: {tmp_path}: has no solar.lock.json, so this is not an unpacked pack."]

@@ -29,7 +29,7 @@ MAX_RATIO = 200
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _ENTRY = b"PK\x01\x02"
-# What zipfile raises on bytes that are no sound archive.
+# What zipfile raises on a broken archive.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -65,8 +65,8 @@ def from_bytes(data: bytes, source: str) -> dict[str, bytes]:
         source: What messages call the pack.
 
     Raises:
-        SolarError: it is no zip, is broken, passes a limit, or has an entry that is no plain file
-            with a plain relative name.
+        SolarError: it is not a zip, is broken, passes a limit, or has an entry that is not a plain
+            file with a plain relative name.
     """
     if len(data) > MAX_PACK_BYTES:
         raise SolarError(f"{source}: more than {MAX_PACK_BYTES >> 20} MiB. A pack holds text only.")
@@ -139,7 +139,7 @@ def _check_sizes(entries: list[zipfile.ZipInfo], source: str) -> None:
         if entry.file_size > MAX_RATIO * max(entry.compress_size, 1) and entry.file_size > 1 << 16:
             raise SolarError(
                 f"{source}: {name!r}: grows to more than {MAX_RATIO} times its size. "
-                f"That is a bomb, not text."
+                f"That is a zip bomb, not text."
             )
     if total > MAX_TOTAL_BYTES:
         raise SolarError(f"{source}: unpacks to more than {MAX_TOTAL_BYTES >> 20} MiB.")

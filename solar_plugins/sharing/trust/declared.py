@@ -1,4 +1,4 @@
-"""What a pack will download, run and upload, told before anything of it happens."""
+"""What a pack will download, run and upload, listed before anything happens."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from solar_plugins.recipes import data_recipe
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.sharing.trust import safe_yaml
 from solar_plugins.sharing.trust.file_risks import RUN_FOLDER
+from solar_plugins.sharing.trust.harmless import LOADERS
 from solar_plugins.sharing.trust.names import printable
-from solar_plugins.sharing.trust.recipe_risks import LOADERS, values_of
+from solar_plugins.sharing.trust.recipe_risks import values_of
 from solar_plugins.sharing.trust.risk import Risk
 from solar_plugins.shipped import TASKS_FOLDER
 
@@ -33,7 +34,7 @@ class Declared:
     Attributes:
         models: Hub id (with ``@revision`` where one is pinned) -> files that name it.
         datasets: The same for datasets.
-        addresses: The same for addresses (``https://…``, ``s3://…``) that stand anywhere.
+        addresses: The same for addresses (``https://…``, ``s3://…``) anywhere in a recipe.
         local: Paths that have to be there and that the pack does not hold.
         runs: One line per stage or recipe.
         uploads: One line per thing that is sent somewhere.
@@ -65,7 +66,7 @@ class Declared:
 
 def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
     """What the YAML files of a pack, already found readable, name."""
-    told = Declared()
+    declared = Declared()
     made: set[str] = set()
     of_stages: set[str] = set()
     contents = {
@@ -83,16 +84,16 @@ def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
     for name, content in contents.items():
         # The models of a stage's own file are replaced by those that the chain names.
         with_models = name not in of_stages
-        _of_file(told, name, content, kinds[name], made, files, with_models)
+        _of_file(declared, name, content, kinds[name], made, files, with_models)
     for risk in risks:
         at = f"{risk.place}: " if risk.place else ""
         line = f"{risk.kind}: {at}{risk.found} ({risk.file})"
-        (told.uploads if risk.kind == "upload" else told.runs).append(line)
-    return told
+        (declared.uploads if risk.kind == "upload" else declared.runs).append(line)
+    return declared
 
 
 def _of_file(
-    told: Declared,
+    declared: Declared,
     name: str,
     content: dict[str, Any],
     kind: str | None,
@@ -107,54 +108,54 @@ def _of_file(
             path = _normal(value)
             below = any(path == root or path.startswith(f"{root}/") for root in made if root)
             if not below and path not in files:
-                told.local.setdefault(path, []).append(name)
+                declared.local.setdefault(path, []).append(name)
             return
         what.setdefault(f"{value}@{revision}" if revision else value, []).append(name)
 
     for _, _, value in values_of(content):
         if isinstance(value, str) and "://" in value:
-            told.addresses.setdefault(value, []).append(name)
+            declared.addresses.setdefault(value, []).append(name)
     extended = content.get("extends")
     if isinstance(extended, str) and not extended.startswith("."):
-        told.runs.append(f"what the shipped {extended} does and {name} does not change")
+        declared.runs.append(f"the shipped {extended}, as far as {name} does not change it")
     if kind == "chain":
-        note(told.models, content.get("base_model"))
+        note(declared.models, content.get("base_model"))
         for stage, (tool, file) in _stages(content).items():
-            told.runs.append(f"{_TOOLS[tool]} {file} (stage {stage} of {name})")
+            declared.runs.append(f"{_TOOLS[tool]} {file} (stage {stage} of {name})")
             set_ = content["stages"][stage].get("set")
             if isinstance(set_, dict):
-                _of_file(told, name, set_, tool, made, files, with_models)
+                _of_file(declared, name, set_, tool, made, files, with_models)
         return
     if kind == "merge" and with_models:
         for model in merge_models(content):
-            note(told.models, model)
+            note(declared.models, model)
     for key in _MODEL_KEYS:
         revision = content.get("revision_of_model") if key == "base_model" else None
         if kind != "merge" and (with_models or key != "base_model"):
-            note(told.models, content.get(key), revision)
+            note(declared.models, content.get(key), revision)
     if kind == "data":
         for source in _sources_of_data(content):
-            note(told.datasets, source)
-        note(told.models, content.get("tokenizer"))
+            note(declared.datasets, source)
+        note(declared.models, content.get("tokenizer"))
     plugins = content.get("plugins")
     for plugin in plugins if isinstance(plugins, list) else []:
         line = f"plugin {plugin}"
-        if line not in told.runs:
-            told.runs.append(line)
+        if line not in declared.runs:
+            declared.runs.append(line)
     for reference in _references(content):
-        note(told.models, reference)
+        note(declared.models, reference)
     for entry in datasets_of(content):
         data_files = entry.get("data_files")
         if entry["path"] not in LOADERS:
-            note(told.datasets, entry["path"], entry.get("revision"))
+            note(declared.datasets, entry["path"], entry.get("revision"))
             continue
-        for file in data_files if isinstance(data_files, list) else [data_files]:
-            note(told.datasets, file)
+        for data_file in data_files if isinstance(data_files, list) else [data_files]:
+            note(declared.datasets, data_file)
     if kind == "evaluate":
         tasks = content.get("tasks")
         named = ", ".join(map(str, tasks)) if isinstance(tasks, list) else str(tasks)
         if not content.get("include_path"):
-            told.datasets.setdefault(f"of the lm-eval tasks {named}", []).append(name)
+            declared.datasets.setdefault(f"of the lm-eval tasks {named}", []).append(name)
 
 
 def _sources_of_data(content: Mapping[str, Any]) -> list[str]:
@@ -178,7 +179,7 @@ def _references(content: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _stages(content: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Kind and file of every stage of a chain that says so."""
+    """Kind and file of every stage of a chain that names both."""
     stages = content.get("stages")
     found = {}
     for stage, entry in stages.items() if isinstance(stages, dict) else ():

@@ -50,10 +50,7 @@ def risks_of(files: Mapping[str, bytes]) -> list[Risk]:
     Raises:
         SolarError: a file is not what its name says (YAML that cannot be read, binary data).
     """
-    risks: list[Risk] = []
-    for name, data in files.items():
-        risks.extend(_risks_of_file(name, data))
-    return sorted(set(risks))
+    return sorted({risk for name, data in files.items() for risk in _risks_of_file(name, data)})
 
 
 def _risks_of_file(name: str, data: bytes) -> list[Risk]:
@@ -71,10 +68,10 @@ def _risks_of_file(name: str, data: bytes) -> list[Risk]:
         fault = templates.fault(safe_yaml.as_text(data, name))
         return [Risk(name, 0, "template", "", fault)] if fault else []
     if suffix in _TEXT + _DATA:
-        _long_text(data, name)
+        safe_yaml.as_text(data, name, is_recipe=False)
         return []
     if suffix in _PAGES and name.startswith(RUN_FOLDER):
-        active = _ACTIVE.search(_long_text(data, name))
+        active = _ACTIVE.search(safe_yaml.as_text(data, name, is_recipe=False))
         return [Risk(name, 0, "active_page", "", printable(active[0]))] if active else []
     if suffix == ".png" and name.startswith(RUN_FOLDER) and data.startswith(_PNG):
         return []
@@ -105,12 +102,8 @@ def _risks_of_json(name: str, data: bytes) -> list[Risk]:
     content = read_json(data, name)
     if name.startswith(RUN_FOLDER):
         return []
-    risks = list(recipe_risks.risks_of(content, name, None, lambda place: 0))
-    for key, value in content.items() if isinstance(content, dict) else ():
-        # Any of a pack's mappings may be what a recipe gives to DeepSpeed.
-        if key not in recipe_risks.DEEPSPEED_KEYS and value not in (None, False):
-            risks.append(Risk(name, 0, "deepspeed", printable(key), printable(value)))
-    return risks
+    # Any JSON file of a pack may be what a recipe gives to DeepSpeed.
+    return list(recipe_risks.risks_of(content, name, "deepspeed", lambda place: 0))
 
 
 def read_json(data: bytes, name: str) -> Any:
@@ -119,7 +112,7 @@ def read_json(data: bytes, name: str) -> Any:
     Raises:
         SolarError: it is not JSON, or deeper than anything that is meant to be read.
     """
-    text = _long_text(data, name)
+    text = safe_yaml.as_text(data, name, is_recipe=False)
     depth = deepest = 0
     for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
         depth += (mark in "[{") - (mark in "]}")
@@ -130,13 +123,3 @@ def read_json(data: bytes, name: str) -> Any:
         return json.loads(text, parse_constant=lambda constant: None)
     except ValueError as error:
         raise SolarError(f"{name}: not JSON: {printable(error)}.") from None
-
-
-def _long_text(data: bytes, name: str) -> str:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SolarError(f"{name}: not text (UTF-8).") from None
-    if "\0" in text:
-        raise SolarError(f"{name}: not text: it holds a NUL.")
-    return text

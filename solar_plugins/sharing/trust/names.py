@@ -57,7 +57,7 @@ def refuse_collisions(names: Iterable[str], source: str) -> None:
     """Refuse two files that one place would hold on a system that folds case or Unicode forms.
 
     Raises:
-        SolarError: a name stands twice, or is a file here and a folder there.
+        SolarError: a name is there twice, or is a file here and a folder there.
     """
     taken: dict[str, str] = {}
     folders: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""What is risky in chains, Axolotl recipes, MergeKit and lm-eval configs, key by key.
+"""What in chains, recipes, merge and evaluation configs of a stranger has to be allowed.
 
-All rules apply at every depth and to every kind of file: a key that a tool does not read today it
-may read tomorrow, and nobody is served by a recipe that says ``trust_remote_code`` in the wrong
-place.
+A key passes if it is in `harmless.KEYS`, and a text if it has a harmless form. Anything else is a
+risk; the tables of this module only give a known risk its precise name. The rules apply at every
+depth and to every kind of file.
 """
 
 from __future__ import annotations
@@ -15,118 +15,40 @@ from typing import Any
 import solar_plugins
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.recipes.registry import STAGE_KINDS
-from solar_plugins.sharing.trust import templates
-from solar_plugins.sharing.trust.risk import Risk, is_dotted
+from solar_plugins.sharing.trust import harmless, templates
+from solar_plugins.sharing.trust.risk import Risk
 
 Place = tuple[str | int, ...]
 
-_AXOLOTL_PLUGINS = ("cut_cross_entropy", "densemixer", "diffusion", "expert_parallel", "grokfast")
-_AXOLOTL_PLUGINS += ("kernels", "liger", "mora", "spectrum")
-# The others run a server, a program, or send data: kd, lm_eval, nemo_gym, swanlab, hatchery.
-
-_CODE_KEYS = {
-    "trainer_cls",
-    "reward_funcs",
-    "rollout_func",
-    "worker_extension_cls",
-    "serve_module",
-    "torchdistx_path",
-    "input_transform",
-    "auto_map",
-    "custom_pipelines",
-    "confirm_run_unsafe_code",
-    "allow_code",
-    "function",
-    "process_docs",
-    "use_prompt",
-    "eval_causal_lm_metrics",  # `evaluate` runs each as a script from the Hub
+_KEY_RISKS = {
+    "trust_remote_code": "trust_remote_code",
+    "code": "trainer_cls|reward_funcs|rollout_func|worker_extension_cls|serve_module"
+    "|torchdistx_path|input_transform|auto_map|custom_pipelines|confirm_run_unsafe_code|allow_code|function"
+    "|process_docs|use_prompt|eval_causal_lm_metrics",
+    "shell": "command|cmd|script|shell|exec|entrypoint|setup|hooks",
+    "environment": "env|environment|environ|env_vars|envs|secrets",
+    "upload": "(wandb|comet|mlflow|trackio|swanlab|otel|hatchery)(_.*)?|hub_.*"
+    "|push_(dataset_)?to_hub|hf_hub_log_args|hf_mlflow_log_artifacts|report_to|gradio_.*|.*base_url|api_base"
+    "|vllm_server_host|proxies|endpoint|use_(wandb|comet|mlflow|trackio|otel_metrics)|.*_api_key"
+    "|.*_tracking_uri",
+    "kernel": "use_kernels",
+    "pickle": "resume_from_checkpoint",
 }
-_CLASS_KEYS = {"model_type", "tokenizer_type", "processor_type", "type_of_model"}
-_SHELL_KEYS = {"command", "cmd", "script", "shell", "exec", "entrypoint", "setup", "hooks"}
-_ENVIRONMENT_KEYS = {"env", "environment", "environ", "env_vars", "envs", "secrets"}
-_UPLOAD_KEYS = {
-    "hub_model_id",
-    "hub_strategy",
-    "hub_token",
-    "hub_private_repo",
-    "push_dataset_to_hub",
-    "push_to_hub",
-    "hf_hub_log_args",
-    "hf_mlflow_log_artifacts",
-    "report_to",
-    "gradio_share",
-    "gradio_server_name",
-    "base_url",
-    "api_base",
-    "vllm_server_host",
-    "vllm_server_base_url",
-    "proxies",
-    "endpoint",
-}
-_UPLOAD_PREFIXES = ("wandb", "comet", "mlflow", "trackio", "swanlab", "otel", "hatchery")
-_UPLOAD_SWITCHES = ("use_wandb", "use_comet", "use_mlflow", "use_trackio", "use_otel_metrics")
-_KERNEL_KEYS = {"attn_implementation", "experts_implementation", "fused_attn_kernel"}
+_KEY_RISK = {kind: re.compile(pattern) for kind, pattern in _KEY_RISKS.items()}
+_CLASS_KEYS = ("model_type", "tokenizer_type", "processor_type", "type_of_model")
+_KERNEL_KEYS = ("attn_implementation", "experts_implementation", "fused_attn_kernel")
+_ARGUMENT_KEYS = ("model_args", "gen_kwargs", "model_kwargs", "optim_args")
+"""Their value may be ``a=b,c=d``: keys as well."""
 
-DEEPSPEED_KEYS = {
-    "activation_checkpointing",
-    "amp",
-    "bf16",
-    "communication_data_type",
-    "data_types",
-    "fp16",
-    "gradient_accumulation_steps",
-    "gradient_clipping",
-    "gradient_predivide_factor",
-    "optimizer",
-    "prescale_gradients",
-    "scheduler",
-    "seq_parallel_communication_data_type",
-    "sparse_gradients",
-    "steps_per_print",
-    "tensor_parallel",
-    "torch_autocast",
-    "train_batch_size",
-    "train_micro_batch_size_per_gpu",
-    "wall_clock_breakdown",
-    "zero_allow_untested_optimizer",
-    "zero_force_ds_cpu_optimizer",
-    "zero_optimization",
-}
-"""What a DeepSpeed recipe needs; the other keys start programs, write files or send data."""
-
-# What people write or what is shown to a model; never a path, a variable or a command.
-_TEXT_KEYS = {
-    "format",
-    "no_input_format",
-    "input_format",
-    "system_format",
-    "system_prompt",
-    "default_system_message",
-    "prompt_format",
-    "chosen_format",
-    "rejected_format",
-    "no_system_format",
-    "system_instruction",
-    "step_separator",
-    "special_tokens",
-    "tokens",
-    "added_tokens_overrides",
-    "eot_tokens",
-    "lora_target_modules",
-    "unfrozen_parameters",
-    "vllm_guided_decoding_regex",
-}
-_TEMPLATE_KEYS = {"chat_template", "chat_template_jinja"}
-
-LOADERS = {"json", "csv", "parquet", "text", "arrow"}
-# `datasets` reads these names with pickle, or with code of a folder.
-_PICKLE_LOADERS = {"pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5"}
-_LM_EVAL_MODELS = {"hf", "hf-auto", "huggingface", "hf-multimodal", "vllm"}
-
+_PICKLE_LOADERS = ("pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy")
+_CODE_SUFFIXES = (".py", ".pyc", ".so", ".sh", ".ipynb")
 _ABSOLUTE = re.compile(r"(/|~|\\\\|[A-Za-z]:[\\/]|file:)")
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*|%[A-Za-z_]\w*%|\$\(\(")
 _COMMAND = re.compile(r"\$\(|`|&&|\|\||;\s*\w|\|\s*(ba|z|da)?sh\b|>\s*/|\b(curl|wget|rm|bash) -")
+_HARMLESS_TEXT = re.compile(r"[\w ./@:+,=\[\]()%*#?~^-]*")
+"""Names, Hub ids, relative paths, numbers, splits such as ``train[:5%]``."""
+
 # What fsspec opens besides the stores that Axolotl names: files of this machine, other machines,
 # what is inside an archive, one address behind another.
 _ADDRESS = re.compile(
@@ -144,12 +66,18 @@ def risks_of(
     Args:
         content: The mapping.
         file: Its name in the pack.
-        kind: Which tool reads it, see `solar_plugins.check.kind_of`.
+        kind: Which tool reads it, see `solar_plugins.check.kind_of`; ``deepspeed`` for JSON.
         line: The line of a place.
     """
     for place, key, value in values_of(content):
-        for risk, found in _found(place, key, value, file, kind):
-            yield Risk(file, line(place), risk, _dotted(place), f"{found}")
+        risks = list(_key_risks(place, key, value, kind))
+        is_key = isinstance(place[-1], str)
+        if is_key and not risks and value is not None and _is_first_unknown(place):
+            risks = [("unknown_setting", _shown(value))]
+        if isinstance(value, str) and value not in _OFF:
+            risks += _text_risks(place, key, value, file)
+        for risk, found in risks:
+            yield Risk(file, line(place), risk, _dotted(place), found)
 
 
 def values_of(value: Any, place: Place = ()) -> Iterator[tuple[Place, str, Any]]:
@@ -173,68 +101,95 @@ def _plain(key: Any) -> str:
     return str(key).strip().lower().replace("-", "_").rsplit(".", 1)[-1].lstrip("_")
 
 
-def _found(
-    place: Place, key: str, value: Any, file: str, kind: str | None
-) -> Iterator[tuple[str, str]]:
-    on = not (isinstance(value, list | dict) and not value) and value not in _OFF
-    if not on:
+def _shown(value: Any) -> str:
+    return "a block" if isinstance(value, dict) else str(value)
+
+
+def _is_first_unknown(place: Place) -> bool:
+    """Whether the last key is not known to be harmless, and all blocks around it are."""
+    return not _is_known(place) and _is_known(place[:-1])
+
+
+def _named_risk(key: str) -> str | None:
+    """The risk of a key whatever its value, unless that is off."""
+    return next((risk for risk, keys in _KEY_RISK.items() if keys.fullmatch(key)), None)
+
+
+def _is_known(place: Place) -> bool:
+    """Whether every key is known: harmless, a name of the author's, or a risk with a name."""
+    block = ""
+    for part in place:
+        if isinstance(part, int):
+            continue
+        for name in [part] if block in harmless.NAMED_BY_USER else part.split("."):
+            if block in harmless.NAMED_BY_USER:
+                block = ""
+            elif name in harmless.KEYS or _named_risk(_plain(name)):
+                block = name
+            else:
+                return False
+    return True
+
+
+def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator[tuple[str, str]]:
+    if value in _OFF or (isinstance(value, list | dict) and not value):
         return
-    shown = f"{value}" if not isinstance(value, dict) else "a block"
-    if key == "trust_remote_code":
-        yield "trust_remote_code", shown
-    elif key == "plugins":
+    shown = _shown(value)
+    deepspeed_key = _deepspeed_key(place, kind)
+    named_risk = _named_risk(key)
+    if named_risk:
+        yield named_risk, shown
+    elif key == "plugins" and isinstance(place[-1], str):
         for name in value if isinstance(value, list) else [value]:
-            if not isinstance(place[-1], int) and not _is_allowed_plugin(str(name)):
+            if not _is_harmless_plugin(str(name)):
                 yield "plugin", str(name)
-    elif key in _CODE_KEYS or (key in _CLASS_KEYS and not re.fullmatch(r"[A-Za-z]\w*", str(value))):
+    elif key in _CLASS_KEYS and not re.fullmatch(r"[A-Za-z]\w*", str(value)):
         yield "code", shown
-    elif key in _SHELL_KEYS:
-        yield "shell", shown
-    elif key in _ENVIRONMENT_KEYS:
-        yield "environment", shown
-    elif key in _UPLOAD_KEYS or key in _UPLOAD_SWITCHES or _is_upload_setting(key):
-        yield "upload", shown
-    elif key == "use_kernels" or (key in _KERNEL_KEYS and re.search(r"[/@:]", str(value))):
+    elif key in _KERNEL_KEYS and not re.fullmatch(r"\w+", str(value)):
         yield "kernel", shown
-    elif key == "torch_compile_backend" and str(value) not in ("inductor", "eager", "aot_eager"):
+    elif key == "torch_compile_backend" and str(value) not in harmless.COMPILE_BACKENDS:
         yield "code", shown
-    elif _deepspeed_key(place) not in (None, *DEEPSPEED_KEYS):
+    elif deepspeed_key not in (None, *harmless.DEEPSPEED):
         yield "deepspeed", shown
-    elif key == "resume_from_checkpoint":
-        yield "pickle", shown
     elif key == "model" and kind == "evaluate" and place == ("model",):
-        if str(value) not in _LM_EVAL_MODELS:
+        if str(value) not in harmless.LM_EVAL_MODELS:
             yield "upload", shown
     elif key == "tasks" and kind == "evaluate" and re.search(r"[/\\]|\.ya?ml$", str(value)):
         yield "code", shown
-    if isinstance(value, str):
-        yield from _found_in_text(place, key, value, file)
+    elif key in ("optimizer", "lr_scheduler") and isinstance(value, str):
+        if value not in (*known("axolotl")["optimizers"], *known("axolotl")["schedulers"]):
+            yield "unknown_setting", shown
+    elif key in _ARGUMENT_KEYS and isinstance(value, str):
+        for argument in value.split(","):
+            name = argument.partition("=")[0].strip()
+            if name not in harmless.KEYS and name != "trust_remote_code":
+                yield "unknown_setting", argument
 
 
-def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tuple[str, str]]:
+def _text_risks(place: Place, key: str, value: str, file: str) -> Iterator[tuple[str, str]]:
+    """What is not harmless in a text; its precise name where there is one."""
     if "trust_remote_code" in value.replace("-", "_") and key != "trust_remote_code":
         yield "trust_remote_code", value
-    if key == "type" and _is_code_type(value):
+    if key == "type" and not _is_harmless_type(value):
         yield "code", value
-    if key == "ds_type" and value not in LOADERS:
+    if key == "ds_type" and value not in harmless.LOADERS:
         yield ("pickle" if value in _PICKLE_LOADERS else "dataset_script"), value
     if key in ("path", "dataset_path") and value in _PICKLE_LOADERS:
         yield "pickle", value
-    if value.endswith((".py", ".pyc", ".so", ".sh", ".ipynb")) or ".py#" in value:
+    if value.endswith(_CODE_SUFFIXES) or ".py#" in value:
         yield "dataset_script", value
     if value.lower().endswith(_PICKLE_SUFFIXES):
         yield "pickle", value
     if "!function" in value:
         yield "code", value
-    is_text = any(_plain(part) in _TEXT_KEYS for part in place if isinstance(part, str))
-    if key in _TEMPLATE_KEYS and ("{" in value or "\n" in value):
+    if key in ("chat_template", "chat_template_jinja") and ("{" in value or "\n" in value):
         fault = templates.fault(value)
         if fault:
             yield "template", fault
         return
     if key == "chat_template_jinja" and not value.endswith(".jinja"):
         yield "template", f"{value} is not called .jinja, so it was not read"
-    if is_text:
+    if any(_plain(part) in harmless.TEXT_KEYS for part in place if isinstance(part, str)):
         if re.search(r"\{\w*[.\[]", value) or "__" in value:
             yield "template", value
         return
@@ -242,6 +197,8 @@ def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tu
         yield "environment", value
     elif _COMMAND.search(value):
         yield "shell", value
+    elif not _HARMLESS_TEXT.fullmatch(value) and not _ABSOLUTE.match(value):
+        yield "unknown_setting", value
     if key.endswith(("_dir", "_path")) and value.startswith(_REMOTE_STORES):
         yield "upload", value
     if key == "deepspeed" and "://" in value:
@@ -254,32 +211,30 @@ def _found_in_text(place: Place, key: str, value: str, file: str) -> Iterator[tu
         yield "path", value
 
 
-def _deepspeed_key(place: Place) -> str | None:
-    """The key of DeepSpeed's own that a place inside a recipe's ``deepspeed:`` sets."""
+def _deepspeed_key(place: Place, kind: str | None) -> str | None:
+    """The top key of a DeepSpeed config that a place in a recipe or in that config itself sets."""
     parts = [part for key in place for part in str(key).split(".")]
-    below = parts[parts.index("deepspeed") + 1 :] if "deepspeed" in parts else []
-    return below[0] if below else None
+    if kind != "deepspeed":
+        parts = parts[parts.index("deepspeed") + 1 :] if "deepspeed" in parts else []
+    return parts[0] if parts and not isinstance(place[0], int) else None
 
 
-def _is_allowed_plugin(name: str) -> bool:
+def _is_harmless_plugin(name: str) -> bool:
     if name in [f"solar_plugins.{ours}" for ours in solar_plugins.__all__]:
         return True
-    parts = name.split(".")
-    return name in known("axolotl")["plugins"] and parts[2] in _AXOLOTL_PLUGINS
+    return name in known("axolotl")["plugins"] and name.split(".")[2] in harmless.PLUGINS
 
 
-def _is_upload_setting(key: str) -> bool:
-    first = key.split("_")[0]
-    return first in _UPLOAD_PREFIXES or key.endswith(("_api_key", "_tracking_uri"))
+def _is_harmless_type(name: str) -> bool:
+    """Whether a ``type`` is a dataset format of Axolotl or ours, or a single word.
 
-
-def _is_code_type(name: str) -> bool:
-    """Whether a dataset's ``type`` names code that Axolotl would import."""
-    types = known("axolotl")["dataset_types"]
+    Axolotl imports any other module that a dataset's type names.
+    """
     base = name.split(":")[0]
-    if base in (*types["sft"], *types["dpo"]) or base.startswith("solar_plugins."):
-        return False
-    return is_dotted(base) and not base.startswith(("bradley_terry.", "messages."))
+    if any(base in types for types in known("axolotl")["dataset_types"].values()):
+        return True
+    harmless_form = r"\w+|solar_plugins(\.\w+)+|(bradley_terry|messages)(\.\w+){1,2}"
+    return re.fullmatch(harmless_form, base) is not None
 
 
 def _leads_outside(value: str, place: Place, file: str) -> bool:

@@ -1,8 +1,7 @@
-"""What a recipe may do beyond training on data, and how a user says yes to one such thing."""
+"""What a recipe may do beyond training on data, and how a user allows it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ KINDS = {
     "template": "a chat template that does more than write messages",
     "active_page": "a page or picture that runs code in a browser, or loads what is elsewhere",
     "unknown_file": "a file that no tool of the chain reads",
+    "unknown_setting": "a setting that is not known to be harmless",
 }
 """What is refused unless the user allows it, by name and file."""
 
@@ -37,7 +37,7 @@ class Risk:
         line: Counted from 1; 0 where there is none.
         kind: One of `KINDS`.
         place: YAML path, or "".
-        found: What stands there.
+        found: The value.
     """
 
     file: str
@@ -86,8 +86,3 @@ def parse_permissions(texts: Iterable[str], files: Iterable[str]) -> frozenset[t
 def refused(risks: Iterable[Risk], allowed: frozenset[tuple[str, str]]) -> list[Risk]:
     """The risks that the user has not allowed."""
     return [risk for risk in risks if (risk.kind, risk.file) not in allowed]
-
-
-def is_dotted(name: str) -> bool:
-    """Whether a name is that of something in a Python module: ``package.module.thing``."""
-    return re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name) is not None

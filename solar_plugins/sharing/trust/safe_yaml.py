@@ -14,7 +14,7 @@ from solar_plugins.sharing.trust.names import printable
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 24
 MAX_VALUES = 20_000
-"""After every alias has been replaced by what it stands for."""
+"""After every alias has been replaced by its value."""
 
 # libyaml's scanner is ten times as fast, and is in every wheel of PyYAML.
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
@@ -41,17 +41,17 @@ def read_mapping(data: bytes, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         raise SolarError(f"{name}: not YAML: {printable(error)}.") from None
     if not isinstance(content, dict):
-        raise SolarError(f"{name}: holds no mapping. A recipe is keys with values.")
+        raise SolarError(f"{name}: not a mapping. A recipe is keys with values.")
     return content
 
 
-def as_text(data: bytes, name: str) -> str:
+def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
     """`data` as text.
 
     Raises:
-        SolarError: it is not UTF-8, holds a NUL, or is longer than `MAX_BYTES`.
+        SolarError: it is not UTF-8, holds a NUL, or is a recipe and longer than `MAX_BYTES`.
     """
-    if len(data) > MAX_BYTES:
+    if is_recipe and len(data) > MAX_BYTES:
         raise SolarError(f"{name}: more than {MAX_BYTES >> 20} MiB. A recipe is a few kilobytes.")
     try:
         text = data.decode("utf-8")
@@ -64,7 +64,8 @@ def as_text(data: bytes, name: str) -> str:
 
 def lines_of(data: bytes) -> dict[Place, int]:
     """The line of every place in a YAML file that `read_mapping` has read, counted from 1."""
-    return dict(_lines(yaml.compose(data.decode("utf-8"), Loader=_Loader), ()))
+    node = yaml.compose(data.decode("utf-8"), Loader=_Loader)
+    return dict(_lines(node, ())) if node else {}
 
 
 def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
@@ -89,7 +90,8 @@ def _check_events(text: str, name: str) -> None:
     values = 0
 
     def refuse(event: yaml.Event, found: str) -> None:
-        raise SolarError(f"{name}:{event.start_mark.line + 1}: {found}")
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        raise SolarError(f"{name}:{line}: {found}")
 
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.DocumentStartEvent):
@@ -99,8 +101,8 @@ def _check_events(text: str, name: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 refuse(event, f"the alias {event.anchor!r} is inside its own block, or nowhere.")
-            values += sizes[event.anchor]
-        elif isinstance(event, yaml.NodeEvent):
+            values += sizes[str(event.anchor)]
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             if event.tag is not None:
                 refuse(event, f"the tag {event.tag!r}. A recipe has plain values only.")
             values += 1

@@ -1,4 +1,4 @@
-"""Chat templates: what a Jinja template of a stranger would do, told from its syntax alone.
+"""Chat templates: what a Jinja template of a stranger would do, found from its syntax alone.
 
 transformers renders chat templates in Jinja's sandbox. Nothing is rendered here; what a template
 that writes messages does not need is named.
@@ -29,17 +29,17 @@ def fault(template: str) -> str | None:
         tree = environment.parse(_GENERATION.sub("", template))
     except (TemplateError, RecursionError) as error:
         return f"not a template ({' '.join(str(error).split())})"
-    for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)):
-        return f"line {node.lineno}: reads another template"
-    for node in tree.find_all(nodes.Getattr):
-        if node.attr.startswith("_") or node.attr in ("mro", "format_map"):
-            return f"line {node.lineno}: .{node.attr} looks inside Python"
-    for node in tree.find_all(nodes.Name):
-        if node.name.startswith("__"):
-            return f"line {node.lineno}: {node.name} looks inside Python"
-    for node in tree.find_all(nodes.Filter):
-        if node.name == "attr":
-            return f"line {node.lineno}: the filter attr looks inside Python"
+    for loaded in tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)):
+        return f"line {loaded.lineno}: reads another template"
+    for attribute in tree.find_all(nodes.Getattr):
+        if attribute.attr.startswith("_") or attribute.attr in ("mro", "format_map"):
+            return f"line {attribute.lineno}: .{attribute.attr} looks inside Python"
+    for variable in tree.find_all(nodes.Name):
+        if variable.name.startswith("__"):
+            return f"line {variable.lineno}: {variable.name} looks inside Python"
+    for used in tree.find_all(nodes.Filter):
+        if used.name == "attr":
+            return f"line {used.lineno}: the filter attr looks inside Python"
     for node in tree.find_all(nodes.Const):
         value = node.value
         if isinstance(value, str) and "__" in value and value.strip("_").isidentifier():

@@ -55,8 +55,8 @@ class ModelRow:
     @property
     def h6_stderr(self) -> float | None:
         """Of the mean of the six, whose errors are independent."""
-        errors = [score.stderr for score in self.scores.values()]
-        if self.h6 is None or None in errors:
+        errors = [score.stderr for score in self.scores.values() if score.stderr is not None]
+        if self.h6 is None or len(errors) < len(self.scores):
             return None
         return math.hypot(*errors) / len(errors)
 
@@ -74,6 +74,16 @@ class UpScaling:
     base: tuple[str, float | None]
     up_scaled: tuple[str, float | None] | None
     trained: tuple[str, float | None]
+
+    @property
+    def losses(self) -> list[tuple[str, tuple[str, float | None]]]:
+        """What each model is, with its name and loss, in the order in which they were made."""
+        up_scaled = [("up-scaled, not trained", self.up_scaled)] if self.up_scaled else []
+        return [
+            ("base model", self.base),
+            *up_scaled,
+            ("after continued pretraining", self.trained),
+        ]
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,7 @@ def _missing(run: Run, model: str) -> str:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The findings as plain JSON values; scores are shares, what was not measured is null."""
+    """The results as plain JSON values; scores are shares, what was not measured is null."""
     return {
         "chain": run.chain.name,
         "stages": {name: stage.state for name, stage in run.stages.items()},
