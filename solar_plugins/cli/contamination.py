@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -54,7 +55,7 @@ def contamination_command(
     device: str | None,
     out: Path | None,
     as_json: bool,
-    **settings,
+    **settings: Any,
 ) -> None:
     """Test whether MODEL has seen the benchmarks' test items (the paper's Table 9).
 
@@ -79,7 +80,7 @@ def contamination_command(
 
     import torch
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from solar_plugins.evaluation import contamination, contamination_items
     from solar_plugins.evaluation.benchmarks import CONTAMINABLE
@@ -91,11 +92,12 @@ def contamination_command(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = out or beside(model, "contamination.json")
     with Progress(console=Console(stderr=True)) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def advance(what: str, done: int, of: int) -> None:
-            task = tasks.setdefault(what, bar.add_task(what) if what not in tasks else 0)
-            bar.update(task, completed=done, total=of)
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=of)
 
         result = contamination.measure_contamination(
             model,

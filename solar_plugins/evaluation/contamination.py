@@ -104,7 +104,9 @@ def measure_contamination(
         (model, read, "items tested", read_item),
     ):
         missing = [item for item in items if item not in log.items]
-        loaded = neighbours.load(str(place), settings.dtype, settings.device) if missing else None
+        if not missing:
+            continue
+        loaded = neighbours.load(str(place), settings.dtype, settings.device)
         for number, item in enumerate(missing, start=len(items) - len(missing) + 1):
             log.add(item, do(loaded, item))
             advance(what, number, len(items))

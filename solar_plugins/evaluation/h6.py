@@ -74,7 +74,7 @@ def evaluate_model(
     settings = dataclasses.asdict(config)
     settings = {name: settings[name] for name in settings if name not in harness.OUTPUT_KEYS}
     key = settings_digest({**settings, "versions": versions}, ours={out_json, partial_file})
-    done = {}
+    done: dict[str, dict] = {}
     if partial_file.is_file():
         kept = json.loads(partial_file.read_text(encoding="utf-8"))
         done = kept["done"] if kept["key"] == key else {}

@@ -19,9 +19,10 @@ NO_TEXT = {"id", "_task_name", "role"}
 
 def write(recipe: dict, out: Path) -> dict:
     """See `solar_plugins.chain.data_stage.generate`."""
-    from solar_plugins.miniature import tokens
+    from solar_plugins.miniature import tokens, untrained_model
 
     settings = recipes.read(recipe)
+    assert isinstance(settings, recipes.WorldRecipe)
     files = rows(settings)
     words = tokens.vocabulary(_strings(files))
     facts = {name.removesuffix(".jsonl"): len(content) for name, content in files.items()}
@@ -30,10 +31,28 @@ def write(recipe: dict, out: Path) -> dict:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in content)
             atomic.write_text(folder / name, "".join(lines))
         tokens.save_tokenizer(words, folder / "init")
-        facts["parameters"] = tokens.save_initial_model(settings, len(words), folder / "init")
+        facts["parameters"] = untrained_model.save(
+            "mistral", len(words), _model_values(settings), settings.seed, folder / "init"
+        )
         facts["vocabulary"] = len(words)
         atomic.write_json(folder / "world.json", {"recipe": recipe, "facts": facts})
     return facts
+
+
+def _model_values(settings: recipes.WorldRecipe) -> dict:
+    """The config.json of the untrained base."""
+    return {
+        "hidden_size": settings.hidden_size,
+        "intermediate_size": settings.intermediate_size,
+        "num_hidden_layers": settings.num_hidden_layers,
+        "num_attention_heads": settings.num_attention_heads,
+        "num_key_value_heads": settings.num_attention_heads,
+        "max_position_embeddings": 512,
+        "sliding_window": None,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
+    }
 
 
 def rows(settings: recipes.WorldRecipe) -> dict[str, list[dict]]:
