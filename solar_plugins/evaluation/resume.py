@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from solar_plugins import atomic
+from solar_plugins.recipes.strings import strings
 
 
 def settings_digest(settings: dict, ours: set[Path]) -> str:
     """Changes with every setting and with every local file or folder, except `ours`, in them."""
     files = []
-    for text in sorted(set(_strings(settings))):
+    for text in sorted(set(strings(settings))):
         path = Path(text)
         if len(text) < 1024 and path.exists():
             members = [path] if path.is_file() else sorted(filter(Path.is_file, path.rglob("*")))
@@ -23,14 +23,6 @@ def settings_digest(settings: dict, ours: set[Path]) -> str:
             files += [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     text = json.dumps([settings, files], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _strings(member)
 
 
 class ItemLog:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from solar_plugins import atomic
@@ -12,6 +11,7 @@ from solar_plugins.miniature.facts import build_world
 from solar_plugins.miniature.instructions import Teacher
 from solar_plugins.miniature.texts import Author
 from solar_plugins.recipes import data_recipe as recipes
+from solar_plugins.recipes.strings import strings
 
 # Columns that no model reads.
 NO_TEXT = {"id", "_task_name", "role"}
@@ -24,7 +24,7 @@ def write(recipe: dict, out: Path) -> dict:
     settings = recipes.read(recipe)
     assert isinstance(settings, recipes.WorldRecipe)
     files = rows(settings)
-    words = tokens.vocabulary(_strings(files))
+    words = tokens.vocabulary(strings(files, NO_TEXT))
     facts = {name.removesuffix(".jsonl"): len(content) for name, content in files.items()}
     with atomic.new_directory(out) as folder:
         for name, content in files.items():
@@ -80,15 +80,3 @@ def rows(settings: recipes.WorldRecipe) -> dict[str, list[dict]]:
         files[f"benchmarks/{name}/train.jsonl"] = benchmark.train
         files[f"benchmarks/{name}/test.jsonl"] = benchmark.test
     return files
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, member in value.items():
-            if key not in NO_TEXT:
-                yield from _strings(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _strings(member)

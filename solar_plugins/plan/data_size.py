@@ -15,12 +15,17 @@ from typing import Any
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.flan_filter import task_names
 from solar_plugins.recipes import data_recipe as recipes
+from solar_plugins.recipes.strings import strings
 
 _SAMPLE = 2000
 """Rows of a local file that are tokenised for its mean length."""
 
 _LETTERS_PER_TOKEN = 4.0
 """English text under a vocabulary of 32,000; used where there is no tokenizer."""
+
+_ANSWERS = ("chosen", "rejected")
+_NO_TEXT = ("role", "id", "_task_name", "task_name", "type")
+"""Keys of names of roles, tasks and rows, which no model reads."""
 
 
 @dataclass(frozen=True)
@@ -247,20 +252,6 @@ def _read(file: Path) -> tuple[int, list[dict]]:
 
 def _text(row: dict, is_preference: bool, frame: str) -> str:
     """All text of a row; the prompt of a preference pair is read with both answers."""
-    answers = " ".join(_strings({k: v for k, v in row.items() if k in ("chosen", "rejected")}))
-    rest = " ".join(_strings({k: v for k, v in row.items() if k not in ("chosen", "rejected")}))
-    prompt = f"{frame} {rest}"
+    answers = " ".join(strings({k: v for k, v in row.items() if k in _ANSWERS}, _NO_TEXT))
+    prompt = f"{frame} {' '.join(strings(row, {*_ANSWERS, *_NO_TEXT}))}"
     return f"{prompt} {prompt} {answers}" if is_preference else f"{prompt} {answers}"
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """All text in `value`; a name of a role, task or row is not text that a model reads."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key not in ("role", "id", "_task_name", "task_name", "type"):
-                yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)

@@ -239,10 +239,10 @@ def _changes(setup: MemorySetup) -> Iterator[tuple[str, Change]]:
     micro = setup.step.sequences // at_once
     while micro > 1:
         micro //= 2
-        fewer = {"step": {"sequences": micro * at_once}, "setup": {"accumulates": True}}
+        fewer: Change = {"step": {"sequences": micro * at_once}, "setup": {"accumulates": True}}
         yield f"micro_batch_size: {micro} at the same global batch", fewer
     if setup.zero.stage != 3:
-        sharded = {"zero": {"stage": 3}, "step": {"autocasts": False}}
+        sharded: Change = {"zero": {"stage": 3}, "step": {"autocasts": False}}
         yield "deepspeed: recipes/deepspeed/zero3_bf16.json", sharded
     for key in ("offload_optimizer", "offload_param"):
         if not getattr(setup.zero, key):

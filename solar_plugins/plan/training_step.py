@@ -104,42 +104,32 @@ def _trace(text: str, step: TrainingStep) -> Traced:
 
 def _prolonged(config: dict[str, Any], size: model_size.ModelSize, step: TrainingStep) -> Traced:
     if size.layers <= 3 or not size.layers_are_alike:
-        run = _run(config, step)
-        return run.traced(run.peaks)
-    runs = [_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3)]
+        return _run(config, step).traced()
+    two, three = (_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3))
+
+    def prolong(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(x + (size.layers - 2) * (y - x) for x, y in zip(a, b, strict=True))
+
     # A peak lies in the pass through the head, or at either end of the way back through the
     # layers. Each of the three is linear in the number of layers, the largest of them is not.
-    ends = [[run.peaks[0], run.peaks[1], run.peaks[-1]] for run in runs]
-    two, three = (run.traced(end) for run, end in zip(runs, ends, strict=True))
-
-    def prolong(a: int, b: int) -> int:
-        return a + (size.layers - 2) * (b - a)
-
-    peaks = [
-        tuple(prolong(a, b) for a, b in zip(*pair, strict=True)) for pair in zip(*ends, strict=True)
-    ]
-    return Traced(
-        weights=prolong(two.weights, three.weights),
-        gradients=prolong(two.gradients, three.gradients),
-        trained=prolong(two.trained, three.trained),
-        with_gradients=max(peak[0] for peak in peaks),
-        without_gradients=max(peak[1] for peak in peaks),
-    )
+    peaks = [prolong(two.peaks[end], three.peaks[end]) for end in (0, 1, -1)]
+    return _Run(prolong(two.model, three.model), peaks).traced()
 
 
 @dataclass
 class _Run:
-    """One pass; `peaks`: with and without gradients, through the head, then layer by layer back."""
+    """One pass, in bytes.
 
-    weights: int
-    gradients: int
-    trained: int
-    peaks: list[tuple[int, int]]
+    Attributes:
+        model: Weights, gradients, and the number of trained weights.
+        peaks: With and without gradients, through the head, then layer by layer back.
+    """
 
-    def traced(self, peaks: list[tuple[int, int]]) -> Traced:
-        return Traced(
-            self.weights, self.gradients, self.trained, *map(max, zip(*peaks, strict=True))
-        )
+    model: tuple[int, ...]
+    peaks: list[tuple[int, ...]]
+
+    def traced(self) -> Traced:
+        return Traced(*self.model, *map(max, zip(*self.peaks, strict=True)))
 
 
 def _run(config: dict[str, Any], step: TrainingStep) -> _Run:
@@ -160,9 +150,11 @@ def _run(config: dict[str, Any], step: TrainingStep) -> _Run:
                 loss = _pair_loss(model, ids, step) if step.is_pairs else _loss(model, ids, step)
             loss.backward()
     return _Run(
-        weights=sum(weight.nbytes for weight in model.parameters()),
-        gradients=sum(weight.nbytes for weight in trained),
-        trained=sum(weight.numel() for weight in trained),
+        model=(
+            sum(weight.nbytes for weight in model.parameters()),
+            sum(weight.nbytes for weight in trained),
+            sum(weight.numel() for weight in trained),
+        ),
         peaks=[(most - before, least - before) for most, least in counter.peaks],
     )
 

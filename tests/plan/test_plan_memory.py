@@ -67,7 +67,7 @@ def test_eight_layers_follow_from_two_and_three(kind, recomputes):
     config, step = small(kind), replace(STEP, recomputes=recomputes)
     whole = training_step._run(config, step)
     prolonged = training_step.trace(config, step)
-    assert prolonged == whole.traced(whole.peaks)
+    assert prolonged == whole.traced()
 
 
 def test_every_layer_is_run_where_layers_differ():
@@ -75,7 +75,7 @@ def test_every_layer_is_run_where_layers_differ():
     step = replace(STEP, weights="bfloat16")  # torch's grouped matrix product takes no other
     assert not model_size.of(config).layers_are_alike
     whole = training_step._run(config, step)
-    assert training_step.trace(config, step) == whole.traced(whole.peaks)
+    assert training_step.trace(config, step) == whole.traced()
 
 
 def peak_of(step: Callable[[], None]) -> int:
