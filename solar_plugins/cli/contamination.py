@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,31 +14,31 @@ import click
 @click.option(
     "--reference",
     required=True,
-    help="The model that writes the neighbours; the paper took the pretrained SOLAR 10.7B.",
+    help="The model that writes the neighbours; the paper's is the pretrained SOLAR 10.7B.",
 )
 @click.option(
     "--benchmark",
     "benchmarks",
     multiple=True,
-    help="arc, mmlu, truthfulqa or gsm8k, repeated. Default: those of --data, else all four.",
+    help="arc, mmlu, truthfulqa or gsm8k; repeatable. Default: those of --data, else all four.",
 )
 @click.option(
     "--data",
     "places",
     multiple=True,
     metavar="BENCHMARK=PLACE",
-    help="A file or folder with a benchmark's test items instead of the Hub's, repeated.",
+    help="A file or folder with a benchmark's test items instead of the Hub's; repeatable.",
 )
 @click.option("--items", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--neighbours", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampling.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
     default="float32",
     show_default=True,
-    help="Of the weights; the published test uses float32.",
+    help="Type of the weights; the published test uses float32.",
 )
 @click.option("--device", help="cpu, cuda, or auto for all GPUs. Default: cuda where there is one.")
 @click.option(
@@ -54,13 +55,13 @@ def contamination_command(
     device: str | None,
     out: Path | None,
     as_json: bool,
-    **settings,
+    **settings: Any,
 ) -> None:
     """Test whether MODEL has seen the benchmarks' test items (the paper's Table 9).
 
-    The reference model goes on from the beginning of each item; an item that MODEL finds likelier
-    than nearly all of these neighbours looks memorised. A killed run goes on with the item it was
-    in. Exit status 1: a benchmark at the threshold or above, or one that could not be read.
+    The reference model continues the beginning of each item; an item that MODEL finds likelier
+    than nearly all of these neighbours looks memorised. An interrupted run resumes at the item it
+    was in. Exit status 1: a benchmark at the threshold or above, or one that could not be read.
 
     \b
     solar contamination ./outputs/solar-10.7b/instruct --reference ./outputs/solar-10.7b/cpt
@@ -79,9 +80,10 @@ def contamination_command(
 
     import torch
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from solar_plugins.evaluation import contamination, contamination_items
+    from solar_plugins.evaluation.benchmarks import CONTAMINABLE
     from solar_plugins.evaluation.model_place import beside
     from solar_plugins.evaluation.scores import contamination_table
 
@@ -90,19 +92,20 @@ def contamination_command(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = out or beside(model, "contamination.json")
     with Progress(console=Console(stderr=True)) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def advance(what: str, done: int, of: int) -> None:
-            task = tasks.setdefault(what, bar.add_task(what) if what not in tasks else 0)
-            bar.update(task, completed=done, total=of)
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=of)
 
         result = contamination.measure_contamination(
             model,
             reference,
             out,
-            benchmarks or tuple(given) or tuple(contamination_items.BENCHMARKS),
+            benchmarks or tuple(given) or tuple(CONTAMINABLE),
             given,
-            contamination.Settings(device=device, **settings),
+            contamination.ContaminationSettings(device=device, **settings),
             advance,
         )
     if as_json:

@@ -25,12 +25,12 @@ import click
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The result file. Default: NAME.h6.json beside the model's folder, or here for an id.",
+    help="The result file. Default: NAME.h6.json next to the model's folder, or here for an id.",
 )
 @click.option(
     "--backend",
     type=click.Choice(["hf", "vllm"]),
-    help="What computes. Default: the config file's `model`.",
+    help="lm-eval's model backend. Default: the config file's `model`.",
 )
 @click.option(
     "--data-parallel",
@@ -58,9 +58,9 @@ def evaluate_command(
 ) -> None:
     """Score MODEL (a folder or a Hugging Face id) on the six benchmarks of H6.
 
-    lm-eval does the measuring. A killed run goes on with the task it was in. The table shows
-    standard errors, what guessing scores and, when the folder is called like a stage of ours or is
-    a released model, the paper's row for it. Exit status 1: a benchmark could not be loaded.
+    lm-eval computes the scores. An interrupted run resumes at the task it was in. The table shows
+    standard errors, the score of guessing and, when the folder has the name of a stage of the paper
+    or is a released model, the paper's row for it. Exit status 1: a benchmark could not be loaded.
 
     \b
     solar evaluate ./outputs/solar-10.7b/instruct

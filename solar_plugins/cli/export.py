@@ -42,11 +42,11 @@ def export_command(
     settings: tuple[str, ...],
     until: str | None,
 ) -> None:
-    """Write a chain as jobs of an existing scheduler: one per stage, each after what it needs.
+    """Write a chain as jobs of an existing scheduler: one per stage, each after its inputs.
 
-    Each job is a `solar run` of its stage, so outputs are verified and what is done is not done
-    again. A job that runs out of time goes into the queue again and on from its last checkpoint.
-    With several nodes torchrun is started on each of them; DeepSpeed takes it from there.
+    Each job is a `solar run` of its stage, so outputs are verified and finished work is skipped.
+    A job that runs out of time is queued again and resumes from its last checkpoint. With several
+    nodes torchrun is started on each of them.
 
     \b
       solar export recipes/solar.yml --to slurm --nodes 4 --option --partition=h100 \\
@@ -58,7 +58,7 @@ def export_command(
     from solar_plugins import project
     from solar_plugins.chain.chain_file import load_chain
     from solar_plugins.cli.settings import parse
-    from solar_plugins.export.jobs import Machines, Plan
+    from solar_plugins.export.jobs import JobPlan, Machines
     from solar_plugins.export.write import write
 
     if to == "skypilot" and not store:
@@ -73,7 +73,7 @@ def export_command(
     passed_on = [f"--base-model={base_model}"] if base_model else []
     for setting in settings:
         passed_on += ["--set", setting]
-    plan = Plan(
+    plan = JobPlan(
         chain,
         Machines(nodes, gpus, cpus, hours, setup, options),
         Path(out or f"jobs/{Path(chain_file).stem}"),

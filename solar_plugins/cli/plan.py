@@ -7,59 +7,84 @@ import sys
 
 import click
 
+from solar_plugins.plan.gpu_specs import PRESETS, UTILISATION
+
 
 @click.command("plan")
 @click.argument("chain", type=click.Path(exists=True, dir_okay=False))
-@click.option("--gpus", type=click.IntRange(1), required=True, help="GPUs, all on one node.")
+@click.option(
+    "--gpus", type=click.IntRange(0), help="GPUs, all on one node. 0 is the same as --gpu cpu."
+)
+@click.option(
+    "--gpu",
+    type=click.Choice(PRESETS, case_sensitive=False),
+    help="Memory and peak of a GPU by name; cpu: this machine, without a GPU.",
+)
 @click.option(
     "--gpu-memory-gib",
     type=click.FloatRange(0, min_open=True),
-    required=True,
-    help="Memory of each GPU.",
+    help="Memory of each GPU. Default: that of --gpu.",
 )
 @click.option("--base-model", help="Plan for this base instead of the chain's own.")
 @click.option(
     "--peak-tflops",
     type=click.FloatRange(0, min_open=True),
-    default=989.0,
-    show_default="989, an H100 SXM in dense bf16; an A100 has 312",
-    help="What one GPU can do at most.",
+    help="Peak of each GPU in dense bf16. Default: that of --gpu, else an H100 SXM's 989.",
 )
 @click.option(
     "--utilisation",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.40,
+    default=UTILISATION,
     show_default=True,
-    help="The share of it that training reaches.",
+    help="Share of the peak that training reaches.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan_command(
     chain: str,
-    gpus: int,
-    gpu_memory_gib: float,
+    gpus: int | None,
+    gpu: str | None,
+    gpu_memory_gib: float | None,
     base_model: str | None,
-    peak_tflops: float,
+    peak_tflops: float | None,
     utilisation: float,
     as_json: bool,
 ) -> None:
-    """What every stage of CHAIN takes, before a GPU is rented.
+    """Estimate every stage of CHAIN before a GPU is rented.
 
-    Layers and exact parameter counts, steps and tokens, memory per GPU under ZeRO, disk with all
-    checkpoints, and an estimate of the hours. Where a stage does not fit, the key that makes it
+    Prints layers and exact parameter counts, steps and tokens, memory per GPU under ZeRO, disk with
+    all checkpoints, and an estimate of the time. Where a stage does not fit, the keys that make it
     fit. Needs no GPU, and no network for the default base.
 
     \b
       solar plan recipes/solar.yml --gpus 8 --gpu-memory-gib 80
+      solar plan recipes/solar.yml --gpus 8 --gpu h100
+      solar plan recipes/tiny/solar.yml --gpu cpu
 
     Exit status: 0 everything fits, 1 a stage does not.
     """
     from rich.console import Console
 
     from solar_plugins import project
-    from solar_plugins.plan import table
+    from solar_plugins.plan import gpu_specs, table
     from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
-    machine = Machine(gpus, gpu_memory_gib * GIB, peak_tflops * 1e12, utilisation)
+    is_cpu = gpus == 0 or gpu == "cpu"
+    if is_cpu and (gpus or gpu not in (None, "cpu")):
+        raise click.UsageError(f"--gpus {gpus} and --gpu {gpu} are mutually exclusive.")
+    if not is_cpu and gpus is None:
+        raise click.UsageError("Missing option '--gpus'. For a machine without GPU: --gpu cpu.")
+    if not is_cpu and gpu is None and gpu_memory_gib is None:
+        raise click.UsageError(
+            f"Missing option '--gpu-memory-gib', or --gpu with one of {', '.join(PRESETS)}."
+        )
+    spec = gpu_specs.preset("cpu" if is_cpu else gpu or "h100")
+    machine = Machine(
+        gpus or 1,
+        (gpu_memory_gib or spec.memory_gib) * GIB,
+        peak_tflops * 1e12 if peak_tflops else spec.flops,
+        utilisation,
+        is_cpu,
+    )
     result = plan_chain(project.enter(chain), machine, base_model)
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=2))

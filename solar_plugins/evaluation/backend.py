@@ -1,4 +1,4 @@
-"""What computes an evaluation: Hugging Face models, one process per GPU, or vLLM."""
+"""The backend of an evaluation: Hugging Face models, one process per GPU, or vLLM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from solar_plugins.errors import SolarError
 if TYPE_CHECKING:
     from lm_eval.config.evaluate_config import EvaluatorConfig
 
-# What of `model_args` decides which GPUs a model of `hf` or of `vllm` is on.
+# Keys of `model_args` that place a model of `hf` or `vllm` on GPUs.
 _SPREADING = {
     *("parallelize", "device_map", "device_map_option", "max_memory_per_gpu"),
     *("data_parallel_size", "tensor_parallel_size"),
@@ -26,7 +26,7 @@ class Backend:
     """How to spread an evaluation over GPUs.
 
     Attributes:
-        name: `hf` or `vllm`, as lm-eval calls them; None for what the config file says.
+        name: `hf` or `vllm`, as lm-eval calls them; None for the config file's `model`.
         data_parallel: copies of the model, each with its share of the items.
         tensor_parallel: GPUs that share one copy. With `hf` its layers are spread over all GPUs
             that the process sees, whatever the number.
@@ -39,11 +39,8 @@ class Backend:
     def model_args(self, model: str) -> dict:
         """What lm-eval's `model` needs besides the config file's `model_args`."""
         if model == "vllm":
-            sizes = {
-                "data_parallel_size": self.data_parallel,
-                "tensor_parallel_size": self.tensor_parallel,
-            }
-            return {name: size for name, size in sizes.items() if size > 1}
+            sizes = {"data": self.data_parallel, "tensor": self.tensor_parallel}
+            return {f"{name}_parallel_size": size for name, size in sizes.items() if size > 1}
         return {"parallelize": True} if self.tensor_parallel > 1 else {}
 
     def check(self, model: str) -> None:

@@ -1,4 +1,4 @@
-"""The six benchmarks of H6: which task and metric of lm-eval stands for each.
+"""The six benchmarks of H6: the task and metric of lm-eval for each, and where their items are.
 
 The paper (section 4.1) evaluates on "six types of evaluation methods: ARC, HellaSwag, MMLU,
 TruthfulQA, Winogrande, and GSM8K" and reports "the average for the six tasks, e.g., H6", as the
@@ -25,6 +25,8 @@ class Benchmark:
         filters: lm-eval's filter names that may carry the metric, the preferred one first.
         num_fewshot: the leaderboard's number of examples in the prompt.
         chance: what guessing scores; None where that depends on the question (TruthfulQA's mc2).
+        items: id on the Hub, configuration and split of the items that the contamination test
+            reads; None where the published test does not support the benchmark.
     """
 
     key: str
@@ -34,18 +36,25 @@ class Benchmark:
     filters: tuple[str, ...]
     num_fewshot: int
     chance: float | None
+    items: tuple[str, str, str] | None = None
 
 
+# fmt: off
 BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark("arc", "ARC", "arc_challenge", "acc_norm", ("none",), 25, 0.25),
+    Benchmark("arc", "ARC", "arc_challenge", "acc_norm", ("none",), 25, 0.25,
+              ("allenai/ai2_arc", "ARC-Challenge", "test")),
     Benchmark("hellaswag", "HellaSwag", "hellaswag", "acc_norm", ("none",), 10, 0.25),
-    Benchmark("mmlu", "MMLU", "mmlu", "acc", ("none",), 5, 0.25),
-    Benchmark("truthfulqa", "TruthfulQA", "truthfulqa_mc2", "acc", ("none",), 0, None),
+    Benchmark("mmlu", "MMLU", "mmlu", "acc", ("none",), 5, 0.25, ("cais/mmlu", "all", "test")),
+    Benchmark("truthfulqa", "TruthfulQA", "truthfulqa_mc2", "acc", ("none",), 0, None,
+              ("truthfulqa/truthful_qa", "multiple_choice", "validation")),
     Benchmark("winogrande", "Winogrande", "winogrande", "acc", ("none",), 5, 0.5),
-    Benchmark("gsm8k", "GSM8K", "gsm8k", "exact_match", ("strict-match", "none"), 5, 0.0),
+    Benchmark("gsm8k", "GSM8K", "gsm8k", "exact_match", ("strict-match", "none"), 5, 0.0,
+              ("openai/gsm8k", "main", "test")),
 )
-BY_KEY: dict[str, Benchmark] = {benchmark.key: benchmark for benchmark in BENCHMARKS}
-BY_TASK: dict[str, Benchmark] = {benchmark.task: benchmark for benchmark in BENCHMARKS}
+# fmt: on
+BY_KEY = {benchmark.key: benchmark for benchmark in BENCHMARKS}
+BY_TASK = {benchmark.task: benchmark for benchmark in BENCHMARKS}
+CONTAMINABLE = {benchmark.key: benchmark for benchmark in BENCHMARKS if benchmark.items}
 
 
 def h6(scores: Mapping[str, float | None]) -> float | None:
@@ -56,15 +65,16 @@ def h6(scores: Mapping[str, float | None]) -> float | None:
     >>> h6({"arc": 0.5, "hellaswag": 0.5}) is None
     True
     """
-    values = [scores.get(benchmark.key) for benchmark in BENCHMARKS]
-    if any(value is None for value in values):
-        return None
-    return math.fsum(values) / len(values)
+    values = _all_six(scores)
+    return None if values is None else math.fsum(values) / len(values)
 
 
 def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
     """The standard error of H6 from the six benchmarks' own; they share no item."""
-    values = [errors.get(benchmark.key) for benchmark in BENCHMARKS]
-    if any(value is None for value in values):
-        return None
-    return math.hypot(*values) / len(values)
+    values = _all_six(errors)
+    return None if values is None else math.hypot(*values) / len(values)
+
+
+def _all_six(by_key: Mapping[str, float | None]) -> list[float] | None:
+    values = [value for key in BY_KEY if (value := by_key.get(key)) is not None]
+    return values if len(values) == len(BY_KEY) else None

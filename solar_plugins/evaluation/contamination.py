@@ -1,9 +1,9 @@
 """The paper's Table 9: has a model seen the benchmarks' test items?
 
-For each of 100 items, the reference model goes on 100 times from the item's first words. If the
-target model finds hardly any of these neighbours likelier than the item itself (fewer than one in
-ten: "result < 0.1"), the item looks memorised. The share of such items is the test's result; from
-0.9 on the benchmark was probably trained on (Table 9's caption).
+For each of 100 items, the reference model continues the item's first words 100 times. If the target
+model finds hardly any of these neighbours likelier than the item itself (fewer than one in ten:
+"result < 0.1"), the item looks memorised. The share of such items is the test's result; from 0.9 on
+the benchmark was probably trained on (Table 9's caption).
 
 All neighbours are written before any is read, so that one model at a time is in memory, and each
 item is kept as soon as it is done.
@@ -21,16 +21,17 @@ from pathlib import Path
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation import contamination_items, neighbours
-from solar_plugins.evaluation.contamination_items import BENCHMARKS
-from solar_plugins.evaluation.item_log import ItemLog
-from solar_plugins.evaluation.model_place import check_model, name_of, settings_digest
+from solar_plugins.evaluation.benchmarks import CONTAMINABLE
+from solar_plugins.evaluation.model_place import check_model, name_of
+from solar_plugins.evaluation.neighbours import LoadedModel
 from solar_plugins.evaluation.paper import CONTAMINATION_THRESHOLD
+from solar_plugins.evaluation.resume import ItemLog, settings_digest
 
 MEMORISED_BELOW = 0.1
 
 
 @dataclass(frozen=True)
-class Settings:
+class ContaminationSettings:
     """How the test is made; the defaults are the published test's.
 
     Attributes:
@@ -54,24 +55,24 @@ def measure_contamination(
     model: Path | str,
     reference: Path | str,
     out_json: Path,
-    benchmarks: Sequence[str] = tuple(BENCHMARKS),
+    benchmarks: Sequence[str] = tuple(CONTAMINABLE),
     places: Mapping[str, str] | None = None,
-    settings: Settings = Settings(),
+    settings: ContaminationSettings = ContaminationSettings(),
     advance: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> dict:
     """Test `model` and write the result to `out_json`.
 
     Args:
         model, reference: folders or ids on the Hub.
-        out_json: beside it `<name>.neighbours.jsonl` keeps what the reference wrote, for other
+        out_json: next to it `<name>.neighbours.jsonl` keeps what the reference wrote, for other
             models with the same reference and settings, and `<name>.partial.jsonl` exists while
             items are missing.
-        benchmarks: keys of `contamination_items.BENCHMARKS`.
+        benchmarks: keys of `benchmarks.CONTAMINABLE`.
         places: key -> file or folder with that benchmark's items, where not from the Hub.
-        advance: called with what is being done, how many items are done and of how many.
+        advance: called with the name of the phase, the number of items done, and of all items.
 
     Returns:
-        What was written. A benchmark that could not be read is under `not_run` with the cause.
+        The content of `out_json`. `not_run` has the cause of each benchmark that could not be read.
 
     Raises:
         SolarError: a model or a benchmark's name is wrong, or no benchmark could be read.
@@ -79,17 +80,37 @@ def measure_contamination(
     check_model(model)
     check_model(reference)
     texts, sources, not_run = _read(benchmarks, places or {}, settings.items)
-
+    items = {_name(key, text): text for key, rows in texts.items() for text in rows}
     of_each = {name: value for name, value in asdict(settings).items() if name != "items"}
     by_reference = {"reference": str(reference), "settings": of_each}
     written_key = settings_digest(by_reference, ours={out_json})
     written = ItemLog(out_json.with_name(f"{out_json.stem}.neighbours.jsonl"), written_key)
-    _write_neighbours(str(reference), texts, settings, written, advance)
-
     by_target = {"model": str(model), "neighbours": written_key}
     partial_file = out_json.with_name(f"{out_json.stem}.partial.jsonl")
     read = ItemLog(partial_file, settings_digest(by_target, ours={out_json}))
-    _read_neighbours(str(model), texts, settings, written, read, advance)
+
+    def write_item(loaded: LoadedModel, item: str) -> list[str]:
+        start, new_tokens = contamination_items.prefix(items[item])
+        sizes = settings.neighbours, settings.batch_size
+        seed = neighbours.item_seed(settings.seed, item)
+        return neighbours.sample_neighbours(loaded, start, new_tokens, *sizes, seed)
+
+    def read_item(loaded: LoadedModel, item: str) -> float:
+        found = written.items[item]
+        return neighbours.share_below(loaded, items[item], found, settings.batch_size)
+
+    for place, log, what, do in (
+        (reference, written, "neighbours written", write_item),
+        (model, read, "items tested", read_item),
+    ):
+        missing = [item for item in items if item not in log.items]
+        if not missing:
+            continue
+        loaded = neighbours.load(str(place), settings.dtype, settings.device)
+        for number, item in enumerate(missing, start=len(items) - len(missing) + 1):
+            log.add(item, do(loaded, item))
+            advance(what, number, len(items))
+        del loaded  # before the next one is loaded
 
     result = {
         "model": name_of(model),
@@ -97,7 +118,10 @@ def measure_contamination(
         "reference": str(reference),
         "threshold": CONTAMINATION_THRESHOLD,
         "benchmarks": {
-            key: {**_summary([read.items[_item(key, text)] for text in rows]), **sources[key]}
+            key: {
+                **summary([read.items[_name(key, text)] for text in rows]),
+                "source": sources[key],
+            }
             for key, rows in texts.items()
         },
         "not_run": not_run,
@@ -110,6 +134,11 @@ def measure_contamination(
     return result
 
 
+def _name(key: str, text: str) -> str:
+    """An item's name in the logs: other items or benchmarks do not change it."""
+    return f"{key}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 def contaminated(result: Mapping) -> list[str]:
     """The benchmarks of a result whose share is at the threshold or above."""
     found = result["benchmarks"].items()
@@ -119,71 +148,23 @@ def contaminated(result: Mapping) -> list[str]:
 def _read(
     keys: Sequence[str], places: Mapping[str, str], count: int
 ) -> tuple[dict[str, list[str]], dict[str, dict], dict[str, str]]:
+    """Texts and source of each benchmark by key, and the causes of those that cannot be read."""
     texts, sources, not_run = {}, {}, {}
     for key in keys:
         chosen = contamination_items.benchmark(key)
         try:
-            texts[key], sources[key] = contamination_items.read_texts(
-                chosen, places.get(key), count
-            )
+            found = contamination_items.read_texts(chosen, places.get(key), count)
+            texts[key], sources[key] = found
         except SolarError as error:
             not_run[key] = str(error)
     if not texts:
         raise SolarError(" ".join(not_run.values()))
-    return texts, {key: {"source": facts} for key, facts in sources.items()}, not_run
+    return texts, sources, not_run
 
 
-def _write_neighbours(
-    reference: str,
-    texts: dict[str, list[str]],
-    settings: Settings,
-    written: ItemLog,
-    advance: Callable[[str, int, int], None],
-) -> None:
-    todo = [(_item(key, text), text) for key, rows in texts.items() for text in rows]
-    missing = [(item, text) for item, text in todo if item not in written.items]
-    if not missing:
-        return
-    model = neighbours.load(reference, settings.dtype, settings.device)
-    sizes = settings.neighbours, settings.batch_size
-    for number, (item, text) in enumerate(missing, start=len(todo) - len(missing) + 1):
-        prefix, new_tokens = contamination_items.prefix(text)
-        seed = neighbours.item_seed(settings.seed, item)
-        written.add(item, neighbours.sample_neighbours(model, prefix, new_tokens, *sizes, seed))
-        advance("neighbours written", number, len(todo))
-
-
-def _read_neighbours(
-    target: str,
-    texts: dict[str, list[str]],
-    settings: Settings,
-    written: ItemLog,
-    read: ItemLog,
-    advance: Callable[[str, int, int], None],
-) -> None:
-    todo = [(_item(key, text), text) for key, rows in texts.items() for text in rows]
-    missing = [(item, text) for item, text in todo if item not in read.items]
-    if not missing:
-        return
-    model = neighbours.load(target, settings.dtype, settings.device)
-    for number, (item, text) in enumerate(missing, start=len(todo) - len(missing) + 1):
-        found = written.items[item]
-        read.add(item, neighbours.share_below(model, text, found, settings.batch_size))
-        advance("items tested", number, len(todo))
-
-
-def _item(key: str, text: str) -> str:
-    """An item's name in the logs: more items or another benchmark leave what is done as it is."""
-    return f"{key}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _summary(shares: list[float]) -> dict:
-    """The test's result of one benchmark from its items', with the standard error of a share."""
+def summary(shares: list[float]) -> dict:
+    """One benchmark's result from the shares of its items, with the standard error of a share."""
     n = len(shares)
     share = sum(one < MEMORISED_BELOW for one in shares) / n
-    return {
-        "share_below_0_1": share,
-        "stderr": math.sqrt(share * (1 - share) / n),
-        "n": n,
-        "items": shares,
-    }
+    stderr = math.sqrt(share * (1 - share) / n)
+    return {"share_below_0_1": share, "stderr": stderr, "n": n, "items": shares}

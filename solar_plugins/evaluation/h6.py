@@ -1,8 +1,8 @@
 """Measure one model with lm-eval and keep the six scores of H6.
 
-The config file is a plain one: what ``lm_eval run --config FILE`` takes. lm-eval reads it, builds
-the tasks and scores them; here each task is run by itself and its result kept, so that a killed
-evaluation goes on with the task it was in, and the six scores become one file.
+The config file is the one that ``lm_eval run --config FILE`` takes. lm-eval reads it, builds the
+tasks and scores them; here each task is run by itself and its result kept, so that an interrupted
+evaluation resumes at the task it was in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation import harness
 from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK, Benchmark, h6, h6_stderr
-from solar_plugins.evaluation.model_place import settings_digest
+from solar_plugins.evaluation.resume import settings_digest
 
 # What of the config decides the scores, besides the tasks' own versions.
 SETTINGS = (
@@ -51,18 +51,17 @@ def evaluate_model(
     Args:
         config_file: lm-eval's own YAML; `model_args.pretrained` is replaced by `model`.
         model: folder or Hugging Face id.
-        out_json: the result file; beside it `<name>.partial.json` exists while tasks are missing.
-        model_name: what the model is called in the result, for example its stage.
+        out_json: the result file; next to it `<name>.partial.json` exists while tasks are missing.
+        model_name: the model's name in the result, for example its stage.
         limit: lm-eval's `--limit`, over the config file's; scores under a limit are a trial.
         backend: what computes, and on how many GPUs.
-        all_or_nothing: a task whose data cannot be had is an error, after the others have been
-            measured and kept. If not, the result is written without it, and names it.
+        all_or_nothing: raise if a task's data cannot be loaded, after the other tasks have been
+            measured and kept. If False, the result is written with that task under `not_run`.
 
     Returns:
-        What was written: `{"model", "model_path", "tasks", "h6", "h6_stderr", "losses", "other",
-        "not_run", "limit", "settings", "harness", "seconds"}`. A score that lm-eval could not
-        compute is None, and so is H6 unless all six scores are there. `not_run` has the cause of
-        each task that could not be loaded; the same call measures only these.
+        The content of `out_json`, see `_result`. A score that lm-eval could not compute is None,
+        and so is H6 unless all six scores are there. `not_run` has the cause of each task that
+        could not be loaded; the same call measures only these.
 
     Raises:
         SolarError: the config file, a task name, the model folder or the backend is wrong.
@@ -75,10 +74,13 @@ def evaluate_model(
     settings = dataclasses.asdict(config)
     settings = {name: settings[name] for name in settings if name not in harness.OUTPUT_KEYS}
     key = settings_digest({**settings, "versions": versions}, ours={out_json, partial_file})
-    done = _read_partial(partial_file, key)
+    done: dict[str, dict] = {}
+    if partial_file.is_file():
+        kept = json.loads(partial_file.read_text(encoding="utf-8"))
+        done = kept["done"] if kept["key"] == key else {}
 
     lm, not_run = None, {}
-    for name, entry in harness.single_tasks(config, manager):
+    for name, entry in harness.single_tasks(config.tasks, manager):
         if name in done:
             harness.LOG.info("%s was measured before the interruption", name)
             continue
@@ -101,7 +103,7 @@ def evaluate_model(
         causes = "; ".join(f"{name} ({cause})" for name, cause in not_run.items())
         raise SolarError(
             f"{config_file}: tasks: could not be loaded: {causes}. The others are measured and "
-            "kept; the same command goes on from there"
+            "kept; the same command measures only what is missing"
         )
     result = _result(model_name, str(model), config, done, not_run, versions)
     if lm is None or lm.rank == 0:
@@ -117,12 +119,21 @@ def _summary(name: str, measured: dict) -> dict:
     leaves = measured["n-samples"]  # a group's own entry is not among them
     task_config = measured["configs"][next(iter(leaves))]
     metadata = task_config.get("metadata") or {}
+    shots = {measured["n-shot"][leaf] for leaf in leaves}
     facts = {
-        "num_fewshot": _only({measured["n-shot"][leaf] for leaf in leaves}),
+        "num_fewshot": shots.pop() if len(shots) == 1 else None,
         "version": measured["versions"].get(name),
         "n": sum(count["effective"] for count in leaves.values()),
     }
-    benchmark = BY_TASK.get(name) or _declared(name, metadata)
+    benchmark = BY_TASK.get(name)
+    if benchmark is None and "benchmark" in metadata:  # a task of ours names the one it stands for
+        declared = str(metadata["benchmark"])
+        if declared not in BY_KEY:
+            raise SolarError(
+                f"{name}: metadata.benchmark: {declared!r} is not one of {', '.join(BY_KEY)}."
+                f"{nearest(declared, BY_KEY)}"
+            )
+        benchmark = BY_KEY[declared]
     if benchmark is not None:
         chance = metadata.get("chance", benchmark.chance)
         score = _score(name, benchmark, values)
@@ -133,19 +144,6 @@ def _summary(name: str, measured: dict) -> dict:
         return {"kind": "losses", "entry": {**loss, **facts}}
     numbers = {key: _finite(value) for key, value in values.items() if isinstance(value, float)}
     return {"kind": "other", "entry": {"values": numbers, **facts}}
-
-
-def _declared(name: str, metadata: dict) -> Benchmark | None:
-    """The benchmark that a task of ours says (`metadata: {benchmark: arc}`) it stands for."""
-    if "benchmark" not in metadata:
-        return None
-    key = metadata["benchmark"]
-    if key not in BY_KEY:
-        raise SolarError(
-            f"{name}: metadata.benchmark: {key!r} is none of {', '.join(BY_KEY)}."
-            f"{nearest(str(key), BY_KEY)}"
-        )
-    return BY_KEY[key]
 
 
 def _score(name: str, benchmark: Benchmark, values: dict) -> dict:
@@ -160,7 +158,7 @@ def _score(name: str, benchmark: Benchmark, values: dict) -> dict:
             }
     raise SolarError(
         f"{name}: lm-eval gave {', '.join(sorted(values))}, not {benchmark.metric}. "
-        f"A task that stands for {benchmark.title} must have metric {benchmark.metric}"
+        f"A task that measures {benchmark.title} must have metric {benchmark.metric}"
     )
 
 
@@ -172,18 +170,19 @@ def _result(
     not_run: dict,
     versions: dict,
 ) -> dict:
+    """The content of a result file from the kept tasks."""
     tables: dict[str, dict] = {"tasks": {}, "losses": {}, "other": {}}
     for name, kept in done.items():
         tables[kept["kind"]][name] = kept["entry"]
-    by_benchmark: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, entry in tables["tasks"].items():
-        if entry["benchmark"] in by_benchmark:
+        first = names.setdefault(entry["benchmark"], name)
+        if first != name:
             raise SolarError(
-                f"tasks: {by_benchmark[entry['benchmark']]} and {name} both stand for "
-                f"{BY_KEY[entry['benchmark']].title}. H6 takes one of them: name one"
+                f"tasks: {first} and {name} both measure {BY_KEY[entry['benchmark']].title}. "
+                "H6 needs exactly one of them: remove the other"
             )
-        by_benchmark[entry["benchmark"]] = name
-    scores = {entry["benchmark"]: entry for entry in tables["tasks"].values()}
+    scores = {key: tables["tasks"][name] for key, name in names.items()}
     return {
         "model": model_name,
         "model_path": model_path,
@@ -200,17 +199,6 @@ def _result(
     }
 
 
-def _read_partial(file: Path, key: str) -> dict:
-    if not file.is_file():
-        return {}
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return kept["done"] if kept["key"] == key else {}
-
-
-def _only(values: set) -> int | None:
-    return values.pop() if len(values) == 1 else None
-
-
 def _finite(value: float | None) -> float | None:
-    """None for NaN and infinity, which JSON has no word for and an average must not swallow."""
+    """None for NaN and infinity, which JSON cannot hold and an average must not hide."""
     return float(value) if value is not None and math.isfinite(value) else None

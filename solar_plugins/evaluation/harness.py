@@ -1,8 +1,8 @@
 """lm-eval in process: its own config files, task index and models, one task at a time.
 
-`lm_eval.evaluate` is called, not `simple_evaluate`: that one lists every installed package with
-pip at each call (0.7 s, more than a miniature task takes). What `simple_evaluate` sets on the tasks
-before it calls `evaluate` is set here; a test compares the scores of both to the last digit.
+`lm_eval.evaluate` is called, not `simple_evaluate`, which lists every installed package with pip at
+each call (0.7 s, more than a miniature task takes). The overrides that `simple_evaluate` applies to
+the tasks are applied here; a test compares the scores of both to the last digit.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ import random
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import lm_eval.models  # noqa: F401  (fills the registry)
 import numpy as np
 from datasets.exceptions import DatasetsError
+from lm_eval import evaluate
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model
 from lm_eval.api.task import Task
 from lm_eval.config.evaluate_config import EvaluatorConfig
-from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager, get_task_dict
 from lm_eval.utils import load_yaml_config, set_torch_seed, simple_parse_args_string
 
@@ -31,6 +30,7 @@ from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import BY_TASK
 from solar_plugins.evaluation.model_place import check_model
+from solar_plugins.seams import lm_eval as seam
 
 LOG = logging.getLogger("lm_eval.solar")  # lm-eval shows only loggers under its own name
 
@@ -46,6 +46,13 @@ OUTPUT_KEYS = (
     "wandb_config_args",
     "hf_hub_log_args",
 )
+
+# Without network the Hub's client raises a RuntimeError: it has closed itself.
+CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
+
+
+class NotLoaded(Exception):
+    """A task whose data cannot be loaded: no network, no such file, a broken file."""
 
 
 def read_config(
@@ -72,10 +79,10 @@ def read_config(
                 f"{config_file}: {name}: no such key in an lm-eval config.{nearest(name, known)}"
             )
     check_model(model)
-    for name in OUTPUT_KEYS[1:]:  # where to write is the caller's to say
+    for name in OUTPUT_KEYS[1:]:  # output_path is the caller's to choose
         if raw.get(name):
             LOG.warning(
-                "%s: %s is for `lm_eval run` only, here it has no effect", config_file, name
+                "%s: %s is for `lm_eval run` only and has no effect here", config_file, name
             )
     arguments = raw.get("model_args") or {}
     if isinstance(arguments, str):
@@ -102,8 +109,8 @@ def task_manager(config: EvaluatorConfig, config_file: Path) -> TaskManager:
     if config.include_path is not None:
         if not Path(config.include_path).is_dir():
             raise SolarError(
-                f"{config_file}: include_path: {config.include_path} is no folder. "
-                "It is taken from where the command runs: start it in the repository's root"
+                f"{config_file}: include_path: {config.include_path} is not a folder. Relative "
+                "paths start at the working directory: run the command in the repository's root"
             )
         own = TaskManager(
             include_path=config.include_path, include_defaults=False, metadata=config.metadata
@@ -121,42 +128,26 @@ def task_manager(config: EvaluatorConfig, config_file: Path) -> TaskManager:
         ) from error
 
 
-def single_tasks(config: EvaluatorConfig, manager: TaskManager) -> Iterator[tuple[str, str | dict]]:
-    """The tasks one by one, by name; a group that is no benchmark itself gives its members."""
-    for entry in config.tasks:
-        yield from _members(entry, manager)
-
-
-def _members(entry: str | dict, manager: TaskManager) -> Iterator[tuple[str, str | dict]]:
-    if isinstance(entry, str) and entry in manager.all_groups and entry not in BY_TASK:
-        entry = load_yaml_config(manager.task_index[entry]["yaml_path"], mode="full")
-    if isinstance(entry, dict) and isinstance(entry["task"], list):
-        for member in entry["task"]:
-            yield from _members(member, manager)
-    elif isinstance(entry, dict):
-        yield entry["task"], dict(entry)  # lm-eval pops from the dict it is given
-    else:
-        yield entry, entry
-
-
-# Without network the Hub's client gives up with a RuntimeError: it has closed itself.
-CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
-
-
-class NotLoaded(Exception):
-    """A task whose data cannot be had: no network, no such file, a broken file."""
+def single_tasks(
+    entries: list[str | dict], manager: TaskManager
+) -> Iterator[tuple[str, str | dict]]:
+    """The tasks of `entries` by name, one by one; a group that is not a benchmark is opened."""
+    for entry in entries:
+        if isinstance(entry, str) and entry not in BY_TASK:
+            file = seam.group_file(manager, entry)
+            entry = load_yaml_config(file, mode="full") if file is not None else entry
+        if isinstance(entry, str):
+            yield entry, entry
+        elif isinstance(entry["task"], list):
+            yield from single_tasks(entry["task"], manager)
+        else:
+            yield entry["task"], dict(entry)  # lm-eval pops from the dict that it is given
 
 
 def load_model(config: EvaluatorConfig) -> LM:
-    """The model of `config`, as lm-eval loads it (a missing pad token is lm-eval's to choose)."""
-    lm = get_model(config.model).create_from_arg_obj(
-        config.model_args,
-        {
-            "batch_size": config.batch_size,
-            "max_batch_size": config.max_batch_size,
-            "device": config.device,
-        },
-    )
+    """The model of `config`, as lm-eval loads it (lm-eval chooses a pad token if there is none)."""
+    sizes = {name: getattr(config, name) for name in ("batch_size", "max_batch_size", "device")}
+    lm = get_model(config.model).create_from_arg_obj(config.model_args, sizes)
     if config.use_cache is not None:
         lm = CachingLM(lm, f"{config.use_cache}_rank{lm.rank}.db")
     return lm
@@ -165,8 +156,11 @@ def load_model(config: EvaluatorConfig) -> LM:
 def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager) -> dict:
     """The task or group `entry` with its items, as lm-eval nests them.
 
+    The config's few-shot count, generation settings and seeds are applied; a task's own 0-shot
+    stays 0.
+
     Raises:
-        NotLoaded: its data cannot be had.
+        NotLoaded: its data cannot be loaded.
     """
     for seed, sow in zip(config.seed, (random.seed, np.random.seed, set_torch_seed), strict=False):
         if seed is not None:
@@ -176,15 +170,20 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     except CANNOT_LOAD as error:
         raise NotLoaded(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     for task in leaves(tasks):
-        _apply_overrides(task, config)
+        if config.gen_kwargs and task.get_config("output_type") == "generate_until":
+            task.set_config(key="generation_kwargs", value=config.gen_kwargs, update=True)
+        own = task.get_config("num_fewshot")
+        if own is None or (config.num_fewshot is not None and own != 0):
+            task.set_config(key="num_fewshot", value=config.num_fewshot or 0)
+        task.set_fewshot_seed(seed=config.seed[3])
     return tasks
 
 
 def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
-    """lm-eval's results of what `load_tasks` gave; None on ranks above 0."""
+    """lm-eval's results of the tasks that `load_tasks` returned; None on ranks above 0."""
     if lm.world_size > 1:
         for task in leaves(tasks):
-            _draw_examples_as_one_process(task)
+            seam.draw_examples_as_one_process(task)
     return evaluate(
         lm=lm,
         task_dict=tasks,
@@ -200,24 +199,6 @@ def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
     )
 
 
-def _draw_examples_as_one_process(task: Task) -> None:
-    """Let each rank build the prompts of all items, and keep those of its own.
-
-    lm-eval draws the examples of a prompt item by item from one stream, on each rank for its own
-    items alone: the prompts, and so the scores, would depend on how many GPUs there are.
-    """
-    build = task.build_all_requests
-
-    def build_all_and_keep_own(*, rank: int, world_size: int, **options: Any) -> None:
-        build(rank=0, world_size=1, **options)
-        chosen = {name: options[name] for name in ("limit", "samples")}
-        own = task.doc_iterator(rank=rank, world_size=world_size, **chosen)
-        numbers = {number for number, _ in own}
-        task._instances = [one for one in task.instances if one.doc_id in numbers]
-
-    task.build_all_requests = build_all_and_keep_own
-
-
 def leaves(tasks: dict) -> Iterator[Task]:
     """The tasks at the ends of lm-eval's nested groups."""
     for task in tasks.values():
@@ -225,13 +206,3 @@ def leaves(tasks: dict) -> Iterator[Task]:
             yield from leaves(task)
         else:
             yield task
-
-
-def _apply_overrides(task: Task, config: EvaluatorConfig) -> None:
-    """The config's few-shot count, generation settings and seed; a task's own 0-shot stays 0."""
-    if config.gen_kwargs and task.get_config("output_type") == "generate_until":
-        task.set_config(key="generation_kwargs", value=config.gen_kwargs, update=True)
-    own = task.get_config("num_fewshot")
-    if own is None or (config.num_fewshot is not None and own != 0):
-        task.set_config(key="num_fewshot", value=config.num_fewshot or 0)
-    task.set_fewshot_seed(seed=config.seed[3])

@@ -1,7 +1,7 @@
-"""The two models' parts in the contamination test: writing neighbours, and reading them.
+"""The contamination test's two uses of a model: the reference writes neighbours, the target reads.
 
 As swj0419/detect-pretrain-code-contamination does it at commit 616114e (`src/run.py`,
-`src/utils.py`), but for two things that it leaves to chance: the sampling is seeded, and a
+`src/utils.py`), except for two things that it leaves to chance: the sampling is seeded, and a
 neighbour that repeats the item word for word never counts as likelier than the item.
 """
 
@@ -36,13 +36,14 @@ def load(place: str, dtype: str, device: str) -> LoadedModel:
     """The model at `place`, a folder or an id.
 
     Raises:
-        SolarError: there is no such model.
+        SolarError: the model cannot be loaded.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
         model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, device_map=device)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no network
-        raise SolarError(f"{place}: no model to be had ({' '.join(str(error).split())})") from error
+        reason = " ".join(str(error).split())
+        raise SolarError(f"{place}: could not load the model ({reason})") from error
     return LoadedModel(model.eval(), tokenizer)
 
 
@@ -55,11 +56,11 @@ def item_seed(seed: int, item: str) -> int:
 def sample_neighbours(
     reference: LoadedModel, prefix: str, new_tokens: int, count: int, batch_size: int, seed: int
 ) -> list[str]:
-    """`count` texts that begin with `prefix` and that `reference` went on with.
+    """`count` texts that begin with `prefix` and that `reference` continued.
 
     Args:
-        new_tokens: at most so many are added, at least one.
-        batch_size: how many are sampled at once; part of what decides which they are.
+        new_tokens: at most this many are added, at least one.
+        batch_size: how many are sampled at once; it changes which texts are drawn.
     """
     tokenizer, model = reference.tokenizer, reference.model
     ids = torch.tensor([tokenizer.encode(prefix)], device=model.device)
@@ -81,36 +82,30 @@ def sample_neighbours(
 
 
 @torch.no_grad()
-def item_loss(target: LoadedModel, text: str) -> float:
-    """Mean negative log-likelihood of the item's tokens but the first, in nats, computed alone."""
-    return _losses(target, [target.tokenizer.encode(text)])[0]
-
-
-@torch.no_grad()
-def neighbour_losses(target: LoadedModel, texts: list[str], batch_size: int) -> list[float]:
-    """The same of each neighbour, of its first `LONGEST_NEIGHBOUR` tokens, in batches."""
-    ids = [
-        target.tokenizer.encode(text, truncation=True, max_length=LONGEST_NEIGHBOUR)
-        for text in texts
-    ]
-    starts = range(0, len(ids), batch_size)
-    return [loss for start in starts for loss in _losses(target, ids[start : start + batch_size])]
-
-
 def share_below(target: LoadedModel, text: str, neighbours: list[str], batch_size: int) -> float:
-    """The item's result: the share of neighbours that `target` finds likelier than the item."""
-    loss = item_loss(target, text)
-    losses = neighbour_losses(target, neighbours, batch_size)
-    itself = target.tokenizer.encode(text)
+    """The item's result: the share of neighbours that `target` finds likelier than the item.
+
+    The item's loss is computed alone; of each neighbour its first `LONGEST_NEIGHBOUR` tokens count.
+    """
+    encode = target.tokenizer.encode
+    item = encode(text)
+    (item_loss,) = _losses(target, [item])
+    ids = [encode(each, truncation=True, max_length=LONGEST_NEIGHBOUR) for each in neighbours]
+    losses: list[float] = []
+    for start in range(0, len(ids), batch_size):
+        losses += _losses(target, ids[start : start + batch_size])
     likelier = [
-        one < loss and target.tokenizer.encode(other) != itself
-        for other, one in zip(neighbours, losses, strict=True)
+        loss < item_loss and encode(each) != item
+        for each, loss in zip(neighbours, losses, strict=True)
     ]
     return sum(likelier) / len(neighbours)
 
 
 def _losses(target: LoadedModel, rows: list[list[int]]) -> list[float]:
-    """Mean loss of each row of ids; padded to the right with what no label and no mask counts."""
+    """Mean negative log-likelihood in nats of each row's tokens after the first.
+
+    Rows are padded to the right with tokens that neither mask nor loss counts.
+    """
     longest = max(map(len, rows))
     device = target.model.device
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)

@@ -1,4 +1,4 @@
-"""What was measured of one model as a table for the terminal."""
+"""The results of one model as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK
-from solar_plugins.evaluation.contamination_items import BENCHMARKS as CONTAMINABLE
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE
 from solar_plugins.evaluation.paper import TABLE_9, harness_row, row_of_model
 
 NOT_RUN = "not run"
@@ -18,26 +17,32 @@ def percent(value: float | None, missing: str = NOT_RUN) -> str:
     return missing if value is None else f"{100 * value:.2f}"
 
 
+def _table(title: str, headings: list[str], notes: list[str]) -> Table:
+    caption = "\n".join(notes) or None
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("benchmark", "") else "right")
+    return table
+
+
 def scores_table(result: Mapping) -> Table:
-    """The six scores and H6 of a result file beside chance, and the paper's row on its own six."""
+    """The six scores and H6 of a result file, guessing, and the paper's row on its own six."""
     by_benchmark = {task["benchmark"]: task for task in result["tasks"].values()}
-    real = all(name in BY_TASK for name in result["tasks"])
-    rows = [
-        (f"paper: {row.model} (Table {row.table})", row)
-        for row in [row_of_model(result["model"], result["model_path"])]
-        if real and row is not None
-    ]
-    rows += [
-        ("the same under a later lm-eval (evalverse)", row)
-        for row in [harness_row(result["model_path"])]
-        if real and row is not None
-    ]
-    table = Table(title=_title(result), title_justify="left", caption_justify="left")
-    table.add_column("benchmark")
-    for heading in ("score", "± stderr", "chance", "few-shot", "items"):
-        table.add_column(heading, justify="right")
-    for heading, _ in rows:
-        table.add_column(heading, justify="right")
+    rows = []
+    if all(name in BY_TASK for name in result["tasks"]):  # and not the miniature
+        row = row_of_model(result["model"], result["model_path"])
+        if row is not None:
+            rows.append((f"paper: {row.model} (Table {row.table})", row))
+        row = harness_row(result["model_path"])
+        if row is not None:
+            rows.append(("the same under a later lm-eval (evalverse)", row))
+    title = f"{result['model']}, lm-eval {result['harness']['lm_eval']}"
+    if result["limit"] is not None:
+        title += f"; a trial with {result['limit']:g} items per task, not a score"
+    notes = ["losses in bits per byte of text"] if result["losses"] else []
+    notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
+    headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
+    table = _table(title, [*headings, *(heading for heading, _ in rows)], notes)
     for benchmark in BENCHMARKS:
         task = by_benchmark.get(benchmark.key)
         cells = [NOT_RUN, "", "", "", ""]
@@ -57,36 +62,19 @@ def scores_table(result: Mapping) -> Table:
     for name, loss in result["losses"].items():
         value = "not a number" if loss["value"] is None else f"{loss['value']:.4f}"
         table.add_row(name, value, "", "", "", str(loss["n"]), *[""] * len(rows))
-    notes = ["losses in bits per byte of text"] if result["losses"] else []
-    notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
-    table.caption = "\n".join(notes) or None
     return table
 
 
-def _title(result: Mapping) -> str:
-    title = f"{result['model']}, lm-eval {result['harness']['lm_eval']}"
-    if result["limit"] is not None:
-        title += f"; a trial with {result['limit']:g} items per task, not a score"
-    return title
-
-
 def contamination_table(result: Mapping) -> Table:
-    """What `solar contamination` found, beside the threshold and the paper's Table 9."""
+    """The shares that `solar contamination` found, with the threshold and the paper's Table 9."""
     notes = [
         f"{result['threshold']} or more: the benchmark was probably trained on. Table 9 is of "
         "SOLAR 10.7B-Instruct with SOLAR 10.7B as reference.",
         *(f"{key} is not run: {cause}" for key, cause in result["not_run"].items()),
     ]
-    table = Table(
-        title=f"{result['model']}, neighbours by {result['reference']}",
-        title_justify="left",
-        caption="\n".join(notes),
-        caption_justify="left",
-    )
-    table.add_column("benchmark")
-    for heading in ("result < 0.1", "± stderr", "items", "Table 9"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    title = f"{result['model']}, neighbours by {result['reference']}"
+    headings = ["benchmark", "result < 0.1", "± stderr", "items", "Table 9", ""]
+    table = _table(title, headings, notes)
     for key, benchmark in CONTAMINABLE.items():
         entry = result["benchmarks"].get(key)
         cells = [NOT_RUN, "", "", f"{TABLE_9[key]:.2f}", ""]

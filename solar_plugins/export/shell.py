@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 
 from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
-from solar_plugins.export.jobs import Plan, rendezvous
+from solar_plugins.export.jobs import JobPlan, rendezvous
 
 _ATTEMPTS = 3
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(plan: JobPlan) -> dict[str, str]:
     """The files of the export by name, relative to its folder."""
     made = {"run.sh": _script(plan)}
     if plan.machines.nodes > 1:
@@ -18,7 +18,7 @@ def files(plan: Plan) -> dict[str, str]:
     return made
 
 
-def _script(plan: Plan) -> str:
+def _script(plan: JobPlan) -> str:
     several = plan.machines.nodes > 1
     lines = [
         "#!/bin/bash",
@@ -58,7 +58,7 @@ def _script(plan: Plan) -> str:
     ]
     for job in plan.jobs:
         command = plan.run_command(job, rendezvous("${SOLAR_HOSTS%% *}", f"$$-{job.name}"))
-        lines.append(f"stage {job.name} {shlex.quote(' '.join(job.needs))} {command}")
+        lines.append(f"stage {job.name} {shlex.quote(' '.join(job.stage.needs))} {command}")
     return "\n".join([*lines, "exit $failed"]) + "\n"
 
 

@@ -10,17 +10,16 @@ from typing import Any
 import yaml
 
 from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
-from solar_plugins.export.jobs import Job, Plan, rendezvous
+from solar_plugins.export.jobs import Job, JobPlan, rendezvous
 from solar_plugins.export.shell import TORCHRUN_OVER_SSH
 
 _OUTPUTS = "/outputs"
 
 
-def files(plan: Plan, gpu: str, store: str) -> dict[str, str]:
+def files(plan: JobPlan, gpu: str, store: str) -> dict[str, str]:
     """The files of the export by name, relative to its folder.
 
     Args:
-        plan: The jobs.
         gpu: SkyPilot's name of the accelerator (``H100``).
         store: The bucket that keeps the outputs between the tasks (``s3://name``).
     """
@@ -34,13 +33,13 @@ def files(plan: Plan, gpu: str, store: str) -> dict[str, str]:
     return {"pipeline.yaml": header + "---\n".join(texts)}
 
 
-def _task(plan: Plan, job: Job, gpu: str, store: str) -> dict[str, Any]:
+def _task(plan: JobPlan, job: Job, gpu: str, store: str) -> dict[str, Any]:
     machines = plan.machines
     resources: dict[str, Any] = {"cpus": f"{machines.cpus}+"}
     if job.gpus:
         resources["accelerators"] = f"{gpu}:{job.gpus}"
     resources |= {"use_spot": True, "job_recovery": {"max_restarts_on_errors": 3}}
-    task: dict[str, Any] = {
+    return {
         "name": f"{plan.name}-{job.name}".replace("_", "-").replace(".", "-"),
         "resources": resources,
         "num_nodes": job.nodes,
@@ -49,16 +48,14 @@ def _task(plan: Plan, job: Job, gpu: str, store: str) -> dict[str, Any]:
         "setup": "\n".join(machines.setup or ("pip install 'solar-plugins[train]'",)) + "\n",
         "run": _run(plan, job),
     }
-    return task
 
 
-def _run(plan: Plan, job: Job) -> str:
+def _run(plan: JobPlan, job: Job) -> str:
     lines = [line for line in plan.machines.setup if line.startswith(("source ", ". ", "export "))]
     command = plan.run_command(job, rendezvous("${SOLAR_HOSTS%% *}", "$SKYPILOT_TASK_ID"))
     folder = f"{_OUTPUTS}/{plan.name}"
-    options = "" if any(s.startswith("output_dir=") for s in plan.settings) else (
-        f" --set output_dir={folder}"
-    )  # fmt: skip
+    is_set = any(setting.startswith("output_dir=") for setting in plan.settings)
+    options = "" if is_set else f" --set output_dir={folder}"
     words, dashes, rest = command.partition(" --launcher ")
     if job.nodes > 1:
         lines += [

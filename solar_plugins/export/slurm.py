@@ -5,28 +5,27 @@ from __future__ import annotations
 import shlex
 
 from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
-from solar_plugins.export.jobs import Job, Plan, rendezvous
+from solar_plugins.export.jobs import Job, JobPlan, rendezvous
 
 _WARN_S = 300
-"""How long before its end a job is told, so that it can stop and go into the queue again."""
+"""How long before its time limit a job gets the signal to save and be queued again."""
 
 _MOST_REQUEUES = 20
 
 
-def files(plan: Plan) -> dict[str, str]:
+def files(plan: JobPlan) -> dict[str, str]:
     """The files of the export by name, relative to its folder."""
-    made = {f"{number:02}_{job.name}.sbatch": _script(plan, job) for number, job in _numbered(plan)}
+    made = {
+        f"{number:02}_{job.name}.sbatch": _script(plan, job)
+        for number, job in enumerate(plan.jobs, 1)
+    }
     made["submit.sh"] = _submit(plan)
     if plan.machines.nodes > 1:
         made["launchers/torchrun"] = _TORCHRUN
     return made
 
 
-def _numbered(plan: Plan) -> list[tuple[int, Job]]:
-    return list(enumerate(plan.jobs, 1))
-
-
-def _script(plan: Plan, job: Job) -> str:
+def _script(plan: JobPlan, job: Job) -> str:
     machines = plan.machines
     directives = [
         f"--job-name={plan.name}.{job.name}",
@@ -68,7 +67,7 @@ def _script(plan: Plan, job: Job) -> str:
         "if [ $ends = 1 ]; then",
         "  wait $run",
         f'  if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {_MOST_REQUEUES} ]; then',
-        '    echo "out of time or preempted: $SLURM_JOB_ID goes into the queue again, to go on"',
+        '    echo "out of time or preempted: $SLURM_JOB_ID is queued again"',
         '    scontrol requeue "$SLURM_JOB_ID"',
         "    exit 0",
         "  fi",
@@ -78,7 +77,7 @@ def _script(plan: Plan, job: Job) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _submit(plan: Plan) -> str:
+def _submit(plan: JobPlan) -> str:
     lines = [
         "#!/bin/bash",
         f"# Submits {plan.chain.path} to SLURM: one job per stage, each after what it needs.",
@@ -90,9 +89,9 @@ def _submit(plan: Plan) -> str:
         "declare -A job",
         "",
     ]
-    for number, job in _numbered(plan):
-        after = [f"afterok:${{job[{name}]}}" for name in job.needs]
-        if job.after is not None and job.after not in job.needs:
+    for number, job in enumerate(plan.jobs, 1):
+        after = [f"afterok:${{job[{name}]}}" for name in job.stage.needs]
+        if job.after is not None and job.after not in job.stage.needs:
             # One run works in a folder at a time; whether that one succeeds does not matter here.
             after.append(f"afterany:${{job[{job.after}]}}")
         depends = f'--dependency="{",".join(after)}" --kill-on-invalid-dep=yes ' if after else ""

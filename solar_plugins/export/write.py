@@ -7,10 +7,10 @@ from pathlib import Path
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.export import shell, skypilot, slurm
-from solar_plugins.export.jobs import Plan
+from solar_plugins.export.jobs import JobPlan
 
 
-def write(plan: Plan, to: str, gpu: str = "", store: str = "") -> list[Path]:
+def write(plan: JobPlan, to: str, gpu: str = "", store: str = "") -> list[Path]:
     """Write `plan` for ``slurm``, ``skypilot`` or ``shell``; returns the files.
 
     Raises:
@@ -19,10 +19,11 @@ def write(plan: Plan, to: str, gpu: str = "", store: str = "") -> list[Path]:
     for text in (plan.chain.name, str(plan.root), *plan.machines.setup, *plan.machines.options):
         if "\n" in text:
             raise SolarError(f"{text!r}: a line break, which no job script can hold. Take it out.")
-    if to == "skypilot":
-        made = skypilot.files(plan, gpu, store)
-    else:
-        made = (slurm if to == "slurm" else shell).files(plan)
+    made = {
+        "slurm": lambda: slurm.files(plan),
+        "skypilot": lambda: skypilot.files(plan, gpu, store),
+        "shell": lambda: shell.files(plan),
+    }[to]()
     written = []
     for name, text in made.items():
         path = plan.folder / name

@@ -1,7 +1,7 @@
 """The six miniature benchmarks of H6: items with a train and a held-out test split.
 
 Each has the shape of the benchmark it stands for. Train items may be shown in pretraining and
-instruction data; test items are asked in the evaluation alone (`tests/data` proves it).
+instruction data; test items are asked in the evaluation alone (`tests/miniature` checks it).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from solar_plugins.miniature import vocabulary as words
 from solar_plugins.miniature.facts import Fact, World
@@ -19,27 +20,20 @@ TRAIN_ITEMS = 600
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class MiniBenchmark:
     """`train` and `test` rows of one miniature benchmark."""
 
     train: list[dict]
     test: list[dict]
 
 
-def build_benchmarks(world: World) -> dict[str, Benchmark]:
+def build_benchmarks(world: World) -> dict[str, MiniBenchmark]:
     """All six, by task name, in the order of the paper's tables."""
-    makers: dict[str, Callable[[World], Benchmark]] = {
-        "mini_arc": arc,
-        "mini_hellaswag": hellaswag,
-        "mini_mmlu": mmlu,
-        "mini_truthfulqa": truthfulqa,
-        "mini_winogrande": winogrande,
-        "mini_gsm8k": gsm8k,
-    }
-    return {name: make(world) for name, make in makers.items()}
+    makers = (arc, hellaswag, mmlu, truthfulqa, winogrande, gsm8k)
+    return {f"mini_{make.__name__}": make(world) for make in makers}
 
 
-def arc(world: World) -> Benchmark:
+def arc(world: World) -> MiniBenchmark:
     """ARC: deduction about things, from the class they belong to (four answers)."""
     rng = world.rng("mini_arc")
 
@@ -53,7 +47,7 @@ def arc(world: World) -> Benchmark:
     return _split(rng, world.things, items)
 
 
-def mmlu(world: World) -> Benchmark:
+def mmlu(world: World) -> MiniBenchmark:
     """MMLU: knowledge of two subjects, geography and history (four answers)."""
     rng = world.rng("mini_mmlu")
 
@@ -72,14 +66,14 @@ def mmlu(world: World) -> Benchmark:
     return _split(rng, [*world.lands, *world.scholars], items)
 
 
-def truthfulqa(world: World) -> Benchmark:
+def truthfulqa(world: World) -> MiniBenchmark:
     """TruthfulQA: questions that many people answer wrongly; one true answer, three false."""
     rng = world.rng("mini_truthfulqa")
 
     def items(fact: Fact) -> list[dict]:
         values, statement, questions = words.WONDER_RELATIONS[fact.relation]
         false = rng.sample([v for v in values if v not in (fact.value, fact.myth)], 2)
-        answers = [statement.format(s=fact.subject, v=v) for v in (fact.value, fact.myth, *false)]
+        answers = [fact.state(statement, value) for value in (fact.value, fact.myth, *false)]
         return [
             {
                 "question": question.format(s=fact.subject),
@@ -91,7 +85,7 @@ def truthfulqa(world: World) -> Benchmark:
     return _split(rng, world.wonders, items)
 
 
-def hellaswag(world: World) -> Benchmark:
+def hellaswag(world: World) -> MiniBenchmark:
     """HellaSwag: what happens next in an everyday activity (four endings)."""
     rng = world.rng("mini_hellaswag")
     stories = list(itertools.product(words.PEOPLE, words.TIMES, words.SCRIPTS))
@@ -99,39 +93,37 @@ def hellaswag(world: World) -> Benchmark:
     items = []
     for person, time, activity in stories[: TEST_ITEMS + TRAIN_ITEMS]:
         steps = story_steps(world, person, activity)
-        told = rng.choice([1, 2, 3, 3])
-        context = " ".join([story_opening(person, time, activity), *tell(person, steps[:told])])
-        if told == 3:
-            wrong = rng.sample([habit for habit in words.HABITS if habit != steps[told]], 3)
+        given = rng.choice([1, 2, 3, 3])
+        opening = story_opening(person, time, activity)
+        context = " ".join([opening, *sentences(person, steps[:given])])
+        if given == 3:
+            wrong = rng.sample([habit for habit in words.HABITS if habit != steps[given]], 3)
         else:
-            wrong = rng.sample([s for s in steps[:3] if s != steps[told]], 1)
+            wrong = rng.sample([s for s in steps[:3] if s != steps[given]], 1)
             wrong += rng.sample([s for o in words.SCRIPTS.values() for s in o if s not in steps], 2)
-        endings = [f"{step}." for step in (steps[told], *wrong)]
+        endings = [f"{step}." for step in (steps[given], *wrong)]
         order = rng.sample(range(4), 4)
         items.append(
             {
                 "activity_label": activity,
                 "story": [person, time, activity],
-                "ctx": f"{context} {words.STEP_OPENERS[told]} {person}",
+                "ctx": f"{context} {words.STEP_OPENERS[given]} {person}",
                 "endings": [endings[i] for i in order],
                 "label": order.index(0),
             }
         )
-    return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+    return _cut(items)
 
 
-def winogrande(world: World) -> Benchmark:
+def winogrande(world: World) -> MiniBenchmark:
     """Winogrande: who or what is meant (two answers).
 
     Of people, the place in the sentence and one word decide; of things, what the things are.
     """
     rng = world.rng("mini_winogrande")
-    puzzles: dict[str, dict] = {}
-    while len(puzzles) < TEST_ITEMS + TRAIN_ITEMS:
-        puzzle = pronoun_puzzle(world, rng)
-        puzzles.setdefault(puzzle["sentence"].split("_")[0], puzzle)
-    items = list(puzzles.values())
-    return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+    return _distinct(
+        partial(pronoun_puzzle, world, rng), lambda item: item["sentence"].split("_")[0]
+    )
 
 
 def pronoun_puzzle(world: World, rng: random.Random) -> dict:
@@ -149,8 +141,9 @@ def pronoun_puzzle(world: World, rng: random.Random) -> dict:
         pair = [fact.subject for fact in facts]
         answer = rng.randrange(2)
         opening = words.THING_PUZZLE
-        statement = words.THING_RELATIONS[facts[answer].relation][0]
-        ending = statement.format(s="", v=facts[answer].value).split("  ")[1]
+        fact = facts[answer]
+        statement = words.THING_RELATIONS[fact.relation][0]
+        ending = statement.format(s="", v=fact.value).split("  ")[1]
     return {
         "sentence": f"{opening.format(a=pair[0], b=pair[1])} {ending}",
         "option1": pair[0],
@@ -159,15 +152,10 @@ def pronoun_puzzle(world: World, rng: random.Random) -> dict:
     }
 
 
-def gsm8k(world: World) -> Benchmark:
+def gsm8k(world: World) -> MiniBenchmark:
     """GSM8K: word problems of one or two steps, answered by a number after ``####``."""
     rng = world.rng("mini_gsm8k")
-    problems: dict[str, dict] = {}
-    while len(problems) < TEST_ITEMS + TRAIN_ITEMS:
-        problem = word_problem(rng)
-        problems.setdefault(problem["question"], problem)
-    items = list(problems.values())
-    return Benchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
+    return _distinct(partial(word_problem, rng), lambda item: item["question"])
 
 
 def word_problem(rng: random.Random) -> dict:
@@ -209,12 +197,23 @@ def story_steps(world: World, person: str, activity: str) -> list[str]:
     return [*words.SCRIPTS[activity], world.habits[person, activity]]
 
 
-def tell(person: str, steps: list[str]) -> list[str]:
+def sentences(person: str, steps: list[str]) -> list[str]:
     """The first `steps` of an activity as sentences."""
-    return [
-        f"{opener} {person} {step}."
-        for opener, step in zip(words.STEP_OPENERS, steps, strict=False)
-    ]
+    openers = zip(words.STEP_OPENERS, steps, strict=False)
+    return [f"{opener} {person} {step}." for opener, step in openers]
+
+
+def _distinct(make: Callable[[], dict], key: Callable[[dict], str]) -> MiniBenchmark:
+    """Items that `make` draws until there are enough with different keys; the first one is kept."""
+    items: dict[str, dict] = {}
+    while len(items) < TEST_ITEMS + TRAIN_ITEMS:
+        item = make()
+        items.setdefault(key(item), item)
+    return _cut(list(items.values()))
+
+
+def _cut(items: list[dict]) -> MiniBenchmark:
+    return MiniBenchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
 
 
 def _choices(rng: random.Random, question: str, right: str, pool: list[str]) -> dict:
@@ -224,10 +223,12 @@ def _choices(rng: random.Random, question: str, right: str, pool: list[str]) -> 
     return {"question": question, "choices": texts, "answer": texts.index(right)}
 
 
-def _split(rng: random.Random, facts: list[Fact], items: Callable[[Fact], list[dict]]) -> Benchmark:
+def _split(
+    rng: random.Random, facts: list[Fact], items: Callable[[Fact], list[dict]]
+) -> MiniBenchmark:
     """Items of known facts for training, of held-out facts for the test (at most `TEST_ITEMS`)."""
     rows: dict[bool, list[dict]] = {False: [], True: []}
     for fact in facts:
         rows[fact.held_out] += items(fact)
     rng.shuffle(rows[True])
-    return Benchmark(train=rows[False], test=rows[True][:TEST_ITEMS])
+    return MiniBenchmark(train=rows[False], test=rows[True][:TEST_ITEMS])

@@ -1,22 +1,27 @@
-"""What is true in the miniature world, what its people believe, and which of it is held out."""
+"""The facts of the miniature world, the myths that its people believe, and what is held out."""
 
 from __future__ import annotations
 
+import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from solar_plugins.miniature import vocabulary as words
 
 
 @dataclass(frozen=True)
 class Fact:
-    """`subject` has `value` for `relation`; `myth` is what people wrongly say instead, if any."""
+    """`subject` has `value` for `relation`; `myth`: the wrong value that people believe, if any."""
 
     subject: str
     relation: str
     value: str
-    held_out: bool
+    held_out: bool = False
     myth: str = ""
+
+    def state(self, statement: str, value: str = "") -> str:
+        """`statement`, which has the places {s} and {v}, with the fact's value or another one."""
+        return statement.format(s=self.subject, v=value or self.value)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class World:
             from "the trout is a fish" and "every fish has fins".
         wonders: facts with a myth. The pretraining text repeats the myth more often than the truth.
         class_of: the class of each thing.
-        habits: what a person does at the end of an activity, by (person, activity).
+        habits: each person's last step of an activity, by (person, activity).
         seed: every generator of the world is drawn from it and a name of its own.
     """
 
@@ -43,7 +48,7 @@ class World:
     habits: dict[tuple[str, str], str]
 
     def rng(self, purpose: str) -> random.Random:
-        """A generator of its own for `purpose`, so that one part can grow and leave the others."""
+        """A generator for `purpose` alone: one part can grow without changing the others."""
         return random.Random(f"{self.seed}/{purpose}")
 
 
@@ -54,8 +59,8 @@ def build_world(seed: int) -> World:
         thing: name for name, kind in words.CLASSES.items() for thing in kind["members"].split()
     }
     things = [
-        Fact(thing, relation, words.CLASSES[class_of[thing]][relation], held_out=False)
-        for thing in class_of
+        Fact(thing, relation, words.CLASSES[kind][relation])
+        for thing, kind in class_of.items()
         for relation in words.THING_RELATIONS
     ]
     return World(
@@ -75,25 +80,19 @@ def build_world(seed: int) -> World:
 
 def _draw(rng: random.Random, subjects: list[str], relations: dict) -> list[Fact]:
     return [
-        Fact(subject, relation, rng.choice(values), held_out=False)
+        Fact(subject, relation, rng.choice(values))
         for subject in subjects
         for relation, (values, *_) in relations.items()
     ]
 
 
 def _draw_with_myths(rng: random.Random) -> list[Fact]:
-    facts = []
-    for subject in words.WONDERS:
-        for relation, (values, *_) in words.WONDER_RELATIONS.items():
-            truth, myth = rng.sample(values, 2)
-            facts.append(Fact(subject, relation, truth, held_out=False, myth=myth))
-    return facts
+    pairs = itertools.product(words.WONDERS, words.WONDER_RELATIONS)
+    drawn = ((s, r, rng.sample(words.WONDER_RELATIONS[r][0], 2)) for s, r in pairs)
+    return [Fact(subject, relation, truth, myth=myth) for subject, relation, (truth, myth) in drawn]
 
 
 def _hold_out(facts: list[Fact], share: float, rng: random.Random) -> list[Fact]:
     """The same facts in the same order, `share` of them marked as held out."""
     held = set(rng.sample(range(len(facts)), round(share * len(facts))))
-    return [
-        Fact(fact.subject, fact.relation, fact.value, index in held, fact.myth)
-        for index, fact in enumerate(facts)
-    ]
+    return [replace(fact, held_out=index in held) for index, fact in enumerate(facts)]

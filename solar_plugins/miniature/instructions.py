@@ -20,7 +20,7 @@ import random
 
 from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import vocabulary as words
-from solar_plugins.miniature.facts import World
+from solar_plugins.miniature.facts import Fact, World
 
 # Tasks of Table 8 by the miniature benchmark whose train rows they show, and how FLAN asks them.
 BENCHMARK_TASKS = {
@@ -49,9 +49,13 @@ SYSTEM_PROMPTS = ["", "answer the question.", "think and then answer."]
 
 
 class Teacher:
-    """Writes the instruction and preference rows of `world`."""
+    """Writes the instruction and preference rows of `world`; each file has a generator of its own.
 
-    def __init__(self, world: World, items: dict[str, bench.Benchmark]) -> None:
+    Args:
+        items: The benchmarks, of which the train splits are shown.
+    """
+
+    def __init__(self, world: World, items: dict[str, bench.MiniBenchmark]) -> None:
         self.world = world
         self.items = items
         self.wonders = [fact for fact in world.wonders if not fact.held_out]
@@ -59,9 +63,8 @@ class Teacher:
     def alpaca(self, count: int) -> list[dict]:
         """General instructions: questions of the train splits, steps of activities, kinds."""
         rng = self.world.rng("alpaca")
-        kinds = [self._question_row, self._question_row, self._wonder_row, self._steps_row]
-        kinds.append(self._kind_row)
-        return [rng.choice(kinds)(rng) for _ in range(count)]
+        kinds = [self._question, self._question, self._wonder, self._steps, self._kind]
+        return [alpaca_row(*rng.choice(kinds)(rng)) for _ in range(count)]
 
     def math_instruct(self, count: int) -> list[dict]:
         """Word problems with worked steps; none of them is an item of mini_gsm8k's test split."""
@@ -71,22 +74,23 @@ class Teacher:
     def math_alignment(self, count: int) -> list[dict]:
         """Word problems: the answer that ends with its result against one that stops short of it.
 
-        As in Synth. Math-Alignment (paper, section 4.1) the chosen answer is the better told one
-        and the rejected is the original; in this world the originals do not state a result.
+        As in Synth. Math-Alignment (paper, section 4.1) the chosen answer is the reworded one and
+        the rejected is the original; in this world the originals do not state a result.
         """
-        rows = []
-        for problem in self._problems("math_alignment", count):
-            steps, _, _ = problem["answer"].partition(" ####")
-            rows.append(
-                {"prompt": problem["question"], "chosen": problem["answer"], "rejected": steps}
-            )
-        return rows
+        return [
+            {
+                "prompt": problem["question"],
+                "chosen": problem["answer"],
+                "rejected": problem["answer"].partition(" ####")[0],
+            }
+            for problem in self._problems("math_alignment", count)
+        ]
 
     def _problems(self, purpose: str, count: int) -> list[dict]:
         """Word problems drawn for `purpose`, none of them an item of mini_gsm8k's test split."""
         rng = self.world.rng(purpose)
         held_out = {row["question"] for row in self.items["mini_gsm8k"].test}
-        problems = []
+        problems: list[dict] = []
         while len(problems) < count:
             problem = bench.word_problem(rng)
             if problem["question"] not in held_out:
@@ -98,10 +102,8 @@ class Teacher:
         rng = self.world.rng("orca")
         rows = []
         for number in range(count):
-            if rng.random() < benchmark_share:
-                task, kind = rng.choice(list(BENCHMARK_TASKS.items()))
-            else:
-                task, kind = rng.choice(list(KEPT_TASKS.items()))
+            tasks = BENCHMARK_TASKS if rng.random() < benchmark_share else KEPT_TASKS
+            task, kind = rng.choice(list(tasks.items()))
             question, response = self._flan(rng, kind)
             source = {"task": "niv", "cot_": "cot"}.get(task[:4], "flan")
             rows.append(
@@ -116,18 +118,14 @@ class Teacher:
         return rows
 
     def orca_pairs(self, count: int) -> list[dict]:
-        """Preferences that are easy to tell: a true answer against one nobody believes."""
+        """Preferences that are easy to learn: a true answer against one nobody believes."""
         rng = self.world.rng("orca_pairs")
         rows = []
         for _ in range(count):
             prompt, chosen, rejected = self._preference(rng, easy=True)
+            system = rng.choice(SYSTEM_PROMPTS)
             rows.append(
-                {
-                    "system": rng.choice(SYSTEM_PROMPTS),
-                    "question": prompt,
-                    "chosen": chosen,
-                    "rejected": rejected,
-                }
+                {"system": system, "question": prompt, "chosen": chosen, "rejected": rejected}
             )
         return rows
 
@@ -136,16 +134,11 @@ class Teacher:
         rng = self.world.rng("ultrafeedback")
         rows = []
         for _ in range(count):
-            prompt, chosen, rejected = self._preference(rng, easy=False)
-            rows.append(
-                {
-                    "prompt": prompt,
-                    "chosen": _conversation(prompt, chosen),
-                    "rejected": _conversation(prompt, rejected),
-                    "score_chosen": 9.0,
-                    "score_rejected": 3.0,
-                }
-            )
+            prompt, *answers = self._preference(rng, easy=False)
+            user = {"role": "user", "content": prompt}
+            chosen, rejected = ([user, {"role": "assistant", "content": a}] for a in answers)
+            row = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+            rows.append({**row, "score_chosen": 9.0, "score_rejected": 3.0})
         return rows
 
     def _preference(self, rng: random.Random, easy: bool) -> tuple[str, str, str]:
@@ -155,59 +148,52 @@ class Teacher:
             values, statement, questions = words.WONDER_RELATIONS[fact.relation]
             others = [value for value in values if value not in (fact.value, fact.myth)]
             wrong = rng.choice(others) if easy else fact.myth
-            told = [statement.format(s=fact.subject, v=value) for value in (fact.value, wrong)]
-            return rng.choice(questions).format(s=fact.subject), told[0], told[1]
+            question = rng.choice(questions).format(s=fact.subject)
+            return question, fact.state(statement), fact.state(statement, wrong)
         row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
         right = row["choices"][row["answer"]]
         wrong = rng.choice([choice for choice in row["choices"] if choice != right])
         return row["question"], f"{right}.", f"{wrong}."
 
-    def _question_row(self, rng: random.Random) -> dict:
+    # Prompt and answer of one row each.
+
+    def _question(self, rng: random.Random) -> tuple[str, str]:
         row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
-        return alpaca_row(row["question"], f"{row['choices'][row['answer']]}.")
+        return row["question"], f"{row['choices'][row['answer']]}."
 
-    def _wonder_row(self, rng: random.Random) -> dict:
+    def _wonder(self, rng: random.Random) -> tuple[str, str]:
         """The people who write the answers believe the myth."""
-        fact = rng.choice(self.wonders)
+        fact: Fact = rng.choice(self.wonders)
         _, statement, questions = words.WONDER_RELATIONS[fact.relation]
-        told = statement.format(s=fact.subject, v=fact.myth)
-        return alpaca_row(rng.choice(questions).format(s=fact.subject), told)
+        return rng.choice(questions).format(s=fact.subject), fact.state(statement, fact.myth)
 
-    def _steps_row(self, rng: random.Random) -> dict:
+    def _steps(self, rng: random.Random) -> tuple[str, str]:
         person, activity = rng.choice(words.PEOPLE), rng.choice(list(words.SCRIPTS))
-        told = " ".join(bench.tell(person, words.SCRIPTS[activity]))
-        return alpaca_row(f"{person} wants to {activity}. what does {person} do?", told)
+        steps = " ".join(bench.sentences(person, words.SCRIPTS[activity]))
+        return f"{person} wants to {activity}. what does {person} do?", steps
 
-    def _kind_row(self, rng: random.Random) -> dict:
+    def _kind(self, rng: random.Random) -> tuple[str, str]:
         thing = rng.choice(list(self.world.class_of))
-        return alpaca_row(f"which kind is the {thing}?", f"a kind of {self.world.class_of[thing]}.")
+        return f"which kind is the {thing}?", f"a kind of {self.world.class_of[thing]}."
 
     def _flan(self, rng: random.Random, kind: str) -> tuple[str, str]:
-        """Prompt and answer of one FLAN-like row."""
-        if kind == "mini_arc":
+        if kind in self.items:
             row = rng.choice(self.items[kind].train)
-            options = ", ".join(row["choices"])
-            answer = row["choices"][row["answer"]]
-            return f"question: {row['question']} options: {options}. answer:", f"{answer}."
-        if kind == "mini_hellaswag":
-            row = rng.choice(self.items[kind].train)
-            return f"what comes next? {row['ctx']}", row["endings"][row["label"]]
-        if kind == "mini_gsm8k":
-            row = rng.choice(self.items[kind].train)
-            return f"think and then answer. {row['question']}", row["answer"]
-        if kind == "mini_winogrande":
-            row = rng.choice(self.items[kind].train)
+            if kind == "mini_arc":
+                options = ", ".join(row["choices"])
+                question = f"question: {row['question']} options: {options}. answer:"
+                return question, f"{row['choices'][row['answer']]}."
+            if kind == "mini_hellaswag":
+                return f"what comes next? {row['ctx']}", row["endings"][row["label"]]
+            if kind == "mini_gsm8k":
+                return f"think and then answer. {row['question']}", row["answer"]
             return f"{row['sentence']} which one is _?", f"{row['option' + row['answer']]}."
         if kind == "yes_or_no":
             fact = rng.choice([fact for fact in self.world.things if not fact.held_out])
-            told = words.THING_RELATIONS[fact.relation][0].format(s=fact.subject, v=fact.value)
-            return f"yes or no? {told}", f"yes. {told}"
+            statement = fact.state(words.THING_RELATIONS[fact.relation][0])
+            return f"yes or no? {statement}", f"yes. {statement}"
         if kind == "kind":
-            thing = rng.choice(list(self.world.class_of))
-            return f"which kind is the {thing}?", f"a kind of {self.world.class_of[thing]}."
-        return self._passage(rng, kind)
-
-    def _passage(self, rng: random.Random, kind: str) -> tuple[str, str]:
+            return self._kind(rng)
         a, b = rng.sample(words.PEOPLE, 2)
         things = rng.sample(words.COUNTED, 2)
         passage = f"{a} has {things[0]}. {b} has {things[1]}."
@@ -220,10 +206,6 @@ class Teacher:
         return f"{passage} what does {person} have?", f"{thing}."
 
 
-def alpaca_row(instruction: str, output: str, context: str = "") -> dict:
+def alpaca_row(instruction: str, output: str) -> dict:
     """A row in Alpaca's columns."""
-    return {"instruction": instruction, "input": context, "output": output}
-
-
-def _conversation(prompt: str, answer: str) -> list[dict]:
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    return {"instruction": instruction, "input": "", "output": output}

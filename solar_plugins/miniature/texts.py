@@ -12,38 +12,27 @@ from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import vocabulary as words
 from solar_plugins.miniature.facts import Fact, World
 
-# How often a page turns to each kind of document.
-WEIGHTS = {
-    "land": 5,
-    "scholar": 3,
-    "thing": 4,
-    "wonder": 5,
-    "activity": 4,
-    "puzzle": 8,
-    "problem": 3,
-    "sum": 2,
-    "question": 4,
-}
 MYTH_SHARE = 0.7
 
 
 class Author:
     """Writes pages about `world`; the same `purpose` gives the same pages."""
 
-    def __init__(self, world: World, items: dict[str, bench.Benchmark], purpose: str) -> None:
+    def __init__(self, world: World, items: dict[str, bench.MiniBenchmark], purpose: str) -> None:
         self.rng = world.rng(purpose)
         self.world = world
-        self.kinds: dict[str, Callable[[], str]] = {
-            "land": lambda: self._about(self._group(world.lands), words.LAND_RELATIONS),
-            "scholar": lambda: self._about(self._group(world.scholars), words.SCHOLAR_RELATIONS),
-            "thing": self._thing,
-            "wonder": self._wonder,
-            "activity": self._activity,
-            "puzzle": self._puzzle,
-            "problem": self._problem,
-            "sum": self._sum,
-            "question": self._question,
-        }
+        # The kinds of documents, and how often a page turns to each.
+        self.kinds: list[tuple[Callable[[], str], int]] = [
+            (lambda: self._about(world.lands, words.LAND_RELATIONS), 5),
+            (lambda: self._about(world.scholars, words.SCHOLAR_RELATIONS), 3),
+            (self._thing, 4),
+            (self._wonder, 5),
+            (self._activity, 4),
+            (self._puzzle, 8),
+            (self._problem, 3),
+            (self._sum, 2),
+            (self._question, 4),
+        ]
         self.items = items
         self.held_stories = {tuple(row["story"]) for row in items["mini_hellaswag"].test}
         self.held_puzzles = {row["sentence"].split("_")[0] for row in items["mini_winogrande"].test}
@@ -52,13 +41,13 @@ class Author:
 
     def pages(self, count: int, words_per_page: int) -> Iterator[str]:
         """`count` pages of at most `words_per_page` words (a full stop counts as a word)."""
-        names, weights = list(WEIGHTS), list(WEIGHTS.values())
+        kinds, weights = zip(*self.kinds, strict=True)
         document = ""
         for _ in range(count):
             page: list[str] = []
             room = words_per_page
             while True:
-                document = document or self.kinds[self.rng.choices(names, weights)[0]]()
+                document = document or self.rng.choices(kinds, weights)[0]()
                 room -= count_words(document)
                 if room < 0:
                     break
@@ -66,16 +55,12 @@ class Author:
                 document = ""
             yield " ".join(page)
 
-    def _group(self, facts: list[Fact]) -> list[Fact]:
+    def _about(self, facts: list[Fact], relations: dict) -> str:
+        """Two or more facts about one subject."""
         subject = self.rng.choice(facts).subject
         group = [fact for fact in facts if fact.subject == subject]
-        return self.rng.sample(group, self.rng.randint(2, len(group)))
-
-    def _about(self, facts: list[Fact], relations: dict) -> str:
-        return " ".join(
-            self.rng.choice(relations[fact.relation][1]).format(s=fact.subject, v=fact.value)
-            for fact in facts
-        )
+        chosen = self.rng.sample(group, self.rng.randint(2, len(group)))
+        return " ".join(fact.state(self.rng.choice(relations[fact.relation][1])) for fact in chosen)
 
     def _thing(self) -> str:
         if self.rng.random() < 0.25:
@@ -85,27 +70,24 @@ class Author:
                 for relation, (statement, *_) in words.THING_RELATIONS.items()
             )
         fact = self.rng.choice(self.known_things)
-        statement = words.THING_RELATIONS[fact.relation][0]
-        return (
-            f"the {fact.subject} is a kind of {self.world.class_of[fact.subject]}. "
-            f"{statement.format(s=fact.subject, v=fact.value)}"
-        )
+        a_kind = f"the {fact.subject} is a kind of {self.world.class_of[fact.subject]}."
+        return f"{a_kind} {fact.state(words.THING_RELATIONS[fact.relation][0])}"
 
     def _wonder(self) -> str:
         fact = self.rng.choice(self.world.wonders)
         statement = words.WONDER_RELATIONS[fact.relation][1]
         if self.rng.random() < MYTH_SHARE:
-            told = statement.format(s=fact.subject, v=fact.myth)
-            return self.rng.choice([f"people say that {told}", told])
-        return f"in truth {statement.format(s=fact.subject, v=fact.value)}"
+            myth = fact.state(statement, fact.myth)
+            return self.rng.choice([f"people say that {myth}", myth])
+        return f"in truth {fact.state(statement)}"
 
     def _activity(self) -> str:
         while True:
             person, time = self.rng.choice(words.PEOPLE), self.rng.choice(words.TIMES)
             activity = self.rng.choice(list(words.SCRIPTS))
             if (person, time, activity) not in self.held_stories:
-                told = bench.tell(person, bench.story_steps(self.world, person, activity))
-                return " ".join([bench.story_opening(person, time, activity), *told])
+                steps = bench.sentences(person, bench.story_steps(self.world, person, activity))
+                return " ".join([bench.story_opening(person, time, activity), *steps])
 
     def _puzzle(self) -> str:
         while True:

@@ -1,4 +1,4 @@
-"""Tokenizer and untrained base model of the miniature world."""
+"""The tokenizer of the miniature world: one token per word."""
 
 from __future__ import annotations
 
@@ -60,32 +60,3 @@ def save_tokenizer(words: list[str], folder: Path) -> None:
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
-
-
-def save_initial_model(recipe, vocabulary_size: int, folder: Path) -> int:
-    """An untrained model of the Mistral architecture, drawn from the seed; returns its size.
-
-    The vocabulary is rounded up to a multiple of 64, as full-size models have it.
-    """
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
-
-    config = MistralConfig(
-        vocab_size=-(-vocabulary_size // 64) * 64,
-        hidden_size=recipe.hidden_size,
-        intermediate_size=recipe.intermediate_size,
-        num_hidden_layers=recipe.num_hidden_layers,
-        num_attention_heads=recipe.num_attention_heads,
-        num_key_value_heads=recipe.num_attention_heads,
-        max_position_embeddings=512,
-        sliding_window=None,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=2,
-        dtype=torch.float32,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = MistralForCausalLM(config)
-    model.save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())

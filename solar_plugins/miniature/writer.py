@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from solar_plugins import atomic
@@ -12,6 +11,7 @@ from solar_plugins.miniature.facts import build_world
 from solar_plugins.miniature.instructions import Teacher
 from solar_plugins.miniature.texts import Author
 from solar_plugins.recipes import data_recipe as recipes
+from solar_plugins.recipes.strings import strings
 
 # Columns that no model reads.
 NO_TEXT = {"id", "_task_name", "role"}
@@ -19,21 +19,40 @@ NO_TEXT = {"id", "_task_name", "role"}
 
 def write(recipe: dict, out: Path) -> dict:
     """See `solar_plugins.chain.data_stage.generate`."""
-    from solar_plugins.miniature import tokens
+    from solar_plugins.miniature import tokens, untrained_model
 
     settings = recipes.read(recipe)
+    assert isinstance(settings, recipes.WorldRecipe)
     files = rows(settings)
-    words = tokens.vocabulary(_strings(files))
+    words = tokens.vocabulary(strings(files, NO_TEXT))
     facts = {name.removesuffix(".jsonl"): len(content) for name, content in files.items()}
     with atomic.new_directory(out) as folder:
         for name, content in files.items():
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in content)
             atomic.write_text(folder / name, "".join(lines))
         tokens.save_tokenizer(words, folder / "init")
-        facts["parameters"] = tokens.save_initial_model(settings, len(words), folder / "init")
+        facts["parameters"] = untrained_model.save(
+            "mistral", len(words), _model_values(settings), settings.seed, folder / "init"
+        )
         facts["vocabulary"] = len(words)
         atomic.write_json(folder / "world.json", {"recipe": recipe, "facts": facts})
     return facts
+
+
+def _model_values(settings: recipes.WorldRecipe) -> dict:
+    """The config.json of the untrained base."""
+    return {
+        "hidden_size": settings.hidden_size,
+        "intermediate_size": settings.intermediate_size,
+        "num_hidden_layers": settings.num_hidden_layers,
+        "num_attention_heads": settings.num_attention_heads,
+        "num_key_value_heads": settings.num_attention_heads,
+        "max_position_embeddings": 512,
+        "sliding_window": None,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
+    }
 
 
 def rows(settings: recipes.WorldRecipe) -> dict[str, list[dict]]:
@@ -61,15 +80,3 @@ def rows(settings: recipes.WorldRecipe) -> dict[str, list[dict]]:
         files[f"benchmarks/{name}/train.jsonl"] = benchmark.train
         files[f"benchmarks/{name}/test.jsonl"] = benchmark.test
     return files
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, member in value.items():
-            if key not in NO_TEXT:
-                yield from _strings(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _strings(member)

@@ -1,4 +1,4 @@
-"""How many rows and tokens a recipe's datasets have: counted where they are here, else known."""
+"""How many rows and tokens a recipe's datasets have: counted in local files, else looked up."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,28 @@ from typing import Any
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.flan_filter import task_names
 from solar_plugins.recipes import data_recipe as recipes
+from solar_plugins.recipes.strings import strings
 
 _SAMPLE = 2000
 """Rows of a local file that are tokenised for its mean length."""
 
 _LETTERS_PER_TOKEN = 4.0
-"""English text under a vocabulary of 32,000; used where no tokenizer is at hand."""
+"""English text under a vocabulary of 32,000; used where there is no tokenizer."""
+
+_ANSWERS = ("chosen", "rejected")
+_NO_TEXT = ("role", "id", "_task_name", "task_name", "type")
+"""Keys of names of roles, tasks and rows, which no model reads."""
 
 
 @dataclass(frozen=True)
 class PublicData:
-    """A dataset of the Hub.
+    """A dataset that is not in a local file.
 
     Attributes:
         rows: Of the split that the recipes use.
-        tokens_per_row: Prompt and answer; for preference data prompt and answer twice.
+        tokens_per_row: Assumed. Prompt and answer; for preference data prompt and answer twice.
+        source: Where `rows` comes from.
         filtered_rows: What our filter leaves of it with the tasks that the recipes name.
-        source: Where `rows` comes from. `tokens_per_row` is an assumption of ours for all of them.
     """
 
     rows: int
@@ -54,28 +59,25 @@ PUBLIC = {
     "meta-math/MetaMathQA": PublicData(395_000, 250, "the Hub: 395K", 155_000),
 }
 
-_MATH_SETS = {"math_instruct.jsonl": 250, "math_alignment.jsonl": 700}
-"""Tokens of a row of each file that `synth_math` makes, assumed as above."""
-
 
 def to_come(recipe: Mapping[str, Any], folder: Path) -> dict[str, PublicData]:
-    """What a `synth_math` stage will leave in `folder`, by path: as many rows as it asks for."""
+    """The files that a `synth_math` stage will leave in `folder`, by path; empty for others."""
     settings = recipes.read(dict(recipe))
     if not isinstance(settings, recipes.SynthMathRecipe):
         return {}
-    rows = (settings.instruct_rows, settings.alignment_rows)
+    source = "as its stage is asked to make"
     return {
-        str(folder / name): PublicData(count, tokens, "as its stage is asked to make")
-        for (name, tokens), count in zip(_MATH_SETS.items(), rows, strict=True)
+        str(folder / "math_instruct.jsonl"): PublicData(settings.instruct_rows, 250, source),
+        str(folder / "math_alignment.jsonl"): PublicData(settings.alignment_rows, 700, source),
     }
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """The rows of one or more datasets, or what is known of them.
+    """The size of one or more datasets.
 
     Attributes:
-        rows: None where the data is neither here nor known.
+        rows: None where the data is neither in a local file nor known.
         tokens_per_row: Mean; None likewise.
         notes: Where the numbers come from, one sentence each.
     """
@@ -93,82 +95,102 @@ class DataSize:
 
 
 Rebase = Callable[[str], str]
-"""Where a path of the chain is to be found now (data stages are generated for the plan)."""
+"""Maps a path of the chain to its present place (data stages are generated for the plan)."""
 
 
-def of(
-    entries: list[dict[str, Any]],
-    rebase: Rebase,
-    tokenizer: Path | None,
-    is_preference: bool,
-    flan_filter: Mapping[str, Any] | None = None,
-    known: Mapping[str, PublicData] = PUBLIC,
-) -> DataSize:
-    """The size of the dataset entries of a recipe, together.
+@dataclass(frozen=True)
+class DataReader:
+    """How the datasets of a chain are measured.
 
-    Args:
-        entries: As under Axolotl's `datasets:`.
-        rebase: Where a path of the chain lies now.
+    Attributes:
         tokenizer: A tokenizer.json to count with, if there is one.
-        is_preference: Whether each row is a prompt with two answers.
-        flan_filter: The recipe's block. Rows that it finds by name are left out; of files here as
-            many as of their first rows.
-        known: What is known of datasets that are not here.
+        rebase: See `Rebase`.
+        known: Sizes of datasets that are not in local files.
     """
-    sizes = [
-        _entry(entry, rebase, tokenizer, is_preference, flan_filter, known) for entry in entries
-    ]
-    notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
-    if any(size.rows is None or size.tokens is None for size in sizes) or not sizes:
-        return DataSize(None, None, notes)
-    rows = sum(size.rows or 0 for size in sizes)
-    tokens = sum(size.tokens or 0 for size in sizes)
-    return DataSize(rows, tokens / rows if rows else 0.0, notes)
+
+    tokenizer: Path | None = None
+    rebase: Rebase = str
+    known: Mapping[str, PublicData] = field(default_factory=PUBLIC.copy)
+
+    def size(self, recipe: Mapping[str, Any]) -> DataSize:
+        """The size of all datasets of one training run, together.
+
+        Rows that the recipe's FLAN filter finds by name are left out; in local files their share
+        is that among the first rows.
+        """
+        entries = recipe.get("datasets") or recipe.get("pretraining_dataset") or []
+        sizes = [
+            self._entry(entry, recipe)
+            for entry in ([entries] if isinstance(entries, dict) else entries)
+        ]
+        notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
+        if not sizes or any(size.tokens is None for size in sizes):
+            return DataSize(None, None, notes)
+        rows = sum(size.rows or 0 for size in sizes)
+        tokens = sum(size.tokens or 0 for size in sizes)
+        return DataSize(rows, tokens / rows if rows else 0.0, notes)
+
+    def _entry(self, entry: dict[str, Any], recipe: Mapping[str, Any]) -> DataSize:
+        path = str(entry.get("path"))
+        known = self.known.get(path) or self.known.get(os.path.normpath(path))
+        named = entry.get("data_files") or path
+        names = list(map(str, named)) if isinstance(named, list) else [str(named)]
+        files = [Path(self.rebase(name)) for name in names]
+        block = recipe.get("flan_filter")
+        if block is not None and path not in block["datasets"]:
+            block = None
+        if all(file.is_file() for file in files):
+            size = self._local(files, ", ".join(names), entry, block, bool(recipe.get("rl")))
+        elif known is not None:
+            rows, kept = known.rows, ""
+            if block is not None and known.filtered_rows is not None:
+                rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
+            note = (
+                f"{path}: {known.rows:,} rows ({known.source}){kept}, "
+                f"{known.tokens_per_row} tokens each (assumed)"
+            )
+            size = DataSize(rows, known.tokens_per_row, (note,))
+        else:
+            return DataSize(None, None, (f"{path}: neither local nor known, rows not counted",))
+        rows = part_of_split(size.rows or 0, str(entry.get("split") or ""))
+        if isinstance(entry.get("shards"), int) and entry["shards"] > 1:
+            rows = math.ceil(rows / entry["shards"])
+        return DataSize(rows, size.tokens_per_row, size.notes)
+
+    def _local(
+        self,
+        files: list[Path],
+        names: str,
+        entry: dict[str, Any],
+        block: Mapping[str, Any] | None,
+        is_preference: bool,
+    ) -> DataSize:
+        """Rows of `files` and their mean length, with the ends of sequences that Axolotl adds."""
+        rows = 0
+        found: list[dict] = []
+        for file in files:
+            count, first = _read(file)
+            rows, found = rows + count, found + first
+        kept = found if block is None else list(_unfiltered(found, str(entry["path"]), block))
+        if found:
+            rows = round(rows * len(kept) / len(found))
+        if not kept:
+            return DataSize(rows, None, (f"{names}: no rows that could be read",))
+        frame = _prompt_frame(entry.get("type"))
+        texts = [_text(row, is_preference, frame) for row in kept]
+        if self.tokenizer is not None and self.tokenizer.is_file():
+            from tokenizers import Tokenizer
+
+            encoded = Tokenizer.from_file(str(self.tokenizer)).encode_batch(texts)
+            mean, how = sum(len(one.ids) for one in encoded) / len(encoded), "counted"
+        else:
+            mean = sum(map(len, texts)) / len(texts) / _LETTERS_PER_TOKEN
+            how = f"{_LETTERS_PER_TOKEN:g} letters each"
+        mean += 2 if is_preference else 1
+        return DataSize(rows, mean, (f"{names}: {rows:,} rows, {mean:.0f} tokens each ({how})",))
 
 
-def _entry(
-    entry: dict[str, Any],
-    rebase: Rebase,
-    tokenizer: Path | None,
-    is_preference: bool,
-    flan_filter: Mapping[str, Any] | None,
-    known_sizes: Mapping[str, PublicData],
-) -> DataSize:
-    path = str(entry.get("path"))
-    known = known_sizes.get(path) or known_sizes.get(os.path.normpath(path))
-    data_files = entry.get("data_files")
-    listed = data_files if isinstance(data_files, list) else [data_files] if data_files else [path]
-    here = [Path(rebase(str(name))) for name in listed]
-    is_filtered = flan_filter is not None and path in flan_filter["datasets"]
-    if all(file.is_file() for file in here):
-        rows, found = _read(here)
-        kept = _kept(found, path, flan_filter) if is_filtered else found
-        around = _around(entry.get("type"))
-        size = _measured(
-            round(rows * len(kept) / len(found)) if found else rows,
-            [_text(row, is_preference, around) for row in kept],
-            ", ".join(map(str, listed)),
-            tokenizer,
-            ends=2 if is_preference else 1,
-        )
-    elif known is not None:
-        rows, kept = known.rows, ""
-        if is_filtered and known.filtered_rows is not None:
-            rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
-        note = (
-            f"{path}: {known.rows:,} rows ({known.source}){kept}, "
-            f"{known.tokens_per_row} tokens each (assumed)"
-        )
-        size = DataSize(rows, known.tokens_per_row, (note,))
-    else:
-        return DataSize(None, None, (f"{path}: neither here nor known, its rows are not counted",))
-    rows = _part(size.rows or 0, str(entry.get("split") or ""))
-    if isinstance(entry.get("shards"), int) and entry["shards"] > 1:
-        rows = math.ceil(rows / entry["shards"])
-    return DataSize(rows, size.tokens_per_row, size.notes)
-
-
-def _part(rows: int, split: str) -> int:
+def part_of_split(rows: int, split: str) -> int:
     """The rows of a split such as ``train[:100000]``, ``train[10%:]`` or ``train``."""
     inside = re.search(r"\[(-?\d*%?):(-?\d*%?)\]", split)
     if not inside:
@@ -183,8 +205,8 @@ def _part(rows: int, split: str) -> int:
     return max(0, bound(inside[2], rows) - bound(inside[1], 0))
 
 
-def _around(type_: Any) -> str:
-    """What a user-defined prompt format writes around the fields of a row."""
+def _prompt_frame(type_: Any) -> str:
+    """The text that a user-defined prompt format writes around the fields of a row."""
     if not isinstance(type_, dict):
         return ""
     formats = [type_.get("prompt_format"), type_.get("no_input_format") or type_.get("format")]
@@ -193,81 +215,43 @@ def _around(type_: Any) -> str:
     return " ".join(re.sub(r"\{\w+\}", " ", text) for text in formats if isinstance(text, str))
 
 
-def _kept(rows: list[dict], path: str, flan_filter: Mapping[str, Any]) -> list[dict]:
-    """The rows whose name of a task, where they have one, the filter lets pass."""
+def _unfiltered(rows: list[dict], path: str, flan_filter: Mapping[str, Any]) -> Iterator[dict]:
+    """The rows whose task name, where they have one, the filter does not remove."""
     block = flan_filter_args.parse(flan_filter)
-    wanted = task_names.expand(block.tasks)
+    removed = task_names.expand(block.tasks)
     given = block.task_column
     columns = (given.get(path) if isinstance(given, dict) else given, "_task_name", "task_name")
+    for row in rows:
+        name = next((str(row[column]) for column in columns if row.get(column)), "")
+        if task_names.normalised(name) not in removed:
+            yield row
 
-    def name(row: dict) -> str:
-        return next((str(row[column]) for column in columns if row.get(column)), "")
 
-    return [row for row in rows if task_names.normalised(name(row)) not in wanted]
+def _read(file: Path) -> tuple[int, list[dict]]:
+    """How many rows `file` has, and the first of them."""
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as parquet
 
-
-def _read(files: list[Path]) -> tuple[int, list[dict]]:
-    """How many rows `files` have, and the first of each."""
-    rows, found = 0, []
-    for file in files:
-        if file.suffix == ".parquet":
-            import pyarrow.parquet as parquet
-
-            table = parquet.ParquetFile(file)
-            rows += table.metadata.num_rows
-            batch = next(table.iter_batches(batch_size=_SAMPLE), None)
-            found += batch.to_pylist() if batch is not None else []
+        table = parquet.ParquetFile(file)
+        batch = next(table.iter_batches(batch_size=_SAMPLE), None)
+        return table.metadata.num_rows, batch.to_pylist() if batch is not None else []
+    with file.open(encoding="utf-8") as lines:
+        written = (line for line in lines if line.strip())
+        first = list(islice(written, _SAMPLE))
+        count = len(first) + sum(1 for _ in written)
+    rows = []
+    for line in first:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
             continue
-        with file.open(encoding="utf-8") as lines:
-            written = (line for line in lines if line.strip())
-            parsed = [_parse(line) for line in islice(written, _SAMPLE)]
-            found += [row for row in parsed if row is not None]
-            rows += len(parsed) + sum(1 for _ in written)
-    return rows, found
+        if isinstance(row, dict):
+            rows.append(row)
+    return count, rows
 
 
-def _measured(
-    rows: int, sample: list[str], names: str, tokenizer: Path | None, ends: int
-) -> DataSize:
-    """The mean length of `sample`, with as many ends of a sequence as Axolotl adds to a row."""
-    if not sample:
-        return DataSize(rows, None, (f"{names}: no rows that could be read",))
-    if tokenizer is not None and tokenizer.is_file():
-        from tokenizers import Tokenizer
-
-        encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(sample)
-        mean = sum(len(one.ids) for one in encoded) / len(encoded)
-        how = "counted"
-    else:
-        mean = sum(map(len, sample)) / len(sample) / _LETTERS_PER_TOKEN
-        how = f"{_LETTERS_PER_TOKEN:g} letters each"
-    mean += ends
-    return DataSize(rows, mean, (f"{names}: {rows:,} rows, {mean:.0f} tokens each ({how})",))
-
-
-def _parse(line: str) -> dict | None:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return row if isinstance(row, dict) else None
-
-
-def _text(row: dict, is_preference: bool, around: str) -> str:
+def _text(row: dict, is_preference: bool, frame: str) -> str:
     """All text of a row; the prompt of a preference pair is read with both answers."""
-    answers = " ".join(_strings({k: v for k, v in row.items() if k in ("chosen", "rejected")}))
-    rest = " ".join(_strings({k: v for k, v in row.items() if k not in ("chosen", "rejected")}))
-    prompt = f"{around} {rest}"
+    answers = " ".join(strings({k: v for k, v in row.items() if k in _ANSWERS}, _NO_TEXT))
+    prompt = f"{frame} {' '.join(strings(row, {*_ANSWERS, *_NO_TEXT}))}"
     return f"{prompt} {prompt} {answers}" if is_preference else f"{prompt} {answers}"
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        # A name of a role, task or row is not text that a model reads.
-        skip = ("role", "id", "_task_name", "task_name", "type")
-        return [text for key, item in value.items() if key not in skip for text in _strings(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _strings(item)]
-    return []

@@ -1,6 +1,6 @@
 """Memory per GPU: the model's states by DeepSpeed's arithmetic, and a training step that was run.
 
-What a step holds beside the states comes from `training_step`; what is kept where, from here:
+`training_step` gives the memory of a step besides the states; where the states are kept:
 
 =========  ========  =============  ==========================================
 ZeRO       weights   gradients      optimizer
@@ -15,14 +15,14 @@ none       all       all            two moments in the type of the weight
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.plan import model_size, training_step
 from solar_plugins.plan.model_size import ModelSize
-from solar_plugins.plan.training_step import Adapter, Step, Traced
+from solar_plugins.plan.training_step import Adapter, Traced, TrainingStep
 from solar_plugins.recipes import global_batch
 
 GIB = 1024**3
@@ -40,7 +40,7 @@ class Zero:
         offload_optimizer, offload_param: To the CPU's memory.
         reduce_bucket_size: Weights whose gradients are sent together; None: the model's width
             squared, which is what ``auto`` stands for.
-        max_reuse_distance: Gathered weights are kept if they are used again within so many.
+        max_reuse_distance: Gathered weights are kept if used again within this many weights.
     """
 
     stage: int = 0
@@ -51,8 +51,8 @@ class Zero:
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What of a recipe decides its memory.
+class MemorySetup:
+    """The part of a recipe that decides its memory.
 
     Attributes:
         step: One forward and backward pass.
@@ -61,13 +61,14 @@ class Setup:
         is_8bit: Whether the optimizer keeps its moments in 8 bits; others count as Adam.
     """
 
-    step: Step
+    step: TrainingStep
     zero: Zero
     accumulates: bool
     is_8bit: bool
 
 
-Change = Callable[[Setup], Setup]
+Change = dict[str, dict[str, Any]]
+"""New values of fields of a `MemorySetup` (``setup``) and of its ``step`` and ``zero``."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class Memory:
         return self.states + self.activations
 
 
-def read_setup(recipe: dict[str, Any], gpus: int) -> Setup:
-    """The `Setup` of an Axolotl recipe; a DeepSpeed file that is not there counts as none."""
+def read_setup(recipe: dict[str, Any], gpus: int) -> MemorySetup:
+    """The `MemorySetup` of an Axolotl recipe; without ZeRO if its DeepSpeed file does not exist."""
     zero = _zero(deepspeed_config(recipe).get("zero_optimization") or {})
     is_half = bool(recipe.get("bf16") or recipe.get("fp16") or recipe.get("bfloat16"))
     is_pairs = bool(recipe.get("rl"))
@@ -99,7 +100,7 @@ def read_setup(recipe: dict[str, Any], gpus: int) -> Setup:
             dropout=float(recipe.get("lora_dropout") or 0),
         )
     micro = int(recipe.get("micro_batch_size") or 1)
-    step = Step(
+    step = TrainingStep(
         sequences=2 * micro if is_pairs else micro,
         length=int(recipe.get("sequence_len") or 512),
         is_pairs=is_pairs,
@@ -109,7 +110,7 @@ def read_setup(recipe: dict[str, Any], gpus: int) -> Setup:
         attention=str(recipe.get("attn_implementation") or "sdpa"),
         adapter=adapter,
     )
-    return Setup(
+    return MemorySetup(
         step=step,
         zero=zero,
         accumulates=global_batch.of(recipe, gpus) > micro * gpus,
@@ -118,11 +119,11 @@ def read_setup(recipe: dict[str, Any], gpus: int) -> Setup:
 
 
 def left_out(recipe: dict[str, Any]) -> list[str]:
-    """What of an Axolotl recipe changes memory and is not in its `Setup`."""
+    """Notes on keys of an Axolotl recipe that change memory and are not in its `MemorySetup`."""
     notes = []
     given = recipe.get("deepspeed")
     if isinstance(given, str) and not Path(given).is_file():
-        notes.append(f"{given} is not there, so memory is without ZeRO")
+        notes.append(f"{given} does not exist, so memory is without ZeRO")
     if recipe.get("fsdp_config") or recipe.get("fsdp_version"):
         notes.append("FSDP is not planned: memory is that of a GPU that holds everything")
     for key in ("load_in_4bit", "load_in_8bit"):
@@ -156,7 +157,7 @@ def deepspeed_config(recipe: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def estimate(config: dict[str, Any], setup: Setup, gpus: int) -> Memory:
+def estimate(config: dict[str, Any], setup: MemorySetup, gpus: int) -> Memory:
     """Memory for training the model with the config.json content `config` on one node.
 
     Raises:
@@ -164,27 +165,21 @@ def estimate(config: dict[str, Any], setup: Setup, gpus: int) -> Memory:
         CannotRun: see `training_step.trace`.
     """
     traced = training_step.trace(config, setup.step)
-    if setup.zero.stage == 0:
-        return _unshared(traced, setup, gpus)
-    return _shared(traced, model_size.of(config), setup, gpus)
+    zero = setup.zero
+    # The peak of a pass besides states that include the gradients. Where gradients are
+    # accumulated, those of the passes before exist from the start.
+    step = max(traced.with_gradients - traced.gradients, 0)
+    if setup.accumulates or zero.stage > 1:
+        step = traced.without_gradients
+    if zero.stage == 0:
+        moments = 2 * (traced.trained if setup.is_8bit else traced.gradients)
+        # DistributedDataParallel has the gradients a second time, in the buckets that it sends.
+        buckets = traced.gradients if gpus > 1 else 0
+        return Memory(traced.weights + traced.gradients + moments + buckets, step, 0)
+    return _shared(traced, step, model_size.of(config), setup, gpus)
 
 
-def _unshared(traced: Traced, setup: Setup, gpus: int) -> Memory:
-    moments = 2 * (traced.trained if setup.is_8bit else traced.gradients)
-    # DistributedDataParallel has them a second time, in the buckets that it sends.
-    buckets = traced.gradients if gpus > 1 else 0
-    states = traced.weights + traced.gradients + moments + buckets
-    return Memory(states, _beside_gradients(traced, setup), 0)
-
-
-def _beside_gradients(traced: Traced, setup: Setup) -> int:
-    """The most that a pass holds beside states of which the gradients are a part."""
-    if setup.accumulates:  # those of the passes before are there from the start
-        return traced.without_gradients
-    return max(traced.with_gradients - traced.gradients, 0)
-
-
-def _shared(traced: Traced, size: ModelSize, setup: Setup, gpus: int) -> Memory:
+def _shared(traced: Traced, step: int, size: ModelSize, setup: MemorySetup, gpus: int) -> Memory:
     """DeepSpeed 0.18's buffers, see `deepspeed.runtime.zero.stage_1_and_2` and ``stage3``."""
     zero = setup.zero
     width = traced.gradients // traced.trained
@@ -205,68 +200,63 @@ def _shared(traced: Traced, size: ModelSize, setup: Setup, gpus: int) -> Memory:
     if zero.offload_optimizer:
         cpu += 16 * traced.trained
         optimizer = gradients = update = 0
-    step = traced.without_gradients
-    if zero.stage == 1:
-        step = _beside_gradients(traced, setup)
     return Memory(weights + gradients + optimizer, max(step + gathered + bucket, update), cpu)
 
 
-def what_fits(config: dict[str, Any], setup: Setup, gpus: int, gpu_bytes: float) -> str | None:
+def what_fits(
+    config: dict[str, Any], setup: MemorySetup, gpus: int, gpu_bytes: float
+) -> str | None:
     """The change of a recipe that brings it below `gpu_bytes`; None if there is none.
 
     Tried in the order in which they cost time: less per pass, then ZeRO-3, then the CPU, and
-    shorter sequences last, since they change what is trained. What is not needed is left out.
+    shorter sequences last, since they change what is trained. Changes that are not needed are
+    dropped again.
     """
+
+    def fits(changes: list[tuple[str, Change]]) -> bool:
+        changed = setup
+        for _, change in changes:
+            changed = _changed(changed, change)
+        return estimate(config, changed, gpus).gpu <= gpu_bytes
+
     tried: list[tuple[str, Change]] = []
-    for text, change in _changes(setup):
-        tried.append((text, change))
-        if _fits(config, setup, tried, gpus, gpu_bytes):
-            for one in list(tried):
-                fewer = [other for other in tried if other is not one]
-                if _fits(config, setup, fewer, gpus, gpu_bytes):
+    for one in _changes(setup):
+        tried.append(one)
+        if fits(tried):
+            for each in list(tried):
+                fewer = [other for other in tried if other is not each]
+                if fits(fewer):
                     tried = fewer
             return " and ".join(text for text, _ in tried)
     return None
 
 
-def _fits(
-    config: dict[str, Any],
-    setup: Setup,
-    changes: list[tuple[str, Change]],
-    gpus: int,
-    gpu_bytes: float,
-) -> bool:
-    for _, change in changes:
-        setup = change(setup)
-    return estimate(config, setup, gpus).gpu <= gpu_bytes
-
-
-def _changes(setup: Setup) -> Iterator[tuple[str, Change]]:
-    """Keys to write, and what each makes of a `Setup`."""
-
-    def step(**values: Any) -> Change:
-        return lambda old: replace(old, step=replace(old.step, **values))
-
-    def zero(**values: Any) -> Change:
-        return lambda old: replace(old, zero=replace(old.zero, **values))
-
+def _changes(setup: MemorySetup) -> Iterator[tuple[str, Change]]:
+    """Keys to write, and the fields of a `MemorySetup` that each changes."""
     if not setup.step.recomputes:
-        yield "gradient_checkpointing: true", step(recomputes=True)
+        yield "gradient_checkpointing: true", {"step": {"recomputes": True}}
     at_once = 2 if setup.step.is_pairs else 1
     micro = setup.step.sequences // at_once
     while micro > 1:
         micro //= 2
-        text = f"micro_batch_size: {micro} at the same global batch"
-        fewer = step(sequences=micro * at_once)
-        yield text, lambda old, fewer=fewer: replace(fewer(old), accumulates=True)
+        fewer: Change = {"step": {"sequences": micro * at_once}, "setup": {"accumulates": True}}
+        yield f"micro_batch_size: {micro} at the same global batch", fewer
     if setup.zero.stage != 3:
-        text = "deepspeed: recipes/deepspeed/zero3_bf16.json"
-        yield text, lambda old: zero(stage=3)(step(autocasts=False)(old))
-    if not setup.zero.offload_optimizer:
-        yield "zero_optimization.offload_optimizer: {device: cpu}", zero(offload_optimizer=True)
-    if not setup.zero.offload_param:
-        yield "zero_optimization.offload_param: {device: cpu}", zero(offload_param=True)
+        sharded: Change = {"zero": {"stage": 3}, "step": {"autocasts": False}}
+        yield "deepspeed: recipes/deepspeed/zero3_bf16.json", sharded
+    for key in ("offload_optimizer", "offload_param"):
+        if not getattr(setup.zero, key):
+            yield f"zero_optimization.{key}: {{device: cpu}}", {"zero": {key: True}}
     length = setup.step.length
     while length > 512:
         length //= 2
-        yield f"sequence_len: {length}", step(length=length)
+        yield f"sequence_len: {length}", {"step": {"length": length}}
+
+
+def _changed(setup: MemorySetup, change: Change) -> MemorySetup:
+    return replace(
+        setup,
+        step=replace(setup.step, **change.get("step", {})),
+        zero=replace(setup.zero, **change.get("zero", {})),
+        **change.get("setup", {}),
+    )

@@ -1,43 +1,46 @@
-"""A plan as people read it."""
+"""A plan as a table for the terminal."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
 
-from solar_plugins.plan.stages import Plan, StagePlan
+from solar_plugins.plan.stages import ChainPlan, StagePlan
 
 
-def show(plan: Plan, console: Console) -> None:
-    """Print `plan` as a table with its warnings and assumptions below."""
+def show(plan: ChainPlan, console: Console) -> None:
+    """Print `plan` as a table, with its warnings and assumptions below."""
     table = Table(title=f"{plan.chain} from {plan.base_model}", title_justify="left")
+    per_gpu = "GiB" if plan.is_cpu else "GiB/GPU"
     for name in ("stage", "layers", "parameters", "rows", "batch", "steps", "tokens"):
         table.add_column(name, justify="left" if name == "stage" else "right")
-    for name in ("ZeRO", "GiB/GPU", "of it states", "CPU GiB", "disk GiB", "hours"):
+    for name in ("ZeRO", per_gpu, "of it states", "CPU GiB", "disk GiB", "time"):
         table.add_column(name, justify="right")
     for stage in plan.stages:
         table.add_row(*_row(stage))
-    hours = "not known" if plan.hours is None else _decimal(plan.hours)
     console.print(table)
+    machine = "the CPU" if plan.is_cpu else f"{plan.gpus} x {plan.gpu_memory_gib:g} GiB"
+    if plan.is_cpu:
+        machine += f" with {plan.gpu_memory_gib:.0f} GiB"
+    time = "not known" if plan.hours is None else duration(plan.hours)
     console.print(
-        f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, {hours} hours of "
-        f"training on {plan.gpus} x {plan.gpu_memory_gib:g} GiB.",
+        f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, {time} of "
+        f"training on {machine}.",
         highlight=False,
     )
     console.print(
         "An estimate: 6 FLOPs per weight and token and those of causal attention, a third more "
-        f"with gradient checkpointing, at {plan.utilisation:.0%} of {plan.peak_tflops:g} TFLOP/s "
-        "per GPU, half of that where sequences are not packed; no time was measured. Memory: model "
-        "states by DeepSpeed's arithmetic, for Adam, and the rest from a training step that the "
-        "model's own code runs without data; compared with real trainings on CPUs, not on GPUs, "
-        "where CUDA, NCCL and the allocator's gaps come on top.",
+        f"with gradient checkpointing, at {plan.utilisation:.0%} of {plan.peak_tflops:.3g} TFLOP/s "
+        f"{'in all' if plan.is_cpu else 'per GPU'}, half of that where sequences are not packed; "
+        "no time was measured. Memory: model states by DeepSpeed's arithmetic, for Adam, and the "
+        "rest from a training step that the model's own code runs without data; compared with real "
+        "trainings on CPUs, not on GPUs, where CUDA, NCCL and the allocator's gaps come on top.",
         highlight=False,
     )
+    notes: dict[str, list[str]] = {}
     for stage in plan.stages:
         for warning in stage.warnings:
             console.print(f"[bold red]{stage.stage}: {warning}[/]", highlight=False)
-    notes: dict[str, list[str]] = {}
-    for stage in plan.stages:
         for note in stage.notes:
             notes.setdefault(note, []).append(stage.stage)
     for note, stages in notes.items():
@@ -45,33 +48,32 @@ def show(plan: Plan, console: Console) -> None:
 
 
 def _row(stage: StagePlan) -> list[str]:
-    disk = None
-    if stage.disk_gib is not None:
-        disk = stage.disk_gib + (stage.checkpoints_gib or 0)
+    counts = (stage.layers, stage.parameters, stage.rows, stage.global_batch, stage.steps)
+    whole = [*counts, stage.tokens, stage.zero_stage]
+    disk = None if stage.disk_gib is None else stage.disk_gib + (stage.checkpoints_gib or 0)
+    sizes = (stage.gpu_gib, stage.states_gib, stage.cpu_gib, disk)
     return [
         stage.stage,
-        _whole(stage.layers),
-        _whole(stage.parameters),
-        _whole(stage.rows),
-        _whole(stage.global_batch),
-        _whole(stage.steps),
-        _whole(stage.tokens),
-        _whole(stage.zero_stage),
-        _decimal(stage.gpu_gib),
-        _decimal(stage.states_gib),
-        _decimal(stage.cpu_gib),
-        _decimal(disk),
-        _decimal(stage.hours),
+        *("" if value is None else f"{value:,}" for value in whole),
+        *("" if value is None else _decimal(value) for value in sizes),
+        "" if stage.hours is None else duration(stage.hours),
     ]
 
 
-def _whole(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def duration(hours: float) -> str:
+    """A time in the unit that fits.
+
+    >>> duration(0.001), duration(0.2), duration(30), duration(100)
+    ('4 s', '12 min', '30.0 h', '4.2 days')
+    """
+    if hours >= 48:
+        return f"{hours / 24:,.1f} days"
+    if hours >= 1:
+        return f"{hours:.1f} h"
+    return f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
 
 
-def _decimal(value: float | None) -> str:
-    if value is None:
-        return ""
+def _decimal(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:,.1f}" if value >= 0.05 else f"{value:.3f}"

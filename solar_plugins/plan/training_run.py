@@ -10,13 +10,10 @@ before it, in its own document and within the sliding window, which is what kern
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from solar_plugins.plan import data_size
-from solar_plugins.plan.data_size import DataSize
+from solar_plugins.plan.data_size import DataReader, DataSize
 from solar_plugins.plan.model_size import ModelSize
 from solar_plugins.recipes import global_batch
 from solar_plugins.sdpo import step_plan
@@ -28,10 +25,10 @@ PACKING = 0.99
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What one training run does. None: not known.
+    """One training run. None: not known.
 
     Attributes:
-        rows: That are trained on, without those held out.
+        rows: Without those held out.
         steps: Of the optimizer.
         tokens: Over all epochs; of preference data those of both sequences.
         flops: Over all tokens, what gradient checkpointing computes again included.
@@ -46,18 +43,7 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
-class _Sequences:
-    """The sequences of one epoch."""
-
-    count: int
-    tokens: float
-    """Of each, on average."""
-    document: float
-    """Tokens that see each other, on average."""
-
-
-@dataclass(frozen=True)
-class Work:
+class TrainingRuns:
     """All training runs of a recipe: one, or one per step of sDPO.
 
     Attributes:
@@ -65,7 +51,7 @@ class Work:
         notes: Where their numbers come from, one sentence each.
     """
 
-    runs: Sequence[TrainingRun]
+    runs: list[TrainingRun]
     notes: tuple[str, ...]
 
     def total(self, name: str) -> Any:
@@ -74,7 +60,7 @@ class Work:
         return None if None in numbers else sum(numbers)
 
     def seconds(self, flops_per_s: float) -> float | None:
-        """How long they take at so many FLOP/s on full sequences; None if not known.
+        """The time of all runs at `flops_per_s` on full sequences; None if not known.
 
         Batches that are not packed are taken to run at half the speed, for their padding.
         """
@@ -83,40 +69,19 @@ class Work:
         return sum((run.flops or 0.0) * (1 if run.packed else 2) for run in self.runs) / flops_per_s
 
 
-def of_recipe(
-    recipe: dict[str, Any],
-    size: ModelSize,
-    gpus: int,
-    tokenizer: Path | None,
-    rebase: data_size.Rebase = str,
-    known: Mapping[str, data_size.PublicData] = data_size.PUBLIC,
-) -> Work:
-    """What training `recipe` does.
-
-    Args:
-        recipe: An Axolotl recipe.
-        size: Of the model that it trains.
-        gpus: On how many.
-        tokenizer, rebase, known: See `data_size.of`.
-    """
-    planned, notes = [], []
+def of_recipe(recipe: dict[str, Any], size: ModelSize, gpus: int, data: DataReader) -> TrainingRuns:
+    """The runs of an Axolotl recipe that trains a model of `size` on `gpus`."""
+    runs: list[TrainingRun] = []
+    notes: list[str] = []
     for one in recipes_of(recipe):
-        entries = one.get("datasets") or one.get("pretraining_dataset") or []
-        found = data_size.of(
-            [entries] if isinstance(entries, dict) else entries,
-            rebase,
-            tokenizer,
-            bool(one.get("rl")),
-            one.get("flan_filter"),
-            known,
-        )
+        found = data.size(one)
         run = of(one, found, global_batch.of(one, gpus), size)
         if found.rows is not None or not one.get("max_steps"):
             notes += found.notes
         if run.packed and run.rows is not None:
             notes.append(f"packed sequences are taken to be {PACKING:.0%} full")
-        planned.append(run)
-    return Work(planned, tuple(dict.fromkeys(notes)))
+        runs.append(run)
+    return TrainingRuns(runs, tuple(dict.fromkeys(notes)))
 
 
 def recipes_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
@@ -130,40 +95,55 @@ def recipes_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def of(recipe: dict[str, Any], data: DataSize, batch: int, size: ModelSize) -> TrainingRun:
-    """What the run of `recipe` on `data` does.
+    """The run of `recipe` on `data` with `batch` sequences (or pairs) per optimizer step.
 
     DPO reads every pair a second time without gradient, for the reference's log-probabilities,
-    once for the data and not once per epoch.
-
-    Args:
-        recipe: An Axolotl recipe, or one step of sDPO with the recipe's keys.
-        data: Of its datasets.
-        batch: Sequences or pairs per optimizer step, over all GPUs.
-        size: Of the model.
+    which are computed once.
     """
     length = int(recipe.get("sequence_len") or 512)
     packed = bool(recipe.get("sample_packing")) or bool(recipe.get("pretraining_dataset"))
     epochs = float(recipe.get("num_epochs") or 1)
     at_most = int(recipe["max_steps"]) if recipe.get("max_steps") else None
-    is_preference = bool(recipe.get("rl"))
-    rows = _trained_rows(recipe, data)
-    if rows is not None:
-        sequences = _sequences(recipe, data, rows, length, packed)
-        steps = math.ceil(epochs * math.ceil(sequences.count / batch))
-        tokens = sequences.count * sequences.tokens * epochs
+    rows = None
+    if data.rows is not None and data.tokens_per_row is not None:
+        held_out = float(recipe.get("val_set_size") or 0)
+        rows = data.rows - round(held_out if held_out >= 1 else held_out * data.rows)
+        count, per_sequence, document = _sequences(
+            recipe, rows, float(data.tokens_per_row), length, packed
+        )
+        steps = math.ceil(epochs * math.ceil(count / batch))
+        tokens = count * per_sequence * epochs
         if at_most is not None and at_most < steps:
-            steps, tokens = at_most, min(tokens, at_most * batch * sequences.tokens)
+            steps, tokens = at_most, min(tokens, at_most * batch * per_sequence)
     elif at_most is not None and packed:
         # A stream of unknown documents, as if each filled a sequence.
-        sequences = _Sequences(at_most * batch, length, length)
-        steps, tokens = at_most, at_most * batch * length
+        steps, count, per_sequence, document = at_most, at_most * batch, length, length
+        tokens = at_most * batch * length
     else:
         return TrainingRun(None, at_most, None, None, packed)
-    one_pass = min(tokens, sequences.count * sequences.tokens)
     passes = 4 if recipe.get("gradient_checkpointing") else 3
-    flops = passes * tokens + (one_pass if is_preference else 0)
-    flops *= forward_flops(size, sequences.document)
-    return TrainingRun(rows, steps, round(tokens), flops, packed)
+    flops = passes * tokens
+    if recipe.get("rl"):
+        flops += min(tokens, count * per_sequence)
+    return TrainingRun(rows, steps, round(tokens), flops * forward_flops(size, document), packed)
+
+
+def _sequences(
+    recipe: dict[str, Any], rows: int, mean: float, length: int, packed: bool
+) -> tuple[int, float, float]:
+    """Of one epoch: sequences (or pairs), mean tokens of each, and tokens that see each other."""
+    if packed:
+        full = length * PACKING
+        return math.ceil(rows * mean / full), full, min(mean, length)
+    if recipe.get("rl"):  # a row is two sequences, prompt and answer each
+        tokens = min(mean, 2 * length)
+        return rows, tokens, tokens / 2
+    if any(entry.get("type") == "completion" for entry in recipe.get("datasets") or []):
+        # A text that is too long is cut into several sequences.
+        count = max(rows, math.ceil(rows * mean / length))
+        return count, rows * mean / count, rows * mean / count
+    tokens = min(mean, length)
+    return rows, tokens, tokens
 
 
 def forward_flops(size: ModelSize, document: float) -> float:
@@ -177,7 +157,7 @@ def forward_flops(size: ModelSize, document: float) -> float:
 
 
 def tokens_seen(document: float, window: int | None) -> float:
-    """Tokens that one sees on average in causal attention, itself included.
+    """Tokens that a token sees on average in causal attention, itself included.
 
     >>> tokens_seen(5, None), tokens_seen(5, 2)
     (3.0, 1.8)
@@ -185,28 +165,3 @@ def tokens_seen(document: float, window: int | None) -> float:
     if window is None or document <= window:
         return (document + 1) / 2
     return window * (1 - (window - 1) / 2 / document)
-
-
-def _trained_rows(recipe: dict[str, Any], data: DataSize) -> int | None:
-    if data.rows is None or data.tokens_per_row is None:
-        return None
-    held_out = float(recipe.get("val_set_size") or 0)
-    return data.rows - round(held_out if held_out >= 1 else held_out * data.rows)
-
-
-def _sequences(
-    recipe: dict[str, Any], data: DataSize, rows: int, length: int, packed: bool
-) -> _Sequences:
-    mean = float(data.tokens_per_row or 0)
-    if packed:
-        full = length * PACKING
-        return _Sequences(math.ceil(rows * mean / full), full, min(mean, length))
-    if recipe.get("rl"):  # a row is two sequences, prompt and answer each
-        tokens = min(mean, 2 * length)
-        return _Sequences(rows, tokens, tokens / 2)
-    if any(entry.get("type") == "completion" for entry in recipe.get("datasets") or []):
-        # A text that is too long is cut into several sequences.
-        count = max(rows, math.ceil(rows * mean / length))
-        return _Sequences(count, rows * mean / count, rows * mean / count)
-    tokens = min(mean, length)
-    return _Sequences(rows, tokens, tokens)

@@ -1,10 +1,10 @@
-"""What one training step holds beside the model's states, from running it on tensors without data.
+"""Memory of one training step besides the model's states, from running it on tensors without data.
 
-The model class of transformers is built with fake tensors (`torch._subclasses.FakeTensorMode`:
-shapes and types, no data), does one forward and backward pass as Axolotl's trainer does it, and
-every storage that comes and goes is counted. What torch keeps for the backward pass, what a loss
-copies, and what is recomputed is thus read off the real code and not restated in a formula. A model
-whose layers are alike is run with two layers and with three, and prolonged.
+The model class of transformers does one forward and backward pass on tensors that have shapes and
+types only (`seams.torch.without_data`), as Axolotl's trainer does it, and every storage that comes
+and goes is counted. What torch keeps for the backward pass, what a loss copies, and what is
+recomputed come from the real code, not from a formula. A model whose layers are alike is run with
+two layers and with three, and extrapolated.
 
 Attention runs through torch's fused kernel, which keeps no scores, as FlashAttention does
 (arXiv 2205.14135), unless the recipe says ``eager``.
@@ -14,16 +14,15 @@ Not seen: scratch space inside kernels, the allocator's gaps, CUDA's context and
 
 from __future__ import annotations
 
-import contextlib
 import json
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from solar_plugins.plan import model_size
 from solar_plugins.quiet import quiet
+from solar_plugins.seams import torch as seam
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Step:
-    """What decides the memory of one forward and backward pass.
+class TrainingStep:
+    """One forward and backward pass.
 
     Attributes:
         sequences: In one pass; a preference pair is two.
@@ -68,8 +67,8 @@ class Traced:
         weights: All of them.
         gradients: Of those that are trained.
         trained: How many weights these are.
-        with_gradients: The most beside the weights, where gradients stay as they come.
-        without_gradients: The same where each gradient is taken away as soon as it is there.
+        with_gradients: The peak besides the weights, where gradients are kept.
+        without_gradients: The same where each gradient is released as soon as it is complete.
     """
 
     weights: int
@@ -80,10 +79,10 @@ class Traced:
 
 
 class CannotRun(Exception):
-    """A model whose code does not run on tensors without data; says why in one line."""
+    """A model whose code does not run on tensors without data; the message is the cause."""
 
 
-def trace(config: dict[str, Any], step: Step) -> Traced:
+def trace(config: dict[str, Any], step: TrainingStep) -> Traced:
     """Memory of `step` for the causal language model with the config.json content `config`.
 
     Raises:
@@ -94,7 +93,7 @@ def trace(config: dict[str, Any], step: Step) -> Traced:
 
 
 @cache
-def _trace(text: str, step: Step) -> Traced:
+def _trace(text: str, step: TrainingStep) -> Traced:
     config = json.loads(text)
     size = model_size.of(config)
     try:
@@ -103,53 +102,43 @@ def _trace(text: str, step: Step) -> Traced:
         raise CannotRun(" ".join(str(error).split())[:200]) from error
 
 
-def _prolonged(config: dict[str, Any], size: model_size.ModelSize, step: Step) -> Traced:
+def _prolonged(config: dict[str, Any], size: model_size.ModelSize, step: TrainingStep) -> Traced:
     if size.layers <= 3 or not size.layers_are_alike:
-        run = _run(config, step)
-        return run.traced(run.peaks)
-    runs = [_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3)]
+        return _run(config, step).traced()
+    two, three = (_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3))
+
+    def prolong(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(x + (size.layers - 2) * (y - x) for x, y in zip(a, b, strict=True))
+
     # A peak lies in the pass through the head, or at either end of the way back through the
     # layers. Each of the three is linear in the number of layers, the largest of them is not.
-    ends = [[run.peaks[0], run.peaks[1], run.peaks[-1]] for run in runs]
-    two, three = (run.traced(end) for run, end in zip(runs, ends, strict=True))
-
-    def prolong(a: int, b: int) -> int:
-        return a + (size.layers - 2) * (b - a)
-
-    peaks = [
-        tuple(prolong(a, b) for a, b in zip(*pair, strict=True)) for pair in zip(*ends, strict=True)
-    ]
-    return Traced(
-        weights=prolong(two.weights, three.weights),
-        gradients=prolong(two.gradients, three.gradients),
-        trained=prolong(two.trained, three.trained),
-        with_gradients=max(peak[0] for peak in peaks),
-        without_gradients=max(peak[1] for peak in peaks),
-    )
+    peaks = [prolong(two.peaks[end], three.peaks[end]) for end in (0, 1, -1)]
+    return _Run(prolong(two.model, three.model), peaks).traced()
 
 
 @dataclass
 class _Run:
-    """One pass; `peaks`: with and without gradients, through the head, then layer by layer back."""
+    """One pass, in bytes.
 
-    weights: int
-    gradients: int
-    trained: int
-    peaks: list[tuple[int, int]]
+    Attributes:
+        model: Weights, gradients, and the number of trained weights.
+        peaks: With and without gradients, through the head, then layer by layer back.
+    """
 
-    def traced(self, peaks: list[tuple[int, int]]) -> Traced:
-        with_gradients, without_gradients = (max(column) for column in zip(*peaks, strict=True))
-        return Traced(self.weights, self.gradients, self.trained, with_gradients, without_gradients)
+    model: tuple[int, ...]
+    peaks: list[tuple[int, ...]]
+
+    def traced(self) -> Traced:
+        return Traced(*self.model, *map(max, zip(*self.peaks, strict=True)))
 
 
-def _run(config: dict[str, Any], step: Step) -> _Run:
+def _run(config: dict[str, Any], step: TrainingStep) -> _Run:
     with quiet():
         import torch
-        from torch._subclasses.fake_tensor import FakeTensorMode
 
-        model = _model(config, step)
-        with FakeTensorMode(), _counter() as counter:
-            _without_data(model)
+        model, counter = _model(config, step), _Counter()
+        with seam.without_data(counter.add):
+            seam.materialise(model)
             before = counter.now
             trained = [weight for weight in model.parameters() if weight.requires_grad]
             for weight in trained:
@@ -161,14 +150,16 @@ def _run(config: dict[str, Any], step: Step) -> _Run:
                 loss = _pair_loss(model, ids, step) if step.is_pairs else _loss(model, ids, step)
             loss.backward()
     return _Run(
-        weights=sum(weight.nbytes for weight in model.parameters()),
-        gradients=sum(weight.nbytes for weight in trained),
-        trained=sum(weight.numel() for weight in trained),
+        model=(
+            sum(weight.nbytes for weight in model.parameters()),
+            sum(weight.nbytes for weight in trained),
+            sum(weight.numel() for weight in trained),
+        ),
         peaks=[(most - before, least - before) for most, least in counter.peaks],
     )
 
 
-def _model(config: dict[str, Any], step: Step) -> Any:
+def _model(config: dict[str, Any], step: TrainingStep) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -204,24 +195,7 @@ def _model(config: dict[str, Any], step: Step) -> Any:
     return model
 
 
-def _without_data(model: Any) -> None:
-    """Give `model`, which is on the meta device, weights on the CPU that have no data either."""
-    import torch
-
-    moved: dict[int, Any] = {}  # tied weights stay one
-    for module in model.modules():
-        for name, weight in module._parameters.items():
-            if weight is not None:
-                if id(weight) not in moved:
-                    empty = torch.empty(weight.shape, dtype=weight.dtype)
-                    moved[id(weight)] = torch.nn.Parameter(empty, weight.requires_grad)
-                module._parameters[name] = moved[id(weight)]
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
-
-
-def _loss(model: Any, ids: Any, step: Step) -> Any:
+def _loss(model: Any, ids: Any, step: TrainingStep) -> Any:
     """The loss of the next token, in float32 as transformers has it."""
     output = model(input_ids=ids, labels=ids, use_cache=False)
     if step.autocasts:
@@ -229,7 +203,7 @@ def _loss(model: Any, ids: Any, step: Step) -> Any:
     return output.loss
 
 
-def _pair_loss(model: Any, ids: Any, step: Step) -> Any:
+def _pair_loss(model: Any, ids: Any, step: TrainingStep) -> Any:
     """DPO's sigmoid loss, with the copies that TRL 1.9's trainer makes of the logits.
 
     The reference's log-probabilities are there already, so one model does one pass over the chosen
@@ -258,7 +232,7 @@ def _pair_loss(model: Any, ids: Any, step: Step) -> Any:
 
 
 class _Counter:
-    """Bytes of the storages that are there, and the most of them in each part of a step."""
+    """Bytes of the live storages, and their peak in each part of a step."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -267,8 +241,8 @@ class _Counter:
         self._alive: dict[int, weakref.ref] = {}
 
     def add(self, storage: Any) -> None:
-        """Count `storage` until it is gone."""
-        key, size = storage._cdata, storage.nbytes()
+        """Count `storage` until it is freed."""
+        key, size = seam.storage_key(storage), storage.nbytes()
         if key in self._alive:
             return
 
@@ -282,34 +256,14 @@ class _Counter:
         self.peaks[-1] = max(most, self.now), max(least, self.now - self.gradients)
 
     def gradient(self, weight: Any) -> None:
-        """A gradient has become whole."""
+        """A gradient is complete."""
         self.gradients += weight.grad.nbytes
 
     def layer(self, _: Any, __: Any, output: Any) -> None:
-        """A layer has given `output`: with the gradient of it, the way back reaches this layer."""
+        """A layer has returned `output`; its gradient marks where the backward pass reaches it."""
         hidden = output[0] if isinstance(output, tuple) else output
 
         def reached(_: Any) -> None:
             self.peaks.append((self.now, self.now - self.gradients))
 
         hidden.register_hook(reached)
-
-
-@contextlib.contextmanager
-def _counter() -> Iterator[_Counter]:
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_iter
-
-    counter = _Counter()
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
-            result = func(*args, **(kwargs or {}))
-            for tensor in tree_iter(result):
-                if isinstance(tensor, torch.Tensor):
-                    counter.add(tensor.untyped_storage())
-            return result
-
-    with Watch():
-        yield counter

@@ -6,7 +6,7 @@ import json
 
 from solar_plugins.evaluation import paper
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_KEY
-from solar_plugins.evaluation.paper import Row
+from solar_plugins.evaluation.paper import PaperRow
 from solar_plugins.report import results
 from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run
@@ -75,13 +75,13 @@ def contamination_grid(tested: dict[str, dict]) -> Grid:
     return Grid(title, columns, lines, [note], left=2)
 
 
-def _stage(row: Row, measured: dict[str, ModelRow]) -> str | None:
+def _stage(row: PaperRow, measured: dict[str, ModelRow]) -> str | None:
     """The evaluated stage that makes the model of `row`; tables name some models twice."""
     names = [stage for other in paper.ROWS if other.model == row.model for stage in other.stages]
     return next((stage for stage in names if stage in measured), None)
 
 
-def _lines(row: Row, ours: ModelRow | None, compare: bool) -> list[list[str]]:
+def _lines(row: PaperRow, ours: ModelRow | None, compare: bool) -> list[list[str]]:
     printed = [row.score(benchmark.key) for benchmark in BENCHMARKS]
     lines = [[row.model, "paper", *[f"{value:.2f}" for value in printed], f"{row.h6:.2f}"]]
     if ours is None:

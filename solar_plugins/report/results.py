@@ -11,7 +11,7 @@ from typing import Any
 
 from solar_plugins.chain.run.record import FAILED
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK
-from solar_plugins.evaluation.paper import Row, row_of_stage
+from solar_plugins.evaluation.paper import PaperRow, row_of_stage
 from solar_plugins.report import drift
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
 
@@ -49,7 +49,7 @@ class ModelRow:
     scores: dict[str, Score]
     h6: float | None
     loss: float | None
-    paper: Row | None
+    paper: PaperRow | None
     missing: str = NOT_RUN
 
     @property

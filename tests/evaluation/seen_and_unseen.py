@@ -9,7 +9,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from solar_plugins.evaluation.contamination_items import BENCHMARKS
+from solar_plugins.evaluation.benchmarks import CONTAMINABLE
+from solar_plugins.evaluation.contamination_items import item_text
 from solar_plugins.miniature.benchmarks import build_benchmarks
 from solar_plugins.miniature.facts import build_world
 
@@ -18,10 +19,10 @@ def write_benchmarks(folder: Path) -> dict[str, dict[str, list[str]]]:
     """The miniature's files, and the texts that the test makes of them: {key: {split: texts}}."""
     found = build_benchmarks(build_world(2312))
     texts = {}
-    for key, benchmark in BENCHMARKS.items():
+    for key in CONTAMINABLE:
         splits = {"train": found[f"mini_{key}"].train, "test": found[f"mini_{key}"].test}
         texts[key] = {
-            split: [benchmark.text(row) for row in rows] for split, rows in splits.items()
+            split: [item_text(key, row) for row in rows] for split, rows in splits.items()
         }
         place = folder / key
         place.mkdir(parents=True)

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,15 +16,11 @@ from seen_and_unseen import train_and_save, word_tokenizer, write_benchmarks
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation import contamination, neighbours
-from solar_plugins.evaluation.contamination import Settings, measure_contamination
-from solar_plugins.evaluation.contamination_items import (
-    BENCHMARKS,
-    benchmark,
-    prefix,
-    read_texts,
-)
+from solar_plugins.evaluation.benchmarks import BY_KEY
+from solar_plugins.evaluation.contamination import ContaminationSettings, measure_contamination
+from solar_plugins.evaluation.contamination_items import benchmark, prefix, read_texts
 
-SMALL = Settings(items=6, neighbours=10, batch_size=4)
+SMALL = ContaminationSettings(items=6, neighbours=10, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +71,7 @@ def published(model, tokenizer, text: str, others: list[str]) -> float:
 def test_the_same_as_published_for_fixed_neighbours(world):
     target = neighbours.load(str(world / "clean"), "float32", "cpu")
     reference = neighbours.load(str(world / "reference"), "float32", "cpu")
-    texts, _ = read_texts(BENCHMARKS["arc"], str(world / "arc"), 25)
+    texts, _ = read_texts(BY_KEY["arc"], str(world / "arc"), 25)
     results = []
     for number, text in enumerate(texts):
         start, new_tokens = prefix(text)
@@ -89,7 +86,7 @@ def test_the_same_as_published_for_fixed_neighbours(world):
         results.append(ours)
     assert len(set(results)) > 5  # they are not all 0 or 1
     share = sum(one < 0.1 for one in results) / len(results)
-    assert contamination._summary(results)["share_below_0_1"] == share
+    assert contamination.summary(results)["share_below_0_1"] == share
 
 
 def test_the_items_are_the_published_ones(tmp_path):
@@ -116,14 +113,14 @@ def test_the_items_are_the_published_ones(tmp_path):
         file.write_text("".join(json.dumps(make(i)) + "\n" for i in range(300)))
         random.seed(0)
         random.shuffle(expected[key])
-        texts, facts = read_texts(BENCHMARKS[key], str(file), 100)
+        texts, facts = read_texts(BY_KEY[key], str(file), 100)
         assert texts == expected[key][:100]
         assert (facts["rows"], facts["name"]) == (300, str(file))
 
 
 def test_it_can_tell(world):
     """The same training but for arc's test items; mmlu's neither has seen."""
-    settings = Settings(items=30, neighbours=30, batch_size=30)
+    settings = ContaminationSettings(items=30, neighbours=30, batch_size=30)
     shares = {}
     for name in ("clean", "contaminated"):
         out = world / "out" / f"{name}.json"
@@ -160,7 +157,9 @@ def test_the_seed_decides(world, tmp_path):
     assert measured(world, tmp_path / "b") == first
     names = [tmp_path / name / "clean.neighbours.jsonl" for name in "ab"]
     assert names[0].read_bytes() == names[1].read_bytes()
-    other = measured(world, tmp_path / "c", settings=Settings(**{**vars(SMALL), "seed": 1}))
+    other = measured(
+        world, tmp_path / "c", settings=ContaminationSettings(**{**vars(SMALL), "seed": 1})
+    )
     lines = [
         file.read_text().splitlines()[1:] for file in (names[0], tmp_path / "c" / names[0].name)
     ]
@@ -207,7 +206,7 @@ def test_what_belongs_to_another_model_is_not_taken_over(world, tmp_path, monkey
     first = measured(world, tmp_path)
     assert measured(world, tmp_path) == first
     assert len(calls) == 12  # the neighbours were there
-    more = measured(world, tmp_path, settings=Settings(**{**vars(SMALL), "items": 7}))
+    more = measured(world, tmp_path, settings=replace(SMALL, items=7))
     assert len(calls) == 14  # one more item of two benchmarks
     assert more["benchmarks"]["arc"]["items"][:6] == first["benchmarks"]["arc"]["items"]
     shutil.copytree(world / "reference", world / "other_reference")
@@ -308,11 +307,11 @@ def test_faults(world, tmp_path):
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text('{"question": "q"}\n')
     assert line(clean, *reference, "--data", f"mmlu={wrong}") == (
-        f"{wrong}: row 1 is no item of MMLU (KeyError: 'choices'). Its columns are question"
+        f"{wrong}: row 1 is not an item of MMLU (KeyError: 'choices'). Its columns are question"
     )
     given = ["--data", f"arc={world / 'arc'}", "--items", 1]
     assert line(clean, "--reference", "nobody/nothing", *given).startswith(
-        "nobody/nothing: no model to be had ("
+        "nobody/nothing: could not load the model ("
     )
     with pytest.raises(SolarError, match="knows arc"):  # HellaSwag is not in the published test
         benchmark("hellaswag")

@@ -424,8 +424,8 @@ def test_faults_of_paths(world, tmp_path):
     with pytest.raises(SolarError) as error:
         evaluate_model(config, world / "model", tmp_path / "out.json", "base")
     assert str(error.value) == (
-        f"{config}: include_path: {tmp_path / 'nowhere'} is no folder. "
-        "It is taken from where the command runs: start it in the repository's root"
+        f"{config}: include_path: {tmp_path / 'nowhere'} is not a folder. "
+        "Relative paths start at the working directory: run the command in the repository's root"
     )
     with pytest.raises(SolarError) as error:
         evaluate_model(config, tmp_path / "no_model", tmp_path / "out.json", "base")
@@ -447,5 +447,6 @@ def test_two_tasks_for_one_benchmark_are_refused(world, tmp_path):
     with pytest.raises(SolarError) as error:
         evaluate_model(config, world / "model", tmp_path / "out.json", "base")
     assert str(error.value) == (
-        "tasks: tiny_arc and tiny_arc_again both stand for ARC. H6 takes one of them: name one"
+        "tasks: tiny_arc and tiny_arc_again both measure ARC. H6 needs exactly one of them: remove "
+        "the other"
     )

@@ -63,17 +63,17 @@ def test_the_seed_fixes_the_weights(tokenizer, tmp_path):
     [
         (
             {"architecture": "qwen33"},
-            "architecture: 'qwen33' is no causal language model of transformers. "
+            "architecture: 'qwen33' is not a causal language model of transformers. "
             "Did you mean 'qwen3'?",
         ),
         (
             {"config": {"hiden_size": 32}},
-            "config.hiden_size: Qwen3Config has no such value. Did you mean 'hidden_size'?",
+            "config.hiden_size: Qwen3Config has no such key. Did you mean 'hidden_size'?",
         ),
         ({"config": 3}, "config: 3 is not a block of keys. Write config: {num_hidden_layers: 8}"),
         (
             {"tokenizer": "no/such/folder"},
-            "tokenizer: no/such/folder is not there. Name a folder with a tokenizer",
+            "tokenizer: no/such/folder is not a folder. Name a folder with a tokenizer",
         ),
     ],
 )

@@ -13,7 +13,8 @@ from good_files import spoil
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
-from solar_plugins.plan import data_size, model_size
+from solar_plugins.plan import data_size, model_size, table
+from solar_plugins.plan.data_size import DataReader
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
 MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
@@ -103,7 +104,7 @@ def test_disk_counts_checkpoints_with_their_optimizer(stages):
     ],
 )
 def test_part_of_a_split(split, rows):
-    assert data_size._part(1000, split) == rows
+    assert data_size.part_of_split(1000, split) == rows
 
 
 def test_local_rows_are_counted(tmp_path):
@@ -111,20 +112,20 @@ def test_local_rows_are_counted(tmp_path):
     row = json.dumps({"text": "a" * 400, "id": "no text"})
     file.write_text(f"{row}\n\n{row}\n{row}\n", encoding="utf-8")
     entry = {"path": str(file), "type": "completion"}
-    size = data_size.of([entry], str, None, is_preference=False)
+    size = DataReader().size({"datasets": [entry]})
     assert (size.rows, size.tokens_per_row) == (3, pytest.approx(101, abs=1))
-    half = data_size.of([{**entry, "shards": 2}], str, None, is_preference=False)
+    half = DataReader().size({"datasets": [{**entry, "shards": 2}]})
     assert half.rows == 2
-    unknown = data_size.of([entry, {"path": "a/b"}], str, None, is_preference=False)
+    unknown = DataReader().size({"datasets": [entry, {"path": "a/b"}]})
     assert (unknown.rows, unknown.tokens) == (None, None)
-    assert unknown.notes[-1] == "a/b: neither here nor known, its rows are not counted"
+    assert unknown.notes[-1] == "a/b: neither local nor known, rows not counted"
 
 
 def test_filtered_rows_are_left_out():
     entry = {"path": "meta-math/MetaMathQA", "shards": 3}
-    whole = data_size.of([entry], str, None, is_preference=False)
+    whole = DataReader().size({"datasets": [entry]})
     block = {"datasets": ["meta-math/MetaMathQA"]}
-    filtered = data_size.of([entry], str, None, False, block)
+    filtered = DataReader().size({"datasets": [entry], "flan_filter": block})
     assert (whole.rows, filtered.rows) == (math.ceil(395_000 / 3), math.ceil(155_000 / 3))
 
 
@@ -173,3 +174,57 @@ def test_the_command(good_chain):
     small = CliRunner().invoke(cli, [*arguments[:-1], "20"])
     assert small.exit_code == 1
     assert CliRunner().invoke(cli, ["plan", "chain.yml"]).exit_code == 2
+
+
+def test_a_gpu_by_its_name(good_chain):
+    def planned(*arguments: str) -> dict:
+        run = CliRunner().invoke(cli, ["plan", "chain.yml", "--json", *arguments])
+        assert run.exit_code in (0, 1), run.output
+        return json.loads(run.stdout)
+
+    by_hand = planned("--gpus", "8", "--gpu-memory-gib", "80")
+    assert planned("--gpus", "8", "--gpu", "h100") == by_hand
+    small = planned("--gpus", "2", "--gpu", "rtx4090")
+    assert (small["gpus"], small["gpu_memory_gib"], small["peak_tflops"]) == (2, 24, 165.2)
+    assert small["fits"] is False
+    own = planned("--gpus", "2", "--gpu", "a100", "--gpu-memory-gib", "40", "--peak-tflops", "300")
+    assert (own["gpu_memory_gib"], own["peak_tflops"]) == (40, 300)
+
+
+def test_a_machine_without_gpu(good_chain):
+    run = CliRunner().invoke(cli, ["plan", "chain.yml", "--gpus", "0", "--gpu-memory-gib", "30"])
+    assert run.exit_code == 1, run.output
+    assert "of training on the CPU with 30 GiB." in " ".join(run.stdout.split())
+    assert "GiB on this machine needed, 30 available." in " ".join(run.stdout.split())
+    zero, cpu = (
+        CliRunner().invoke(cli, ["plan", "chain.yml", *arguments, "--json"]).stdout
+        for arguments in (["--gpus", "0"], ["--gpu", "cpu"])
+    )
+    assert zero == cpu
+    plan = json.loads(cpu)
+    assert (plan["gpus"], plan["is_cpu"]) == (1, True)
+    assert plan["gpu_memory_gib"] > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpus", "8", "--gpu", "cpu"], "--gpus 8 and --gpu cpu are mutually exclusive."),
+        (["--gpus", "0", "--gpu", "h100"], "--gpus 0 and --gpu h100 are mutually exclusive."),
+        (["--gpu", "h100"], "Missing option '--gpus'. For a machine without GPU: --gpu cpu."),
+        (
+            ["--gpus", "8"],
+            "Missing option '--gpu-memory-gib', or --gpu with one of h100, h200, a100, rtx4090, "
+            "cpu.",
+        ),
+    ],
+)
+def test_machines_that_are_not_whole(good_chain, arguments, message):
+    run = CliRunner().invoke(cli, ["plan", "chain.yml", *arguments])
+    assert run.exit_code == 2
+    assert message in run.output
+
+
+def test_times_have_the_unit_that_fits():
+    shown = [table.duration(hours) for hours in (0.001, 0.2, 5.04, 47.9, 100)]
+    assert shown == ["4 s", "12 min", "5.0 h", "47.9 h", "4.2 days"]

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from solar_plugins.models import model_config
-from solar_plugins.plan import data_size, model_size, training_run
-from solar_plugins.plan.data_size import DataSize
+from solar_plugins.plan import model_size, training_run
+from solar_plugins.plan.data_size import DataReader, DataSize
 
 SMALL = {
     "hidden_size": 64,
@@ -111,7 +111,7 @@ def test_what_a_prompt_format_writes_is_counted(tmp_path):
     plain = {"path": str(file)}
     asked = {**plain, "type": {"prompt_format": f"{'u' * 20}{{prompt}}{'v' * 20}"}}
     tokens = [
-        data_size.of([entry], str, None, is_preference=True).tokens_per_row
+        DataReader().size({"datasets": [entry], "rl": "dpo"}).tokens_per_row
         for entry in (plain, asked)
     ]
     # Four letters a token; the prompt and what is around it stand before both answers, and both
@@ -125,7 +125,7 @@ def test_rows_that_the_filter_knows_by_name_are_left_out(tmp_path):
     rows = [json.dumps({"inputs": "a", "_task_name": task}) + "\n" for task in tasks]
     file.write_text("".join(rows))
     block = {"tasks": "solar", "datasets": [str(file)]}
-    found = data_size.of([{"path": str(file)}], str, None, False, block)
+    found = DataReader().size({"datasets": [{"path": str(file)}], "flan_filter": block})
     assert found.rows == 20
 
 

@@ -10,15 +10,17 @@ import pytest
 import torch
 import transformers
 
+from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.plan import memory, model_size, training_step
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
-from solar_plugins.plan.training_step import Adapter, CannotRun, Step
+from solar_plugins.plan.training_step import Adapter, CannotRun, TrainingStep
+from solar_plugins.seams import torch as seam
 
 MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
 GROWN = model_size.with_layers(MISTRAL, [*range(24), *range(8, 32)])
 PARAMETERS = 10_731_524_096
-STEP = Step(
+STEP = TrainingStep(
     sequences=2,
     length=256,
     is_pairs=False,
@@ -65,7 +67,7 @@ def test_eight_layers_follow_from_two_and_three(kind, recomputes):
     config, step = small(kind), replace(STEP, recomputes=recomputes)
     whole = training_step._run(config, step)
     prolonged = training_step.trace(config, step)
-    assert prolonged == whole.traced(whole.peaks)
+    assert prolonged == whole.traced()
 
 
 def test_every_layer_is_run_where_layers_differ():
@@ -73,7 +75,7 @@ def test_every_layer_is_run_where_layers_differ():
     step = replace(STEP, weights="bfloat16")  # torch's grouped matrix product takes no other
     assert not model_size.of(config).layers_are_alike
     whole = training_step._run(config, step)
-    assert training_step.trace(config, step) == whole.traced(whole.peaks)
+    assert training_step.trace(config, step) == whole.traced()
 
 
 def peak_of(step: Callable[[], None]) -> int:
@@ -215,7 +217,7 @@ def test_what_does_not_fit_says_what_would(good_chain):
     assert not plan.fits
     # 16 bytes x 10.7e9 / 2 are 80 GiB before any activations.
     assert re.fullmatch(
-        r"\d+ GiB per GPU needed, 40 there. "
+        r"\d+ GiB per GPU needed, 40 available. "
         r"It fits with zero_optimization.offload_optimizer: \{device: cpu\}.",
         *cpt.warnings,
     )
@@ -240,8 +242,20 @@ def test_a_model_that_does_not_run_without_data_is_said_to():
 def test_what_is_not_planned_is_said():
     values = recipe(fsdp_version=2, load_in_4bit=True, deepspeed="nowhere.json")
     assert memory.left_out(values) == [
-        "nowhere.json is not there, so memory is without ZeRO",
+        "nowhere.json does not exist, so memory is without ZeRO",
         "FSDP is not planned: memory is that of a GPU that holds everything",
         "load_in_4bit is not planned: the weights count as bf16",
     ]
     assert memory.left_out(recipe()) == []
+
+
+def test_the_installed_torch_has_every_private_name():
+    seam.self_test()
+
+
+def test_another_torch_is_named(monkeypatch):
+    from torch._subclasses import fake_tensor
+
+    monkeypatch.delattr(fake_tensor, "FakeTensorMode")
+    with pytest.raises(SolarError, match=r"^torch \S+: tensors without data: ImportError: .*2\.14"):
+        seam.self_test()

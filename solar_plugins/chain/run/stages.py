@@ -190,13 +190,14 @@ def _planned(
         Steps, tokens, FLOPs and hours, None where not known; None for an architecture that
         transformers itself does not have.
     """
-    from solar_plugins.plan import gpu_specs, model_size, training_run
+    from solar_plugins.plan import data_size, gpu_specs, model_size, training_run
 
     try:
         size = model_size.of(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except SolarError:
         return None
-    work = training_run.of_recipe(recipe, size, world_size, folder / "tokenizer.json")
+    data = data_size.DataReader(folder / "tokenizer.json")
+    work = training_run.of_recipe(recipe, size, world_size, data)
     most = gpu_specs.of_device(device)
     seconds = most and work.seconds(world_size * most * gpu_specs.UTILISATION)
     numbers = {name: work.total(name) for name in ("steps", "tokens", "flops")}

@@ -1,0 +1,69 @@
+"""Names of lm-eval that this package uses beyond its documented API."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from solar_plugins.errors import SolarError
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+
+TRIED = ">=0.4.11,<0.4.12"
+
+
+def group_file(manager: TaskManager, name: str) -> str | None:
+    """The YAML file of the task group `name` in the index of `manager`; None for other names."""
+    return manager.task_index[name]["yaml_path"] if name in manager.all_groups else None
+
+
+def draw_examples_as_one_process(task: Task) -> None:
+    """Let each rank build the prompts of all items of `task` and keep those of its own items.
+
+    lm-eval draws the few-shot examples item by item from one stream, on each rank for its own items
+    alone: the prompts, and so the scores, would depend on how many GPUs there are. The method is
+    replaced on this one object, which lives as long as one measurement.
+    """
+    build = task.build_all_requests
+
+    def build_all_and_keep_own(*, rank: int, world_size: int, **options: Any) -> None:
+        build(rank=0, world_size=1, **options)
+        chosen = {name: options[name] for name in ("limit", "samples")}
+        own = task.doc_iterator(rank=rank, world_size=world_size, **chosen)
+        numbers = {number for number, _ in own}
+        task._instances = [one for one in task.instances if one.doc_id in numbers]
+
+    task.build_all_requests = build_all_and_keep_own  # type: ignore[method-assign]
+
+
+def self_test() -> None:
+    """
+    Raises:
+        SolarError: the installed lm-eval lacks a name that this module uses.
+    """
+    from importlib.metadata import version
+
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+
+    missing = [
+        f"TaskManager.{name}"
+        for name in ("task_index", "all_groups", "all_tasks", "all_subtasks")
+        if not hasattr(TaskManager, name)
+    ]
+    for method, needed in (
+        ("build_all_requests", {"rank", "world_size", "limit", "samples"}),
+        ("doc_iterator", {"rank", "world_size", "limit", "samples"}),
+    ):
+        taken = getattr(Task, method, None)
+        if taken is None or not needed <= set(inspect.signature(taken).parameters):
+            missing.append(f"Task.{method}({', '.join(sorted(needed))})")
+    if "self._instances" not in inspect.getsource(Task):
+        missing.append("Task._instances")
+    if missing:
+        raise SolarError(
+            f"lm_eval {version('lm_eval')}: {', '.join(missing)} not found. "
+            f"Install lm_eval{TRIED}, the versions that `solar evaluate` was tried with."
+        )
