@@ -8,6 +8,7 @@ nothing. Each plugin writes ``<output_dir>/solar/<block>.json`` as its last act;
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from solar_plugins import __version__, atomic
@@ -29,3 +30,8 @@ def read(output_dir: str | Path, block: str) -> dict | None:
         return json.loads(path(output_dir, block).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+def is_first_process() -> bool:
+    """Whether this process writes for all processes of a training (rank 0, or the only one)."""
+    return os.environ.get("RANK", "0") == "0"

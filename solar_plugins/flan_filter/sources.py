@@ -67,12 +67,12 @@ def add_source(
     )
 
 
-def add_texts(entries: Entries, road: str, texts: Iterator[Text]) -> None:
+def add_texts(entries: Entries, method: str, texts: Iterator[Text]) -> None:
     """Add texts that anchors can find."""
     from solar_plugins.flan_filter.anchors import SHORT_WORDS
 
     for text in texts:
-        entries.add(road, text, SHORT_WORDS)
+        entries.add(method, text, SHORT_WORDS)
 
 
 def _add_benchmarks(
@@ -83,12 +83,12 @@ def _add_benchmarks(
     add_texts(entries, NIV2_DEFINITION, niv2.texts())
     read: dict[str, int] = {}
     for benchmark, name, is_test, folder, rows in splits:
-        road = DECONTAMINATION if is_test else INSTANCE_TEXT
+        method = DECONTAMINATION if is_test else INSTANCE_TEXT
         number = 0
         for number, row in enumerate(rows, start=1):
             found = benchmark.test_texts(row) if is_test else benchmark.train_texts(row, folder)
             try:
-                add_texts(entries, road, found)
+                add_texts(entries, method, found)
             except (TypeError, AttributeError, KeyError) as error:
                 raise SolarError(
                     f"{name}: row {number} has not the public shape of {benchmark.NAME}: columns "
