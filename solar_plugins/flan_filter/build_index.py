@@ -127,7 +127,7 @@ def _add_benchmarks(
     return read
 
 
-def _on_the_hub(filesystem: AbstractFileSystem):
+def _on_the_hub(filesystem: AbstractFileSystem) -> Iterator[tuple]:
     for benchmark in benchmarks().values():
         for is_test, splits in ((False, benchmark.TRAIN), (True, benchmark.TEST)):
             for split in splits:
@@ -136,7 +136,7 @@ def _on_the_hub(filesystem: AbstractFileSystem):
                 yield benchmark, name, is_test, split.folder, rows
 
 
-def _in_folder(folder: Path):
+def _in_folder(folder: Path) -> Iterator[tuple]:
     known = {alias.lower(): b for b in benchmarks().values() for alias in b.FOLDERS}
     places = sorted(place for place in folder.iterdir() if place.is_dir())
     places = [place for place in places if place.name[0] not in "._" and place.name != niv2.FOLDER]

@@ -1,0 +1,5 @@
+"""`python -m solar_plugins.cli`."""
+
+from solar_plugins.cli import main
+
+main()
