@@ -103,8 +103,8 @@ def filter_command(
         return
     for task in dict.fromkeys([*result.tasks, *result.removed]):
         reasons = result.removed.get(task, {})
-        told = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
-        click.echo(f"{sum(reasons.values()):>10,}  {task}" + (f"  ({told})" if told else ""))
+        counts = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
+        click.echo(f"{sum(reasons.values()):>10,}  {task}" + (f"  ({counts})" if counts else ""))
     if result.unseen_tasks():
         click.echo(f"{'':>10}  by name only (not in the index): {', '.join(result.unseen_tasks())}")
     for kind, rows in result.near.items():

@@ -16,7 +16,7 @@ import click
     multiple=True,
     required=True,
     help="`benchmarks` (the public data sets, from the Hub), a folder with one folder per "
-    "benchmark, or Open-Orca/FLAN (or a folder of it); repeat it to have all roads in one index.",
+    "benchmark, or Open-Orca/FLAN (or a folder of it); repeat it to have all methods in one index.",
 )
 @click.option("--out", "target", metavar="INDEX", required=True, type=click.Path(dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print what the index holds as JSON.")
@@ -25,7 +25,7 @@ def flan_index_command(sources: tuple[str, ...], target: str, as_json: bool) -> 
 
     From the benchmarks' training splits come the texts that FLAN shows, from their test splits the
     13-grams for decontamination, from FLAN the digests of the listed tasks' prompts (the exact
-    join: complete, and the only road to prompts that show no text of the item). One file of some
+    join: complete, and the only method for prompts that show no text of the item). One file of some
     ten MB that can be shared. A build from FLAN that was stopped goes on where it was.
 
     \b

@@ -127,7 +127,7 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options) 
     show_default=True,
     help="Environment variable with the key, if the server wants one. It is never written.",
 )
-@click.option("--problems", type=click.IntRange(1), help="Only so many problems, drawn by --seed.")
+@click.option("--problems", type=click.IntRange(1), help="Maximum problems, drawn by --seed.")
 @click.option(
     "--rephrasings",
     type=click.IntRange(1),
@@ -149,7 +149,7 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options) 
     "--requests-per-minute",
     type=click.FloatRange(0),
     default=0,
-    help="At most so many. Default: no limit but the server's own.",
+    help="Maximum requests per minute. Default: no limit but the server's own.",
 )
 @click.option(
     "--timeout",
@@ -215,7 +215,7 @@ def generate_command(**options) -> None:
 
 
 def _seeds(options: dict):
-    """What both roads start from, read before anything is asked or written."""
+    """What both methods start from, read before anything is asked or written."""
     from solar_plugins.synth_math import sets
     from solar_plugins.synth_math.seeds import Seeds
 

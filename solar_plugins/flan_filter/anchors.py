@@ -1,4 +1,4 @@
-"""The tables that `scan` asks: which windows of words betray which text.
+"""N-gram lookup tables for matching known texts; `scan` queries them.
 
 Every text becomes an array of word hashes. Of each, one window of words, the rarest among all
 texts, is its anchor; a small bit map says at once that a window is nobody's anchor, a table whose

@@ -1,4 +1,4 @@
-"""What the filter removed and why, told so that a person can check it."""
+"""What the filter removed and why, with examples for a person to check."""
 
 from __future__ import annotations
 
@@ -171,13 +171,13 @@ class Audit:
 
 def recall_ceiling(recovers: bool) -> list[str]:
     """What the filter cannot see, as sentences."""
-    told = [
+    sentences = [
         "By name: every row whose task column names a listed task, in either print of Table 8, and "
         "nothing else. The same items under the name of another task are kept; what the source "
         "mislabelled cannot be seen."
     ]
     if not recovers:
-        return [*told, "Rows without a name are kept and counted as unnamed."]
+        return [*sentences, "Rows without a name are kept and counted as unnamed."]
     shown = ", ".join(
         f"{task} {some} of {all_}"
         for benchmark in benchmarks().values()
@@ -185,7 +185,7 @@ def recall_ceiling(recovers: bool) -> list[str]:
         if some < all_
     )
     return [
-        *told,
+        *sentences,
         f"{FLAN_INPUTS}: complete for the tasks whose rows of FLAN are in the index.",
         f"{NIV2_DEFINITION} and {INSTANCE_TEXT}: only rows that show the definition or the item. "
         f"FLAN's templates that show it: all but these: {shown}. The rest (an answer alone, 'write "

@@ -16,7 +16,7 @@ DECONTAMINATION = "decontamination"
 REASONS = (BY_NAME, FLAN_INPUTS, NIV2_DEFINITION, INSTANCE_TEXT, DECONTAMINATION)
 
 SPECIFIC_WORDS = 10
-"""So many words in a row are nobody else's; a shorter text needs a second sign."""
+"""This number of consecutive words identifies a text; a shorter text needs a second sign."""
 
 ALONE_WORDS = 4
 TEMPLATE_WORDS = 24
@@ -26,7 +26,7 @@ FEW_WORDS_AROUND = 10
 """… and a text of three words only within one of the shorter templates."""
 
 TRAILING_WORDS = 6
-"""… and at most so many after it ("The answer should be")."""
+"""… and with at most this number of words after it ("The answer should be")."""
 
 COVERED = 0.8
 """The share of a `tolerant` text's words that must be found, in spans of `SPAN_WORDS` and more."""
@@ -37,8 +37,9 @@ NEAR = 0.5
 SPAN_WORDS = 8
 
 NGRAM_WORDS = 13
-"""Decontamination: a row goes that shares so many words in a row with a test item (GPT-3, app. C);
-an item with fewer words goes as a whole, by the rules for short texts."""
+"""Decontamination: a row is removed that shares this number of consecutive words with a
+test item (GPT-3, app. C); an item with fewer words is compared
+as a whole, by the rules for short texts."""
 
 COMMON_NGRAM_ITEMS = 10
 """N-grams of more test items than that are boilerplate and say nothing (GPT-3, app. C)."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import json_lines
 from solar_plugins.flan_filter.audit import Audit
@@ -27,13 +28,12 @@ from solar_plugins.flan_filter.row_files import (
     write_parquet,
 )
 from solar_plugins.flan_filter.row_filter import RowFilter
-from solar_plugins.flan_filter.whole_file import appears_whole, folder_appears_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _COLUMNS_SEEN_IN = 100
-"""A JSON Lines file has the columns of its first so many rows."""
+"""A JSON Lines file has the columns of its first rows."""
 
 
 def shards(source: Path) -> list[Path]:
@@ -83,7 +83,7 @@ def filter_files(
             raise SolarError(
                 f"{target}: is there and holds other files than {source}. Name another folder."
             )
-        with folder_appears_whole(target) as folder:
+        with atomic.replaced_directory(target) as folder:
             chosen = None
             for file in files:
                 copy = folder / file.relative_to(source)
@@ -124,7 +124,7 @@ def _filter_file(
         opened = open_parquet if kind(source) == "parquet" else open_arrow
         with opened(source, progress) as (schema, batches):
             chosen = chosen or _row_filter(plan, name, schema.names)
-            with appears_whole(target) as file, ExitStack() as threads:
+            with atomic.new_file(target) as file, ExitStack() as threads:
                 read = threads.enter_context(ahead(batches))
                 kept = threads.enter_context(ahead(chosen.tables(read)))
                 if kind(source) == "parquet":
@@ -166,7 +166,7 @@ def _filter_lines(
             chosen = _row_filter(plan, name, list(keys))
         columns = chosen.columns
         prompt_of = prompt_of_row(columns, str(source)) if columns.prompt else None
-        with appears_whole(target) as out, json_lines.compressed(out, target) as sink:
+        with atomic.new_file(target) as out, json_lines.compressed(out, target) as sink:
             seen = 0
             while lines:
                 names = _names(rows, columns.task, source) if columns.task else None

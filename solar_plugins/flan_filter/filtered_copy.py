@@ -24,7 +24,6 @@ from solar_plugins.flan_filter.plan import Plan
 from solar_plugins.flan_filter.prefetch import ahead
 from solar_plugins.flan_filter.row_files import rows_per_batch, write_parquet
 from solar_plugins.flan_filter.row_filter import RowFilter
-from solar_plugins.flan_filter.whole_file import appears_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +83,7 @@ def filtered_copy(
             plan.index is not None,
         )
         chosen = RowFilter(plan, source, columns)
-        with appears_whole(target) as file, ExitStack() as threads:
+        with atomic.new_file(target) as file, ExitStack() as threads:
             read = threads.enter_context(ahead(_batches(dataset)))
             kept = threads.enter_context(ahead(chosen.tables(read)))
             write_parquet(file, dataset.features.arrow_schema, kept)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
+from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.columns import as_bytes, buffer_of
 from solar_plugins.flan_filter.public_data import read_from, unreadable
-from solar_plugins.flan_filter.whole_file import appears_whole
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -88,7 +88,7 @@ def digests(
             with read_from(file.name):
                 names, found = _read(file, filesystem, tasks)
             table = pa.table({"task": pa.array(names, pa.string()), "digest": found})
-            with appears_whole(part) as target:
+            with atomic.new_file(part) as target:
                 parquet.write_table(table, target, compression="zstd")
         table = parquet.read_table(part)
         yield from zip(table["task"].to_pylist(), table["digest"].to_pylist(), strict=True)

@@ -1,4 +1,4 @@
-"""The index: one Parquet file with every text and digest that betrays a listed task.
+"""The index: one Parquet file with every text and digest that identifies a listed task.
 
 It is small (tens of MB for all benchmarks), holds no hash tables, and can be shared: whoever loads
 it builds the tables in about a second. Equal sources give equal bytes.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from solar_plugins import __version__
+from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter.evidence import FLAN_INPUTS, Text
 from solar_plugins.flan_filter.words import normalised
@@ -51,7 +51,7 @@ class Index:
     Attributes:
         path: of the file.
         digest: of its content.
-        facts: sources with rows, texts per road and task, how many were left out.
+        facts: sources with rows, texts per method and task, how many were left out.
         entries: its rows as an Arrow table with the columns of `Entry`.
     """
 
@@ -62,7 +62,7 @@ class Index:
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks that the index knows by any road."""
+        """The tasks that the index knows by any method."""
         return sorted({task for counts in self.facts["texts"].values() for task in counts})
 
 
@@ -112,8 +112,6 @@ def write(path: Path, entries: Entries, sources: dict[str, int]) -> dict:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from solar_plugins.flan_filter.whole_file import appears_whole
-
     rows = entries.sorted()
     texts: dict[str, dict[str, int]] = {}
     digest = xxhash.xxh3_128()
@@ -133,7 +131,7 @@ def write(path: Path, entries: Entries, sources: dict[str, int]) -> dict:
     schema = _schema().with_metadata({_KEY: json.dumps(facts).encode()})
     columns = {name: [getattr(entry, name) for entry in rows] for name in schema.names}
     table = pa.table(columns, schema=schema)
-    with appears_whole(path) as file:
+    with atomic.new_file(path) as file:
         parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
     return facts
 

@@ -38,7 +38,7 @@ _TEXTS_REMEMBERED = 65_536
 
 
 class Finding(NamedTuple):
-    """What betrays one row.
+    """What identifies one row as a listed task's, or nearly.
 
     Attributes:
         row: of the batch.
@@ -67,7 +67,7 @@ class _Known:
 
     text: bytes
     words: int
-    road: str
+    method: str
     part: str
     task: str
     listed: bool
@@ -88,17 +88,17 @@ class Matcher:
     def __init__(self, index: Index, wanted: dict[str, str], decontaminate: bool) -> None:
         self._wanted = wanted
         self._reported = lru_cache(None)(self._look_up)
-        roads = [NIV2_DEFINITION, INSTANCE_TEXT, *([DECONTAMINATION] if decontaminate else [])]
-        rows = _rows(index, roads)
+        methods = [NIV2_DEFINITION, INSTANCE_TEXT, *([DECONTAMINATION] if decontaminate else [])]
+        rows = _rows(index, methods)
         # Definitions of tasks that are not listed are kept: they say whose the row is.
         asked = np.array(rows["road"].to_pylist()) != INSTANCE_TEXT
         self._texts = rows.filter(asked | self._listed(rows["tasks"])).combine_chunks()
         texts = self._texts["text"].combine_chunks()
         data, begins, ends = buffer_of(texts)
-        road = np.array(self._texts["road"].to_pylist())
+        method = np.array(self._texts["road"].to_pylist())
         words = np.array([text.count(b" ") + 1 for text in texts.to_pylist()])
         modes = np.where(self._texts["tolerant"].to_numpy(), TOLERANT, EXACT).astype(np.uint8)
-        modes[(road == DECONTAMINATION) & (words >= NGRAM_WORDS)] = ANY_NGRAM
+        modes[(method == DECONTAMINATION) & (words >= NGRAM_WORDS)] = ANY_NGRAM
         self._modes = modes
         self._tables = build_tables(data, begins, ends, modes, COMMON_NGRAM_ITEMS)
         self._known = lru_cache(_TEXTS_REMEMBERED)(self._read)
@@ -129,24 +129,24 @@ class Matcher:
         for place in places:
             span = (int(hits.from_word[place]), int(hits.words[place]))
             spans.setdefault(int(hits.text[place]), []).append(span)
-        by_road: dict[str, list[int]] = {}
+        by_method: dict[str, list[int]] = {}
         for text in sorted(spans, key=lambda text: (-self._known(text).words, text)):
-            by_road.setdefault(self._known(text).road, []).append(text)
+            by_method.setdefault(self._known(text).method, []).append(text)
 
-        named = self._named(row, prompt, joined, by_road.get(NIV2_DEFINITION, []))
+        named = self._named(row, prompt, joined, by_method.get(NIV2_DEFINITION, []))
         if named is not None and named.removes:
             return [named]
         stays = [] if named is None else [named]
         # A row that is known to be of another task is not guessed at by what it shows.
-        roads = (DECONTAMINATION,) if named is not None else (INSTANCE_TEXT, DECONTAMINATION)
-        for road in roads:
-            for text in by_road.get(road, []):
+        methods = (DECONTAMINATION,) if named is not None else (INSTANCE_TEXT, DECONTAMINATION)
+        for method in methods:
+            for text in by_method.get(method, []):
                 finding = self._weigh(row, prompt, text, spans[text])
                 if finding is None:
                     continue
                 if finding.removes:
                     return [finding]
-                if not any(other.reason == road for other in stays):
+                if not any(other.reason == method for other in stays):
                     stays.append(finding)
         return stays
 
@@ -173,20 +173,20 @@ class Matcher:
         if mode == ANY_NGRAM:
             first, length = spans[0]
             shown = " ".join(shown.split(" ")[first : first + length])
-            return Finding(row, True, known.road, known.task, known.part, shown, 1.0)
+            return Finding(row, True, known.method, known.task, known.part, shown, 1.0)
         share = _union(spans) / known.words
         if share < 1.0:
             if share < NEAR:
                 return None
             why = f"{share:.0%} of its words, {COVERED:.0%} are needed"
             return Finding(
-                row, share >= COVERED, known.road, known.task, known.part, shown, share, why
+                row, share >= COVERED, known.method, known.task, known.part, shown, share, why
             )
         if not holds(prompt, known.text):
             return None
         removes = known.words >= known.specific_words or _corroborated(prompt, known)
         why = f"{known.words} words and no second sign"
-        return Finding(row, removes, known.road, known.task, known.part, shown, 1.0, why)
+        return Finding(row, removes, known.method, known.task, known.part, shown, 1.0, why)
 
     def _read(self, text: int) -> _Known:
         entry = self._texts.slice(text, 1).to_pylist()[0]
@@ -258,8 +258,8 @@ def _union(spans: list[tuple[int, int]]) -> int:
     return covered
 
 
-def _rows(index: Index, roads: list[str]) -> pa.Table:
+def _rows(index: Index, methods: list[str]) -> pa.Table:
     import pyarrow as pa
     from pyarrow import compute
 
-    return index.entries.filter(compute.is_in(index.entries["road"], pa.array(roads)))
+    return index.entries.filter(compute.is_in(index.entries["road"], pa.array(methods)))

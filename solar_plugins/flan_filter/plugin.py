@@ -88,15 +88,15 @@ class FlanFilterPlugin(BasePlugin):
         if not block.allow_empty:
             refuse_empty(self._audits, block.tasks)
         cfg.datasets = entries
-        if _is_first_process():
+        if run_record.is_first_process():
             facts, page = report(self._audits)
             beside = Path(cfg.output_dir) / "solar"
             atomic.write_json(beside / "flan_filter_audit.json", facts)
             atomic.write_text(beside / "flan_filter_audit.md", page)
 
     def post_train_unload(self, cfg: DictDefault) -> None:
-        """Leave the proof; `post_train` comes before the model is saved."""
-        if not is_named(cfg, PLUGIN) or not _is_first_process():
+        """Write the run record; `post_train` comes before the model is saved."""
+        if not is_named(cfg, PLUGIN) or not run_record.is_first_process():
             return
         facts, _ = report(self._audits)
         totals = {key: facts[key] for key in ("rows_in", "rows_removed", "rows_out")}
@@ -154,8 +154,3 @@ def _load(entry: DictDefault, cfg: DictDefault) -> Dataset:
 
 def _same(path: str, other: str) -> bool:
     return os.path.normpath(path) == os.path.normpath(other)
-
-
-def _is_first_process() -> bool:
-    """Rank 0, also after Axolotl has taken the process group down."""
-    return os.environ.get("RANK", "0") == "0"

@@ -154,7 +154,7 @@ def _from_hub(name: str, split: str, config: str | None) -> Iterator[dict]:
         parts = [load_dataset(name, one, split=split) for one in chosen]
     except faults as error:
         raise SolarError(
-            f"{name}: no such file, and not to be had from the Hub "
+            f"{name}: not found locally or on the Hub "
             f"({' '.join(str(error).split())[:200]}). Give a local file or folder"
         ) from error
     for part in parts:

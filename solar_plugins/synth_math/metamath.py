@@ -7,7 +7,7 @@ rows have a type `MATH_…`, the others were made from GSM8K, a benchmark of H6.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.recipes.rows import column
@@ -41,7 +41,7 @@ def check_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
 def candidates(
     rows: Iterable[dict],
     problems: Problems,
-    kinds: tuple[str, ...],
+    kinds: Sequence[str],
     rejected: Counter[str],
     source: str,
 ) -> Iterator[Candidate]:

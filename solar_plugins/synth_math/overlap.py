@@ -26,7 +26,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._equal: dict[tuple[str, ...], str] = {}
-        self._runs: dict[int, dict[int, str]] = {}  # length -> hash of so many words -> benchmark
+        self._runs: dict[int, dict[int, str]] = {}  # words -> hash of a run -> benchmark
         self.items: dict[str, int] = {}
 
     def add(self, benchmark: str, texts: Iterable[str]) -> None:
@@ -69,5 +69,5 @@ def words(text: str) -> list[str]:
 
 
 def _runs(found: list[str], length: int) -> Iterator[tuple[str, ...]]:
-    """All so many words in a row."""
+    """All runs of this number of consecutive words."""
     return zip(*(found[start:] for start in range(length)), strict=False)

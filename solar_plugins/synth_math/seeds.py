@@ -1,4 +1,4 @@
-"""What both roads start from: MATH's training problems, and the guard against benchmarks."""
+"""What both methods start from: MATH's training problems, and the guard against benchmarks."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class Server:
         raise NoAnswer(fault)
 
     async def _turn(self) -> None:
-        """Wait until a request may go out: so many a minute, and not before the server said so."""
+        """Wait for the rate limit, and for the pause that the server asked for."""
         async with self._turns:
             while (wait_s := self._next_turn - time.monotonic()) > 0:
                 await self._pause(wait_s)

@@ -17,8 +17,8 @@ from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import index_file, task_names
 from solar_plugins.flan_filter.benchmarks import benchmarks
+from solar_plugins.flan_filter.build_index import add_source
 from solar_plugins.flan_filter.matcher import Matcher
-from solar_plugins.flan_filter.sources import add_source
 
 
 def flan_index(*arguments: object):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from solar_plugins.flan_filter.build_index import add_source
 from solar_plugins.flan_filter.index_file import Entries, write
-from solar_plugins.flan_filter.sources import add_source
 
 METAMATH_TYPES = [
     f"{source}_{kind}"
