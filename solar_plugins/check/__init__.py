@@ -98,7 +98,9 @@ def check_files(
     for source, in_chain in recipes.values():
         try:
             axolotl_rules.check(source, base_model_is_given=in_chain)
-        except Exception as error:  # the fault of one validator hides no other file's findings
+        except ModuleNotFoundError:
+            raise  # a tool that is not installed: the command says what to install
+        except Exception as error:  # one validator's failure hides no other file's findings
             source.add((), "refused", _failure(error))
         yield from new(source.findings)
 
@@ -122,6 +124,8 @@ def _quick_or_failed(path: Path, base_model: str | None) -> Iterator[tuple[YamlF
     """`_quick`, with an exception in a rule as a finding of the file, so that others are read."""
     try:
         yield from _quick(path, base_model)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         source = YamlFile(str(path), {}, {})
         source.add((), "refused", _failure(error))

@@ -103,7 +103,3 @@ def cli() -> None:
 
 def main() -> None:
     sys.exit(cli())
-
-
-if __name__ == "__main__":
-    main()
