@@ -29,7 +29,9 @@ def private_names(text: str) -> list[str]:
     """
     tree = ast.parse(text)
     nodes = list(ast.walk(tree))
-    own = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    own = {n.name for n in nodes if isinstance(n, definitions)}
+    own |= {"_replace"}  # of named tuples, documented in spite of its name
     own |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     own |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and _on_self(n)}
     found = []

@@ -28,7 +28,7 @@ from packs import (
     recipe,
     zipped,
 )
-from solar_plugins.check.tool_facts import known
+from solar_plugins.check.tool_schemas import known
 
 from solar_plugins import shipped
 from solar_plugins.cli import cli
