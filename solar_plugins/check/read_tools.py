@@ -94,9 +94,10 @@ def _chat_templates() -> dict[str, str]:
     Nothing else of a template is kept: whether its tokens are known, and whether it ends an answer,
     is what is checked. ``eos_token`` stands by its name.
     """
-    from axolotl.utils.chat_templates.base import _CHAT_TEMPLATES
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from solar_plugins.seams.axolotl import named_chat_templates
 
     def refuse(message: str) -> None:
         raise TemplateError(message)
@@ -111,7 +112,7 @@ def _chat_templates() -> dict[str, str]:
         {"role": "assistant", "content": "A"},
     ]
     texts = {}
-    for name, template in sorted(_CHAT_TEMPLATES.items()):
+    for name, template in sorted(named_chat_templates().items()):
         plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
         for question in ("Q", [{"type": "text", "text": "Q"}]):  # vision templates want a list
             messages[0]["content"] = question

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -88,9 +90,7 @@ def filter_command(
             refuse_empty([result], names)
 
     size = sum(file.stat().st_size for file in shards(Path(source)))
-    with click.progressbar(
-        length=size, label=f"filtering {source}", file=click.get_text_stream("stderr")
-    ) as bar:
+    with click.progressbar(length=size, label=f"filtering {source}", file=sys.stderr) as bar:
         result = filter_files(Path(source), Path(target), plan, accept, bar.update)
     facts, page = report([result])
     if audit:
@@ -102,7 +102,7 @@ def filter_command(
         click.echo(json.dumps(facts))
         return
     for task in dict.fromkeys([*result.tasks, *result.removed]):
-        reasons = result.removed.get(task, {})
+        reasons: Mapping[str, int] = result.removed.get(task, {})
         counts = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
         click.echo(f"{sum(reasons.values()):>10,}  {task}" + (f"  ({counts})" if counts else ""))
     if result.unseen_tasks():

@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.data_recipe import SynthMathRecipe
+
+if TYPE_CHECKING:
+    from solar_plugins.synth_math.seeds import Seeds
 
 _SHARED = [
     click.option(
@@ -98,7 +102,7 @@ def synth_math_command() -> None:
     help="Types of rows to take, repeated. Default: MATH_Rephrased and MATH_AnsAug.",
 )
 @_shared
-def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options) -> None:
+def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options: Any) -> None:
     """Make both sets from the public MetaMathQA, joined with MATH's own solutions.
 
     \b
@@ -177,7 +181,7 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options) 
     help="Every answer is kept here at once. Default: math_answers.sqlite in --out.",
 )
 @_shared
-def generate_command(**options) -> None:
+def generate_command(**options: Any) -> None:
     """Make both sets afresh: a server rephrases MATH's training problems and answers them.
 
     Stopped, killed, or left by its server, the same command goes on: no answer is paid for twice.
@@ -214,7 +218,7 @@ def generate_command(**options) -> None:
     _show(sets.write_sets(options["out"], pool, *sizes, options["seed"], facts), options)
 
 
-def _seeds(options: dict):
+def _seeds(options: dict) -> Seeds:
     """What both methods start from, read before anything is asked or written."""
     from solar_plugins.synth_math import sets
     from solar_plugins.synth_math.seeds import Seeds
@@ -225,7 +229,9 @@ def _seeds(options: dict):
     return Seeds(options["math"], None if options["no_guard"] else places)
 
 
-async def _ask(chosen: list, settings, key: str | None, options: dict, rejected: Counter) -> tuple:
+async def _ask(
+    chosen: list, settings: Any, key: str | None, options: dict, rejected: Counter
+) -> tuple:
     """The candidates that the server makes from the problems, and the tokens that they took."""
     from solar_plugins.synth_math.answer_cache import AnswerCache
     from solar_plugins.synth_math.generate import generate

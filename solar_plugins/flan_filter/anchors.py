@@ -48,7 +48,7 @@ class Anchors(NamedTuple):
     bits: np.ndarray
     keys: np.ndarray
     first: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # a tuple has a method of this name
     text: np.ndarray
     place: np.ndarray
 
@@ -71,7 +71,7 @@ class Tables(NamedTuple):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def mixed(value):
+def mixed(value: np.uint64) -> np.uint64:
     """`value` with its bits spread."""
     value ^= value >> np.uint64(31)
     value *= _MIX
@@ -79,7 +79,7 @@ def mixed(value):
 
 
 @njit(cache=True, nogil=True)
-def word_hashes(data, begin, end, table, out):
+def word_hashes(data: np.ndarray, begin: int, end: int, table: np.ndarray, out: np.ndarray) -> int:
     """Hashes of the words of `data[begin:end]` into `out`; returns their number."""
     count = 0
     value = np.uint64(0)
@@ -101,7 +101,14 @@ def word_hashes(data, begin, end, table, out):
 
 
 @njit(cache=True, nogil=True)
-def _hash_texts(data, begins, ends, table, starts, out):
+def _hash_texts(
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    table: np.ndarray,
+    starts: np.ndarray,
+    out: np.ndarray,
+) -> int:
     total = 0
     for text in range(len(begins)):
         starts[text] = total
@@ -111,7 +118,7 @@ def _hash_texts(data, begins, ends, table, starts, out):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def window_hash(words, begin, length):
+def window_hash(words: np.ndarray, begin: int, length: int) -> np.uint64:
     """The hash of `length` words."""
     value = np.uint64(0)
     for word in range(begin, begin + length):
@@ -120,14 +127,14 @@ def window_hash(words, begin, length):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def window_key(window):
+def window_key(window: np.uint64) -> np.uint64:
     """The hash that tables are asked with; never 0, which marks a free slot."""
     key = mixed(window)
     return key if key != np.uint64(0) else np.uint64(1)
 
 
 @njit(cache=True, nogil=True)
-def _frequencies(words, starts, length, counts):
+def _frequencies(words: np.ndarray, starts: np.ndarray, length: int, counts: np.ndarray) -> None:
     """How often each window occurs in all texts, by the top 22 bits of its key."""
     for text in range(len(starts) - 1):
         for begin in range(starts[text], starts[text + 1] - length + 1):
@@ -137,7 +144,17 @@ def _frequencies(words, starts, length, counts):
 
 
 @njit(cache=True, nogil=True)
-def _choose_anchors(words, starts, mode, short, length, counts, keys, text_of, place_of):
+def _choose_anchors(
+    words: np.ndarray,
+    starts: np.ndarray,
+    mode: np.ndarray,
+    short: bool,
+    length: int,
+    counts: np.ndarray,
+    keys: np.ndarray,
+    text_of: np.ndarray,
+    place_of: np.ndarray,
+) -> int:
     """The rarest window of each text; of a tolerant one the rarest of each third."""
     found = 0
     for text in range(len(starts) - 1):
@@ -160,7 +177,15 @@ def _choose_anchors(words, starts, mode, short, length, counts, keys, text_of, p
 
 
 @njit(cache=True, nogil=True)
-def _all_ngrams(words, starts, mode, length, keys, text_of, place_of):
+def _all_ngrams(
+    words: np.ndarray,
+    starts: np.ndarray,
+    mode: np.ndarray,
+    length: int,
+    keys: np.ndarray,
+    text_of: np.ndarray,
+    place_of: np.ndarray,
+) -> int:
     found = 0
     for text in range(len(starts) - 1):
         if mode[text] != ANY_NGRAM:
@@ -174,7 +199,16 @@ def _all_ngrams(words, starts, mode, length, keys, text_of, place_of):
 
 
 @njit(cache=True, nogil=True)
-def _fill(keys, firsts, counts, bits, bit_shift, slot_keys, slot_first, slot_count):
+def _fill(
+    keys: np.ndarray,
+    firsts: np.ndarray,
+    counts: np.ndarray,
+    bits: np.ndarray,
+    bit_shift: np.uint64,
+    slot_keys: np.ndarray,
+    slot_first: np.ndarray,
+    slot_count: np.ndarray,
+) -> None:
     mask = np.uint64(len(slot_keys) - 1)
     for index in range(len(keys)):
         key = keys[index]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
@@ -143,7 +143,7 @@ def _read(
     return names, found
 
 
-def _prompt_digests(column) -> list[bytes | None]:
+def _prompt_digests(column: Any) -> list[bytes | None]:
     from solar_plugins.flan_filter.anchors import no_texts
     from solar_plugins.flan_filter.scan import scan
 

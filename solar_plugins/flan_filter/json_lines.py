@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from solar_plugins.errors import SolarError
 
@@ -67,7 +67,7 @@ def decompressed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
     """`raw` as the lines it holds, by the ending of `path`."""
     if path.suffix == ".gz":
         with gzip.open(raw) as file:
-            yield file
+            yield cast(IO[bytes], file)
     elif path.suffix == ".zst":
         import pyarrow as pa
 
@@ -83,7 +83,7 @@ def compressed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
     if path.suffix == ".gz":
         # No time of writing in the header: the same rows give the same bytes.
         with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=6) as file:
-            yield file
+            yield cast(IO[bytes], file)
     elif path.suffix == ".zst":
         import pyarrow as pa
 

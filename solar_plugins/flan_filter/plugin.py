@@ -25,6 +25,7 @@ from solar_plugins.flan_filter.filtered_copy import content_digest, copy_path, f
 from solar_plugins.flan_filter.plan import Plan
 from solar_plugins.flan_filter.sanity_checks import refuse_empty
 from solar_plugins.recipes.registry import is_named
+from solar_plugins.seams.datasets import fingerprint
 
 LOG = get_logger("axolotl.solar_plugins.flan_filter")
 
@@ -122,8 +123,7 @@ class FlanFilterPlugin(BasePlugin):
         if local.exists() and not entry.data_files:
             identity = [content_digest(local), entry.split, entry.name]
         else:
-            # A dataset of the Hub: `datasets` derives the fingerprint from the files' revisions.
-            identity = [load()._fingerprint, entry.split, entry.name]
+            identity = [fingerprint(load()), entry.split, entry.name]
         target = copy_path(folder, entry.path, str(identity), plan)
         audit, worked = filtered_copy(load, target, entry.path, plan)
         self._audits.append(audit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import json_lines
@@ -122,7 +122,7 @@ def rows_per_batch(bytes_per_row: float) -> int:
     return max(1, min(ROWS_PER_BATCH, int(BYTES_PER_BATCH / max(bytes_per_row, 1))))
 
 
-def _arrow_reader(file) -> tuple:
+def _arrow_reader(file: Any) -> tuple:
     """The reader of an Arrow file or stream, and its batches."""
     import pyarrow as pa
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,7 +105,7 @@ class RowFilter:
                 names = batch.column(self.columns.task).combine_chunks()
             if self._matcher is not None:
                 prompts = prompts_of_table(batch, self.columns, self.audit.source)
-            stays = self.keep(names, prompts, lambda i, rows=batch: _row(rows, i), len(batch))
+            stays = self.keep(names, prompts, partial(_row, batch), len(batch))
             kept = batch if stays.true_count == len(batch) else batch.filter(stays)
             if kept.num_rows:
                 yield kept

@@ -18,7 +18,9 @@ from solar_plugins.flan_filter.anchors import (
     BASE_2,
     BYTES,
     TOLERANT,
+    Anchors,
     Tables,
+    Texts,
     mixed,
     window_hash,
     window_key,
@@ -47,7 +49,15 @@ class Hits(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _probe(words, count, row, texts, anchors, out, found):
+def _probe(
+    words: np.ndarray,
+    count: int,
+    row: int,
+    texts: Texts,
+    anchors: Anchors,
+    out: np.ndarray,
+    found: int,
+) -> int:
     """Looks up all windows of one length in one prompt; returns the new number of hits."""
     # Fields of tuples are read once: in the loop each reading would count references.
     text_words, text_starts, text_mode = texts
@@ -103,7 +113,16 @@ def _probe(words, count, row, texts, anchors, out, found):
 
 
 @njit(cache=True, nogil=True)
-def _scan(data, begins, ends, table, tables, digests, counts, out):
+def _scan(
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    table: np.ndarray,
+    tables: Tables,
+    digests: np.ndarray,
+    counts: np.ndarray,
+    out: np.ndarray,
+) -> int:
     longest = 0
     for row in range(len(begins)):
         longest = max(longest, ends[row] - begins[row])
@@ -124,7 +143,9 @@ def _scan(data, begins, ends, table, tables, digests, counts, out):
     return found
 
 
-def scan(data: np.ndarray, begins: np.ndarray, ends: np.ndarray, tables: Tables):
+def scan(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, tables: Tables
+) -> tuple[Hits, np.ndarray, np.ndarray]:
     """Looks for the texts of `tables` in prompts.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from solar_plugins.errors import SolarError
@@ -109,7 +109,7 @@ def _read(file: Path) -> Iterator[dict]:
     text = file.read_text(encoding="utf-8")
     try:
         whole = json.loads(text)  # one object, or a list of them
-        rows = whole if isinstance(whole, list) else [whole]
+        rows: Iterable[object] = whole if isinstance(whole, list) else [whole]
     except json.JSONDecodeError:
         rows = _read_lines(file, text)
     for number, row in enumerate(rows, start=1):
@@ -147,10 +147,10 @@ def _from_hub(name: str, split: str, config: str | None) -> Iterator[dict]:
     # Without network the Hub's client gives up with a RuntimeError: it has closed itself.
     faults = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
     try:
-        chosen = [config]
+        chosen: list[str | None] = [config]
         if config is None:
             known = get_dataset_config_names(name)
-            chosen = [one for one in WHOLE_SETS if one in known][:1] or known
+            chosen = [*([one for one in WHOLE_SETS if one in known][:1] or known)]
         parts = [load_dataset(name, one, split=split) for one in chosen]
     except faults as error:
         raise SolarError(

@@ -12,7 +12,7 @@ from importlib import import_module
 __all__ = ["StepwiseDPO", "TrainingStep"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name in __all__:
         return getattr(import_module("solar_plugins.sdpo.python_api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,11 +16,14 @@ from transformers import EarlyStoppingCallback
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.recipes.registry import is_named
+from solar_plugins.run_record import is_first_process
 from solar_plugins.sdpo import recipe_rules, step_plan, step_records
 from solar_plugins.sdpo.in_axolotl import models, step_data
-from solar_plugins.sdpo.in_axolotl.run import AxolotlStepTrainer, Run, is_first_process
+from solar_plugins.sdpo.in_axolotl.run import AxolotlSession, AxolotlStepTrainer
 from solar_plugins.sdpo.in_axolotl.step_recipe import typed_settings
 from solar_plugins.sdpo.prepared_data import drop_half_written
+from solar_plugins.seams import axolotl as axolotl_seam
+from solar_plugins.seams import trl as trl_seam
 
 # Axolotl shows the information of loggers below its own name only.
 LOG = get_logger("axolotl.solar_plugins.sdpo")
@@ -33,11 +36,11 @@ TRAINER_CLS = f"{__name__}.{AxolotlStepTrainer.__name__}"
 class StepwiseDPOPlugin(BasePlugin):
     """Reads `sdpo:`, hands Axolotl the data of the step at hand, and runs the steps."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.recipe: dict[str, Any] = {}
         self.plan: step_plan.StepPlan | None = None
-        self.run: Run | None = None
+        self.run: AxolotlSession | None = None
 
     def get_input_args(self) -> str:
         return "solar_plugins.sdpo.args.StepwiseDPOArgs"
@@ -53,6 +56,8 @@ class StepwiseDPOPlugin(BasePlugin):
                 "sdpo: missing, though StepwiseDPOPlugin is in `plugins`. Write `sdpo: {steps: "
                 f"[…]}}` with steps like {step_plan.EXAMPLE}, or take the plugin out."
             )
+        trl_seam.self_test()
+        axolotl_seam.self_test()
         self.plan = step_plan.parse(recipe["sdpo"])
         recipe_rules.check_recipe(recipe, self.plan, TRAINER_CLS)
         for step in self.plan.steps:
@@ -66,14 +71,14 @@ class StepwiseDPOPlugin(BasePlugin):
         cfg["precompute_ref_log_probs"] = not self.plan.live_reference
 
     def load_datasets(self, cfg: DictDefault, preprocess: bool = False) -> TrainDatasetMeta | None:
-        if not cfg.sdpo:
+        if not cfg.sdpo or self.plan is None:
             return None
-        models.load_no_reference_model(self._reference_model)
         for folder in drop_half_written(step_data.prepared_folder(cfg)):
             LOG.warning(f"deleted {folder}: prepared data that a killed run left half-written")
-        self.run = Run(cfg, self.plan, self.recipe)
+        self.run = AxolotlSession(cfg, self.plan, self.recipe)
         if preprocess:
             return self.run.load_all()
+        axolotl_seam.replace_reference_model(self._reference_model)
         if cfg.use_tensorboard:
             # One folder, so that the steps are one curve.
             os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(cfg.output_dir) / "runs"))
@@ -83,7 +88,8 @@ class StepwiseDPOPlugin(BasePlugin):
         return data
 
     def _reference_model(self, cfg: DictDefault) -> Any:
-        return self.run.live_reference(self.run.current) if self.run.todo else None
+        run = self.run
+        return run.live_reference(run.current) if run is not None and run.todo else None
 
     def get_training_args(self, cfg: DictDefault) -> dict[str, Any] | None:
         if not cfg.sdpo or self.run is None:

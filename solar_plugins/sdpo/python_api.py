@@ -1,7 +1,9 @@
 """Stepwise DPO for people who write Python: TRL's DPOConfig, data sets, and a model.
 
     >>> from trl import DPOConfig
-    >>> from solar_plugins.sdpo import StepwiseDPO, TrainingStep
+    >>> from solar_plugins.seams.trl import load_weights
+from solar_plugins.seams.trl import load_weights
+from solar_plugins.sdpo import StepwiseDPO, TrainingStep
     >>> run = StepwiseDPO(                                          # doctest: +SKIP
     ...     model, tokenizer, DPOConfig("out", beta=0.1, num_train_epochs=1),
     ...     [TrainingStep(easy), TrainingStep(hard, learning_rate=2e-7)],
@@ -31,6 +33,7 @@ from solar_plugins.sdpo import step_records
 from solar_plugins.sdpo.step_plan import Step
 from solar_plugins.sdpo.step_runner import PlannedStep, StepSequence
 from solar_plugins.sdpo.trainer import StepTrainer
+from solar_plugins.seams.trl import load_weights
 
 _FIELDS = {field.name for field in dataclasses.fields(DPOConfig)}
 _DECISIVE = {
@@ -227,7 +230,7 @@ class StepwiseDPO:
             callbacks=self._callbacks,
         )
         if start and self._peft_config is None:
-            trainer._load_from_checkpoint(str(start))  # into the model that is there
+            load_weights(trainer, str(start))  # into the model that is there
         trainer.shared_logps = self._logps_folder
         return trainer
 

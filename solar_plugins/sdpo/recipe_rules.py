@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from solar_plugins.errors import SolarError
 from solar_plugins.sdpo.settings import YIELDS
@@ -143,7 +143,7 @@ def _check_step(recipe: dict[str, Any], step: Step) -> None:
     if now.get("early_stopping_patience"):
         evals, saves = now.get("eval_steps"), now.get("save_steps")
         numbers = all(isinstance(every, int | float) and every > 0 for every in (evals, saves))
-        if not numbers or saves % evals:
+        if not numbers or cast(float, saves) % cast(float, evals):
             where = step.where if "early_stopping_patience" in step.settings else ""
             raise SolarError(
                 f"{where}{'.' if where else ''}early_stopping_patience: "

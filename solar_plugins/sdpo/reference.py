@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from solar_plugins.seams.trl import sampler_of, train_batch_size
+
 COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
 TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
@@ -81,12 +83,12 @@ def compute(
         FloatingPointError: the reference gives some rows no log-probability.
     """
     is_train = name == "train"
-    batch_size = trainer._train_batch_size if is_train else trainer.args.eval_batch_size
+    batch_size = train_batch_size(trainer) if is_train else trainer.args.eval_batch_size
     if by_length:
         lengths = rows.lengths()
         sampler = sorted(range(len(rows)), key=lengths.__getitem__, reverse=True)
     else:
-        sampler = trainer._get_train_sampler(rows) if is_train else trainer._get_eval_sampler(rows)
+        sampler = sampler_of(trainer, rows, is_train)
     loader = trainer.accelerator.prepare(
         torch.utils.data.DataLoader(
             rows,

@@ -57,7 +57,7 @@ class StepSequence:
     build: Callable[[int], StepTrainer]
     facts: list[dict[str, Any]] = field(default_factory=list)
 
-    def train(self, first: StepTrainer):
+    def train(self, first: StepTrainer) -> Any:
         """Train all of `todo`, the first with the trainer given. Returns its TrainOutput, or None.
 
         Raises:
@@ -84,7 +84,7 @@ class StepSequence:
         first.hand_over(trainer, self.output_dir)
         return output
 
-    def _next(self, index: int, before: StepTrainer, digests: _Digests):
+    def _next(self, index: int, before: StepTrainer, digests: _Digests) -> tuple[StepTrainer, str]:
         """The trainer of a later step, and the digest of the weights that it starts from."""
         planned = self.todo[index]
         if planned.step.starts_from() == "previous":
@@ -107,7 +107,9 @@ class StepSequence:
             of_another = planned.reference_digest
             trainer.reference_digest = of_another or digests.of(planned.step.refers_to())
 
-    def _train_one(self, trainer: StepTrainer, planned: PlannedStep, digests: _Digests):
+    def _train_one(
+        self, trainer: StepTrainer, planned: PlannedStep, digests: _Digests
+    ) -> tuple[str, Any]:
         number = planned.note["step"]
         self._describe(trainer, planned, digests)
         trainer.steps_before = sum(facts["steps"] for facts in self.facts)

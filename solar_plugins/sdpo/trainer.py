@@ -27,6 +27,7 @@ from trl import DPOTrainer
 
 from solar_plugins.errors import SolarError
 from solar_plugins.sdpo import checkpoints, reference, step_records
+from solar_plugins.seams.trl import TrainerHooks, attention_of, train_batch_size
 
 LOGPS = "sdpo_reference.safetensors"
 
@@ -35,7 +36,7 @@ class ReferenceIsKnown(Exception):
     """Leaves `train` where a trainer was asked for the reference and not for a training."""
 
 
-class StepTrainer(DPOTrainer):
+class StepTrainer(TrainerHooks, DPOTrainer):
     """Trains one step; made afresh for each, around the model that the step before left.
 
     Args:
@@ -64,6 +65,9 @@ class StepTrainer(DPOTrainer):
     steps_before: int = 0
     steps_in_all: int = 0
     first_loss: float | None = None
+    ref_model: Any
+    state: Any
+    deepspeed: Any
     _last: StepTrainer | None = None
     _is_measuring: bool = False
     _seconds_before: float = 0.0
@@ -92,14 +96,14 @@ class StepTrainer(DPOTrainer):
             # TRL's copy of the adapter, its live reference: the log-probabilities replace it.
             self.model.delete_adapter("ref")
 
-    def train(self, *args: Any, **kwargs: Any):
+    def train(self, *args: Any, **kwargs: Any) -> Any:
         """Run all steps if this trainer heads the sequence, else this step."""
         if self.sequence is not None:
             sequence, self.sequence = self.sequence, None
             return sequence.train(self)
         return super().train(*args, **kwargs)
 
-    def train_step(self):
+    def train_step(self) -> Any:
         """Train this step to its end, from its newest whole checkpoint if there is one."""
         self._started = time.monotonic()
         resume = self._resume_point()
@@ -165,12 +169,13 @@ class StepTrainer(DPOTrainer):
         answers = torch.tensor([answer], device=self.accelerator.device)
         return bool(self.accelerator.gather(answers).all())
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    @contextmanager
+    def around_checkpoint(self) -> Iterator[None]:
         # Trainer deletes old checkpoints as the last act of saving; here the new one is declared
         # whole before an older one goes, so that a kill in between leaves one to go on from.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
-            super()._save_checkpoint(model, trial)
+            yield
         finally:
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
@@ -194,13 +199,13 @@ class StepTrainer(DPOTrainer):
 
     # The reference
 
-    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+    def rows_for_reference(self, dataset: Any) -> Any:
         # TRL computes the reference here, in __init__: under DeepSpeed in a second engine, and
         # cached under a hash that is blind to ZeRO-3's shards. It is done in
-        # `_prepare_for_training` instead; until then the rows only get their numbers.
+        # `after_preparing` instead; until then the rows only get their numbers.
         return reference.RowsWithReference(dataset)
 
-    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]):
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         # TRL switches the adapter off for this, so that the base model is the reference. Here
         # the adapter is part of it: with a `ref_model` set, TRL takes the model as it is.
         kept, self.ref_model = self.ref_model, model
@@ -228,13 +233,13 @@ class StepTrainer(DPOTrainer):
             "rows": reference.rows_digest(self._preference_sets()[name].rows),
             "collator": repr(self.data_collator),  # a dataclass: padding and truncation
             "batches": [
-                self._train_batch_size if is_train else args.eval_batch_size,
+                train_batch_size(self) if is_train else args.eval_batch_size,
                 args.world_size,
                 self.by_length,
                 *([args.seed, args.data_seed, args.train_sampling_strategy] if is_train else []),
             ],
             "arithmetic": [args.bf16, args.fp16, args.tf32, args.ld_alpha],
-            "attention": self.model.config._attn_implementation,
+            "attention": attention_of(self.model),
             "versions": [torch.__version__, transformers.__version__, trl.__version__],
         }
         return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
@@ -242,18 +247,18 @@ class StepTrainer(DPOTrainer):
     def _store(self, name: str) -> reference.Store:
         file = LOGPS if name == "train" else LOGPS.replace(".", f"_{name}.")
         own = None if self._is_measuring and self.shared_logps else file
-        return reference.Store(own and Path(self.args.output_dir) / own, self.shared_logps)
+        return reference.Store(Path(self.args.output_dir) / own if own else None, self.shared_logps)
 
-    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume: str | None):
+    def before_first_step(self) -> None:
         if self.is_fsdp_enabled and isinstance(self.model, FSDPModule):
             # Sharded by the step before: its layers' classes have FSDP's names by now.
             self.accelerator.state.fsdp_plugin.auto_wrap_policy = None
-        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume)
+
+    def after_preparing(self) -> None:
         for name, rows in self._preference_sets().items():
             rows.logps = self._reference_of(name, rows)
         if self._is_measuring:
             raise ReferenceIsKnown
-        return prepared
 
     def _reference_of(self, name: str, rows: reference.RowsWithReference) -> torch.Tensor:
         store, key = self._store(name), self.reference_key(name)
@@ -273,9 +278,11 @@ class StepTrainer(DPOTrainer):
             store.write(key, logps)
         return logps
 
-    # What is told about the step
+    # What is recorded of the step
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.first_loss is None and self.model.training:
             loss = result[0] if return_outputs else result
@@ -326,7 +333,7 @@ class StepTrainer(DPOTrainer):
         token: str | None = None,
         revision: str | None = None,
         **kwargs: Any,
-    ):
+    ) -> Any:
         """Upload the run's last model as `hub_model_id`, without the folders of its steps.
 
         Args and result are those of `Trainer.push_to_hub`, which would upload all of them.
@@ -335,9 +342,9 @@ class StepTrainer(DPOTrainer):
         try:
             self.init_hf_repo(token=token)
         except OSError as error:  # no network, no such repository, or not ours
-            told = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0]
             raise SolarError(
-                f"hub_model_id: {self.args.hub_model_id}: {told} The last model is complete in "
+                f"hub_model_id: {self.args.hub_model_id}: {reason} The last model is complete in "
                 f"{self.args.output_dir}; the same command pushes it when it can be reached."
             ) from error
         if not self.is_world_process_zero():

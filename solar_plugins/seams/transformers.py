@@ -145,6 +145,13 @@ def stored_tensors_of(module: nn.Module) -> dict[str, torch.Tensor | None]:
     return {name: tensor for name, tensor in tensors.items() if name not in transient}
 
 
+def without_flash_attention(model_class: type[PreTrainedModel]) -> str | None:
+    """The implementation to use where a model has no flash attention; None where it has."""
+    if model_class._supports_flash_attn:
+        return None
+    return "sdpa" if model_class._supports_sdpa else "eager"
+
+
 def self_test() -> None:
     """Check that the installed transformers has these names, with the expected arguments.
 

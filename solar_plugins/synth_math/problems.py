@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from solar_plugins.errors import SolarError
@@ -51,7 +51,7 @@ class Problems:
     def __len__(self) -> int:
         return len(self._by_blanks)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Problem]:
         return iter(self._by_blanks.values())
 
     def find(self, question: str) -> Problem | None:

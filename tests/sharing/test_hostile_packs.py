@@ -28,9 +28,9 @@ from packs import (
     recipe,
     zipped,
 )
-from solar_plugins.check.tool_schemas import known
 
 from solar_plugins import shipped
+from solar_plugins.check.tool_schemas import known
 from solar_plugins.cli import cli
 from solar_plugins.sharing.trust import file_risks, harmless
 

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from solar_plugins.errors import SolarError
+from solar_plugins.seams.transformers import without_flash_attention
 
 FLASH_ATTENTION = ("flash_attention_2", "flash_attention_3")
 
@@ -78,11 +79,11 @@ def follow_base(cfg: dict[str, Any]) -> list[str]:
     wanted = cfg.get("attn_implementation")
     if wanted in FLASH_ATTENTION and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        if not model_class._supports_flash_attn:
-            found = "sdpa" if model_class._supports_sdpa else "eager"
-            cfg["attn_implementation"] = found
+        instead = without_flash_attention(model_class)
+        if instead is not None:
+            cfg["attn_implementation"] = instead
             changes.append(
-                f"attn_implementation: {model_class.__name__} has no {wanted}; {found} is used."
+                f"attn_implementation: {model_class.__name__} has no {wanted}; {instead} is used."
             )
     return changes
 

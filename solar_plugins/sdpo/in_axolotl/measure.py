@@ -8,9 +8,9 @@ from typing import Any
 from axolotl.cli.config import load_cfg
 from axolotl.integrations.base import PluginManager
 
+from solar_plugins import StepwiseDPOPlugin
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo.in_axolotl.run import Run
-from solar_plugins.sdpo.plugin import StepwiseDPOPlugin
+from solar_plugins.sdpo.in_axolotl.run import AxolotlSession
 
 
 def measure_recipe(file: Path, **changes: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def measure_recipe(file: Path, **changes: Any) -> dict[str, Any]:
         changes: keys of the recipe to replace.
 
     Returns:
-        As `Run.measure`.
+        As `AxolotlSession.measure`.
 
     Raises:
         SolarError: the recipe names no StepwiseDPOPlugin, or cannot be honoured.
@@ -40,4 +40,4 @@ def measure_recipe(file: Path, **changes: Any) -> dict[str, Any]:
             f"{file}: no `sdpo:` block with plugins: [solar_plugins.StepwiseDPOPlugin]. Name a "
             "recipe that lists preference data as steps."
         )
-    return Run(cfg, plugin.plan, plugin.recipe).measure()
+    return AxolotlSession(cfg, plugin.plan, plugin.recipe).measure()

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import axolotl.train
 import torch
 from axolotl.loaders import ModelLoader, load_tokenizer
 from axolotl.utils.dict import DictDefault
@@ -54,21 +53,6 @@ def live_reference(cfg: DictDefault, path: str) -> Any:
     """A reference model for the run's memory, as Axolotl loads one for plain DPO."""
     cfg = DictDefault({**cfg, "base_model": path, "base_model_config": path})
     return ModelLoader(cfg, load_tokenizer(cfg), reference_model=True).load()[0]
-
-
-def load_no_reference_model(reference_for: Any) -> None:
-    """Put `reference_for(cfg)` in the place of Axolotl's own loading, for sDPO runs.
-
-    Axolotl 0.19 has no key for "DPO without adapter and without a reference model".
-    """
-    load = axolotl.train.setup_reference_model
-    load = load.axolotls_own if load.__module__ == __name__ else load
-
-    def setup_reference_model(cfg, tokenizer, processor=None):
-        return reference_for(cfg) if cfg.sdpo else load(cfg, tokenizer, processor)
-
-    setup_reference_model.axolotls_own = load
-    axolotl.train.setup_reference_model = setup_reference_model
 
 
 def drop_base_beside_adapter(folder: Path) -> None:

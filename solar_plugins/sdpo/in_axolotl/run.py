@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from axolotl.utils.trainer import setup_trainer
 
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
+from solar_plugins.run_record import is_first_process
 from solar_plugins.sdpo import checkpoints, difficulty, step_records, weights
 from solar_plugins.sdpo.in_axolotl import models, step_data
 from solar_plugins.sdpo.in_axolotl.step_recipe import StepRecipes
@@ -48,7 +48,7 @@ class AxolotlStepTrainer(StepTrainer, AxolotlDPOTrainer):
         super().__init__(*args, start_adapter=type(self).starts_on, **kwargs)
 
 
-class Run:
+class AxolotlSession:
     """The state of one run of a recipe with an `sdpo:` block."""
 
     def __init__(self, cfg: DictDefault, plan: StepPlan, recipe: dict[str, Any]):
@@ -281,6 +281,7 @@ class Run:
 
     def build(self, index: int) -> StepTrainer:
         """The trainer of a later step, as Axolotl makes one, around the model as it is now."""
+        assert self.first is not None  # `take` came before
         step = self.todo[index]
         data = self.enter(step)
         AxolotlStepTrainer.starts_on = None  # the model has its adapter
@@ -325,15 +326,10 @@ class Run:
         left_out = ("settings", "files")
         steps = [
             {key: value for key, value in facts.items() if key not in left_out}
-            for facts in self.sequence.facts
+            for facts in (self.sequence.facts if self.sequence else [])
         ]
         return {
             "order_by": self.plan.order_by,
             **({"difficulty": self.measured} if self.measured else {}),
             "steps": steps,
         }
-
-
-def is_first_process() -> bool:
-    """Whether this process writes; before and after the process group's time as well."""
-    return os.environ.get("RANK", "0") == "0"

@@ -40,7 +40,7 @@ def typed_settings(step: Step) -> dict[str, Any]:
                 f"{nearest(str(value), _NAMES[key]) or ' Known: ' + ', '.join(_NAMES[key]) + '.'}"
             )
         field = AxolotlInputConfig.model_fields[key]
-        adapter = TypeAdapter(Annotated[field.annotation, field])
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
         try:
             typed = adapter.dump_python(adapter.validate_python(value), exclude_none=True)
         except ValidationError as error:

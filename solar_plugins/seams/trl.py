@@ -1,0 +1,96 @@
+"""The private names of TRL's DPOTrainer, and of the Trainer that it is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trl
+from transformers import Trainer
+from trl import DPOTrainer
+
+from solar_plugins.errors import SolarError
+
+TRIED = ">=1.9,<1.10"
+"""Versions of TRL that the tests were run with."""
+
+_BASE: Any = DPOTrainer if TYPE_CHECKING else object
+
+
+class TrainerHooks(_BASE):
+    """Public names for the private moments of a DPOTrainer; put it before one in the bases."""
+
+    @contextmanager
+    def around_checkpoint(self) -> Iterator[None]:
+        """Around the writing of a checkpoint."""
+        yield
+
+    def before_first_step(self) -> None:
+        """Before the model is prepared (wrapped, sharded) for training."""
+
+    def after_preparing(self) -> None:
+        """After the model is prepared, before the first batch."""
+
+    def rows_for_reference(self, dataset: Any) -> Any:
+        """The data set as it is trained on; TRL's own pass for the reference is left out."""
+        return dataset
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with self.around_checkpoint():
+            super()._save_checkpoint(model, trial)
+
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None
+    ) -> Any:
+        self.before_first_step()
+        prepared = super()._prepare_for_training(
+            max_steps, train_dataloader, resume_from_checkpoint
+        )
+        self.after_preparing()
+        return prepared
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        return self.rows_for_reference(dataset)
+
+
+def train_batch_size(trainer: Any) -> int:
+    """Rows in a batch of one process, after an automatic search as well."""
+    return trainer._train_batch_size
+
+
+def sampler_of(trainer: Any, rows: Any, training: bool) -> Any:
+    """The sampler that the trainer would draw these rows with."""
+    return trainer._get_train_sampler(rows) if training else trainer._get_eval_sampler(rows)
+
+
+def load_weights(trainer: Any, folder: str) -> None:
+    """Load the weights of a checkpoint into the model that the trainer has."""
+    trainer._load_from_checkpoint(folder)
+
+
+def attention_of(model: Any) -> str | None:
+    """The attention implementation that the model runs with."""
+    return model.config._attn_implementation
+
+
+def self_test() -> None:
+    """Look for every name that this module uses.
+
+    Raises:
+        SolarError: the installed TRL or transformers lacks one.
+    """
+    names = {
+        DPOTrainer: ("_precompute_ref_logps", "compute_ref_log_probs"),
+        Trainer: (
+            *("_save_checkpoint", "_prepare_for_training", "_load_from_checkpoint"),
+            *("_get_train_sampler", "_get_eval_sampler"),
+        ),
+    }
+    for owner, methods in names.items():
+        for name in methods:
+            if not callable(getattr(owner, name, None)):
+                raise SolarError(
+                    f"trl {trl.__version__}: {owner.__name__}.{name} is missing, which stepwise "
+                    f'DPO needs. Install a version that works: pip install "trl{TRIED}".'
+                )
