@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,11 +14,11 @@ import yaml
 from solar_plugins.check.finding import Finding, Fix
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends
+from solar_plugins.recipes.yaml_file import RepeatedKey
 
 # libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
-_REPEATED_KEY = re.compile(r":(\d+): (not readable as YAML: the key '.*' stands here again, .*)")
 
 Path_ = tuple[str | int, ...]
 """A place in a YAML file: ``("datasets", 0, "path")``."""
@@ -169,15 +168,16 @@ def _parsed(
         content = extends.read_mapping(path)
         text = here.read_text(encoding="utf-8")
     except SolarError as error:
-        fault = _REPEATED_KEY.fullmatch(str(error).removeprefix(path))
-        if fault is None:
-            raise
+        where, _, fault = str(error).partition(": ")
+        line = where.removeprefix(f"{path}:")
+        if not isinstance(error.__cause__, RepeatedKey) or not line.isdigit():
+            raise  # also where the key is in a file that this one extends
         text = here.read_text(encoding="utf-8")
         content = yaml.load(text, Loader=LOADER)
         if not isinstance(content, dict):
             raise
         content = extends.complete(content, Path(path))
-        repeated = int(fault[1]), fault[2]
+        repeated = int(line), fault
     stream = io.StringIO(text)
     stream.name = path  # what the marks of the nodes call it
     root = yaml.compose(stream, Loader=LOADER)

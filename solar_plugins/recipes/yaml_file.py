@@ -10,6 +10,10 @@ import yaml
 from solar_plugins.errors import SolarError
 
 
+class RepeatedKey(yaml.constructor.ConstructorError):
+    """A mapping has the same key twice; the cause of the `SolarError` that `parse` raises."""
+
+
 def _strict(loader: type[Any]) -> type[Any]:
     """A loader for which every fault is one of YAML, with its line.
 
@@ -38,7 +42,7 @@ def _strict(loader: type[Any]) -> type[Any]:
                     continue  # SafeLoader itself reports these as unhashable
                 line = key_node.start_mark.line + 1
                 if key in seen:
-                    raise yaml.constructor.ConstructorError(
+                    raise RepeatedKey(
                         problem=f"the key '{key}' is given twice, first on line {seen[key]}",
                         problem_mark=key_node.start_mark,
                     )

@@ -27,6 +27,8 @@ from solar_plugins.flan_filter import index_file
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.sharing.trust.declared import declared_in
 
+pytestmark = pytest.mark.slow
+
 CHAIN = """\
 name: small
 base_model: base

@@ -12,6 +12,8 @@ from solar_plugins.chain.training import base_model_guard
 from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):

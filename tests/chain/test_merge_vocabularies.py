@@ -13,6 +13,8 @@ from solar_plugins.chain.run import stages
 from solar_plugins.check import check_files
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 EMBEDDING = "model.embed_tokens.weight"
 WORDS = ["<unk>", "<s>", "</s>", *(f"word{number}" for number in range(57))]
 UNION = {"tokenizer_source": "union"}

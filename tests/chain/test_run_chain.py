@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from solar_plugins.chain.run.run_folder import sha256
+
+pytestmark = pytest.mark.slow
 
 
 def record(folder: Path, stage: str) -> dict:

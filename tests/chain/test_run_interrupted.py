@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from solar_plugins.chain.run.run_folder import sha256
 from solar_plugins.chain.training import metrics
+
+pytestmark = pytest.mark.slow
 
 
 def wait_for_step(file: Path, step: int, process) -> None:

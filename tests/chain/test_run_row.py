@@ -13,6 +13,8 @@ sys.path.append(str(Path(__file__).parent.parent / "evaluation"))
 
 import tiny_benchmarks
 
+pytestmark = pytest.mark.slow
+
 DATA = """\
 generator: untrained_model
 architecture: llama

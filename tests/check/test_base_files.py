@@ -9,6 +9,8 @@ import pytest
 
 from solar_plugins.check import check_files
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """\
 base_model: some/base
 plugins: [solar_plugins.DepthUpScalingPlugin, solar_plugins.StagePlugin]

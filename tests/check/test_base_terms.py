@@ -12,6 +12,8 @@ from huggingface_hub import constants
 from solar_plugins.check import check_files
 from solar_plugins.models import licence
 
+pytestmark = pytest.mark.slow
+
 CHAIN = """\
 name: small
 base_model: some/base

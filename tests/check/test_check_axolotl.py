@@ -10,6 +10,8 @@ from good_files import FILES, spoil
 from solar_plugins.check import check_files, read_tools
 from solar_plugins.check.tool_schemas import known
 
+pytestmark = pytest.mark.slow
+
 RECIPES = ("cpt.yml", "sft.yml", "dpo.yml")
 
 REFUSED = {

@@ -8,6 +8,8 @@ from good_files import FILES
 
 from solar_plugins.check import check_files
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {
     "passthrough": (FILES["dus.yml"], True),
     "slerp": (FILES["mix.yml"], True),

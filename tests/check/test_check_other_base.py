@@ -9,6 +9,8 @@ import pytest
 
 from solar_plugins.check import check_files
 
+pytestmark = pytest.mark.slow
+
 CHAIN = """\
 name: small
 base_model: some/base

@@ -8,6 +8,8 @@ import pytest
 
 from solar_plugins.check.columns import READS
 
+pytestmark = pytest.mark.slow
+
 TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 RANKED = [{"rank": rank, "answer": "a"} for rank in (1, 2)]
 SHAPES: dict[str, Any] = {

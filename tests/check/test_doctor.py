@@ -13,6 +13,8 @@ from solar_plugins.check import doctor
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_machine_that_has_everything():
     run = CliRunner().invoke(cli, ["doctor", "--quick", "--json"])

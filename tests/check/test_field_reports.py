@@ -54,6 +54,7 @@ def test_a_validator_that_fails_is_a_finding_and_the_next_file_is_checked(write,
     ]
 
 
+@pytest.mark.slow
 def test_an_empty_base_model_is_one_line(write):
     file = write(RECIPE.replace("org/model", ""))
     assert [finding.text for finding in check_files([file])] == [
@@ -66,7 +67,7 @@ def test_the_rest_of_a_file_with_a_key_twice_is_checked(write):
     file = write(RECIPE + "sequence_len: 256\nlearning_rat: 1\n")
     first, second = _quick(file)
     assert first == (
-        "a.yml:7: not readable as YAML: the key 'sequence_len' stands here again, after line 3."
+        "a.yml:7: not readable as YAML: the key 'sequence_len' is given twice, first on line 3."
     )
     assert second.startswith("a.yml:8:1: learning_rat: unknown key, Axolotl would drop it")
 

@@ -99,6 +99,7 @@ def test_run_starts_nothing_on_gpus_that_cannot_share_it(declared, monkeypatch):
     assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_axolotl_takes_the_key_with_the_plugin(declared):
     assert list(check_files(["sft.yml"])) == []
 

@@ -18,6 +18,8 @@ from solar_plugins.check import kind_of, tool_schemas
 from solar_plugins.cli import cli
 from solar_plugins.sdpo.settings import STEP_SETTINGS
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = [name for name in EXPORTED if name.endswith("Plugin")]
 ROOT = Path(__file__).parents[2]
 SCHEMA_OF = {"train": "recipe"}  # the others are called as their kind

@@ -11,6 +11,8 @@ from solar_plugins.check import check_files
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.recipes.data_recipe import WorldRecipe
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

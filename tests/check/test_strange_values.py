@@ -16,6 +16,8 @@ from click.testing import CliRunner
 
 from solar_plugins.cli import cli
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SEEDS = 120
 

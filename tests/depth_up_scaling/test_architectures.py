@@ -13,7 +13,7 @@ from tiny_architectures import ARCHITECTURES, VARIANTS
 
 import solar_plugins.depth_up_scaling
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 ROOM = Path(solar_plugins.depth_up_scaling.__file__).parent
 RECORDED = json.loads(

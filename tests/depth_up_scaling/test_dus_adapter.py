@@ -25,6 +25,8 @@ from solar_plugins.depth_up_scaling.adapter_base import FOLDER
 from solar_plugins.depth_up_scaling.args import parse
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 MAP = [0, 1, 2, 1, 2, 3]
 LORA = {**tiny_recipe.LORA, "learning_rate": 5e-2}
 IDS = torch.tensor([[1, 45, 40, 7, 33]])

@@ -24,6 +24,8 @@ from solar_plugins.cli import cli
 from solar_plugins.depth_up_scaling import on_disk
 from solar_plugins.depth_up_scaling.args import parse
 
+pytestmark = pytest.mark.slow
+
 MAP = [0, 1, 2, 3, 4, 3, 4, 5, 6, 7]
 
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from solar_plugins.depth_up_scaling.plugin import DepthUpScalingPlugin
 from solar_plugins.errors import SolarError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def registered(base, block, **keys):

@@ -15,6 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 MAP = [0, 1, 2, 1, 2, 3]
 
 

@@ -12,7 +12,7 @@ from solar_plugins.depth_up_scaling.identity import silencing_parameters, starre
 from solar_plugins.depth_up_scaling.layer_map import layer_map
 from solar_plugins.errors import SolarError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 GATED = {"mlp.down_proj.weight", "self_attn.o_proj.weight"}
 LONG_ROPE = {"rope_type": "longrope", "long_factor": [1.0] * 48, "short_factor": [1.0] * 48}

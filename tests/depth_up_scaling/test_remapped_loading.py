@@ -22,7 +22,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.models.safetensors_header import read_files
 from solar_plugins.seams.transformers import skeleton
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 MAP = layer_map(LAYERS, 3)  # [0, 1, 2, 3, 4, 3, 4, 5, 6, 7]
 THREE_COPIES = stacked([(0, 6), (2, 6), (2, 8)])

@@ -17,6 +17,8 @@ from solar_plugins.depth_up_scaling.args import parse
 from solar_plugins.depth_up_scaling.mergekit_config import mergekit_config
 from solar_plugins.models.base_files import read_config
 
+pytestmark = pytest.mark.slow
+
 BLOCK = {"remove_layers": 3}
 
 

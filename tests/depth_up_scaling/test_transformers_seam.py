@@ -8,6 +8,8 @@ from solar_plugins.depth_up_scaling.plugin import DepthUpScalingPlugin
 from solar_plugins.errors import SolarError
 from solar_plugins.seams import transformers as seam
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {"base_model": "no/such-model", "plugins": ["solar_plugins.DepthUpScalingPlugin"]}
 
 

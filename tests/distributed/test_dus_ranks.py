@@ -19,6 +19,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 MAP = [0, 1, 2, 1, 2, 3]
 STEPS = 4
 

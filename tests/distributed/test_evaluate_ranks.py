@@ -16,6 +16,8 @@ import tiny_benchmarks
 
 from solar_plugins.evaluation.h6 import evaluate_model
 
+pytestmark = pytest.mark.slow
+
 TASKS = ["tiny_arc", "tiny_truthfulqa", "tiny_gsm8k", "tiny_loss"]
 
 

@@ -18,6 +18,8 @@ import tiny_recipe
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:

@@ -18,6 +18,8 @@ from sdpo_world import Run, dataset, make_model, make_preferences, recipe
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:

@@ -20,6 +20,8 @@ from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.evaluation.contamination import ContaminationSettings, measure_contamination
 from solar_plugins.evaluation.contamination_items import benchmark, prefix, read_texts
 
+pytestmark = pytest.mark.slow
+
 SMALL = ContaminationSettings(items=6, neighbours=10, batch_size=4)
 
 

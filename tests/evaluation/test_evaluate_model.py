@@ -17,6 +17,8 @@ from tiny_benchmarks import write_config, write_model, write_tasks
 
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 TASKS = ["tiny_arc", "tiny_truthfulqa", "tiny_gsm8k", "tiny_plain", "tiny_loss"]
 
 

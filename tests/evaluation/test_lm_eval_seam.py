@@ -7,6 +7,8 @@ import pytest
 from solar_plugins.errors import SolarError
 from solar_plugins.seams import lm_eval as seam
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_installed_lm_eval_has_every_name():
     seam.self_test()

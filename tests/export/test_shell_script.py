@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from exported_chain import export
+
+pytestmark = pytest.mark.slow
 
 
 def _run(script: Path) -> subprocess.CompletedProcess:

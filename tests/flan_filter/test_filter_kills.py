@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import benchmark_twins
+import pytest
 from click.testing import CliRunner
 from filter_kills import kill_and_finish
 from pyarrow import parquet
 from test_filter_with_index import ITEMS, mixed_prompts, orca
 
 from solar_plugins.cli import cli
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_killed_filter_leaves_nothing_or_all(tmp_path):

@@ -13,6 +13,8 @@ from orca_twin import orca_rows, stays
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 
 def recipe(tiny_model: Path, tmp_path: Path, orca_file: Path, **changes) -> dict:
     keys = {

@@ -14,6 +14,8 @@ from test_flan_plugin import recipe, tokenised
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 ITEMS = benchmark_twins.items(0.003, 8)
 FIRST, SECOND = (row["question"] for row in ITEMS["gsm8k"][:2])
 

@@ -8,6 +8,8 @@ from solar_plugins.chain import data_stage
 from solar_plugins.errors import SolarError
 from solar_plugins.miniature import tokens
 
+pytestmark = pytest.mark.slow
+
 WORDS = tokens.vocabulary(["one page of the world ."])
 
 

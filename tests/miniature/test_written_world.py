@@ -15,6 +15,8 @@ import solar_plugins.miniature
 from solar_plugins.chain import data_stage
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 TASKS = Path(solar_plugins.miniature.__file__).parent / "lm_eval_tasks"
 SIZES = {
     "pretrain_pages": 300,

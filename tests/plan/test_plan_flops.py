@@ -11,6 +11,8 @@ from solar_plugins.models import model_config
 from solar_plugins.plan import model_size, training_run
 from solar_plugins.plan.data_size import DataReader, DataSize
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "hidden_size": 64,
     "intermediate_size": 160,

@@ -17,6 +17,8 @@ from solar_plugins.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.plan.training_step import Adapter, CannotRun, TrainingStep
 from solar_plugins.seams import torch as seam
 
+pytestmark = pytest.mark.slow
+
 MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
 GROWN = model_size.with_layers(MISTRAL, [*range(24), *range(8, 32)])
 PARAMETERS = 10_731_524_096

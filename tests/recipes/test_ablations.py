@@ -9,6 +9,8 @@ from solar_plugins.chain.chain_file import Chain, load_chain
 from solar_plugins.chain.resolve import resolve
 from solar_plugins.depth_up_scaling.layer_map import layer_map
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = sorted(file.stem for file in (RECIPES / "ablations").glob("*.yml"))
 TINY_LAYERS = 8
 

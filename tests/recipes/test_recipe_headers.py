@@ -14,6 +14,8 @@ from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.evaluation import paper
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
+pytestmark = pytest.mark.slow
+
 CHAINS = ("solar", "paper")
 
 

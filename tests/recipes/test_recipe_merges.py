@@ -9,6 +9,8 @@ import torch
 from recipe_files import merge, repointed
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 
 def merged(name: str, places: dict[str, str], out: Path) -> dict[str, torch.Tensor]:
     from mergekit.config import MergeConfiguration

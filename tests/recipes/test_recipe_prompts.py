@@ -21,6 +21,8 @@ from recipe_twins import (
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 
 def sft_text(system: str, user: str, answer: str) -> tuple[str, str]:
     """The whole text and the part that is trained."""

@@ -10,6 +10,8 @@ from recipe_files import H100_NODE, ROOT, SFT, TRAINED, lost, recipe
 
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_axolotl_accepts_every_key_and_value(name, tiny_base, monkeypatch, caplog):

@@ -17,6 +17,8 @@ import pytest
 from sdpo_gradients import folder_of
 from sdpo_world import Run, dataset, make_model, make_preferences, probed, recipe
 
+pytestmark = pytest.mark.slow
+
 ROWS, EPOCHS = 8, 3
 BETAS, RATES = (0.5, 0.3), (0.03, 0.02)  # of the two steps
 PLUGINS = [

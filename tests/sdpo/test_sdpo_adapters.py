@@ -13,6 +13,8 @@ from sdpo_world import Run, dataset, make_model, recipe
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 LORA = {
     "adapter": "lora",
     "lora_r": 4,

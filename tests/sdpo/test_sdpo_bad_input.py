@@ -10,6 +10,8 @@ from sdpo_world import Run, dataset, make_model, recipe
 from solar_plugins.errors import SolarError
 from solar_plugins.sdpo import recipe_rules, step_plan
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {"rl": "dpo", "rl_beta": 0.1, "learning_rate": 5e-7}
 ORCA = {"path": "orca.jsonl", "type": "chatml.intel"}
 STEP = {"datasets": [ORCA]}

@@ -9,6 +9,8 @@ import pytest
 from sdpo_kills import WatchedRun, draw, killed, weights_of
 from sdpo_world import dataset, make_model, make_preferences, recipe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:

@@ -13,6 +13,8 @@ from sdpo_world import WORDS, Run, dataset, probed, recipe, sha256
 from solar_plugins import run_record
 from solar_plugins.sdpo import difficulty, step_plan
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 
 

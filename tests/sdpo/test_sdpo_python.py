@@ -13,6 +13,8 @@ import pytest
 
 from solar_plugins.errors import SolarError
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[2] / "solar_plugins" / "sdpo" / "README.md"
 
 

@@ -12,6 +12,8 @@ from sdpo_world import Run, dataset, probed, recipe, sha256
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 NAMES = ("orca", "ultra")
 PASS = "Reference log-probabilities (train)"

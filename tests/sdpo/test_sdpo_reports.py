@@ -13,6 +13,8 @@ from sdpo_world import Run, dataset, make_preferences, probed, recipe, sha256
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 
 

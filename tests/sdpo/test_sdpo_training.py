@@ -18,6 +18,8 @@ from sdpo_world import Run, dataset, make_model, make_preferences, probed, recip
 
 from solar_plugins import run_record
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 STEPS = 3
 

@@ -21,6 +21,8 @@ from solar_plugins.errors import SolarError
 from solar_plugins.sharing import fetch
 from solar_plugins.sharing.trust import archive
 
+pytestmark = pytest.mark.slow
+
 PACK = pack_of(good_files())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import tiny_chain
 from click.testing import CliRunner
 from solar_process import Solar
@@ -13,6 +14,8 @@ from solar_plugins.chain.run.run_folder import sha256
 from solar_plugins.cli import cli
 from solar_plugins.sharing import unpack, verify
 from solar_plugins.sharing.trust import archive
+
+pytestmark = pytest.mark.slow
 
 STAGES = ("cpt", "sft", "mix")
 

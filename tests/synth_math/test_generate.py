@@ -21,6 +21,8 @@ from math_world import TRAIN, math_test_rows, source_options, write_jsonl, write
 from solar_plugins.cli import cli
 from solar_plugins.synth_math import server as server_module
 
+pytestmark = pytest.mark.slow
+
 PROBLEMS, REPHRASINGS, ANSWERS = 10, 1, 1
 REQUESTS = PROBLEMS * (2 * REPHRASINGS + ANSWERS)
 KEY = "sk-very-secret-0815"

@@ -24,6 +24,8 @@ from math_world import (
 
 from solar_plugins.cli import cli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> dict[str, Path]:
