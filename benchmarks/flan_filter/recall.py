@@ -5,7 +5,7 @@
 GSM8K and the six tasks that must stay are FLAN's own files (shared/data/flan_cot); the other four
 benchmarks are of public shape and invented (`tests/flan_filter/benchmark_twins.py`), in full
 number. All are rendered in the forms of FLAN's templates (`flan_renderings.py`), each form once, so
-that the ceiling is that of these forms; FLAN's own, by the number of its templates, stands beside
+that the ceiling is that of these forms; FLAN's own, by the number of its templates, is given beside
 it. Writes JSON and prints a table.
 """
 

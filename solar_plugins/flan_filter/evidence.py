@@ -1,4 +1,4 @@
-"""What the index knows of a task: the texts that betray its rows, and how far each one is trusted.
+"""What the index knows of a task: the texts that its rows are recognised by, and their weight.
 
 Pure: the standard library only.
 """

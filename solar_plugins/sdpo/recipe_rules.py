@@ -1,4 +1,4 @@
-"""What cannot be honoured together with stepwise DPO, told before anything is loaded."""
+"""What cannot be honoured together with stepwise DPO, refused before anything is loaded."""
 
 from __future__ import annotations
 

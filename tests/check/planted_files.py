@@ -31,7 +31,7 @@ save_total_limit: 1
 
 FILES = {
     "sft.yml": """\
-# comments and layout stay, whatever is mended
+# comments and layout stay, whatever is fixed
 base_model: models/llama
 datasets:
   - path: data/alpaca.parquet  # instruction, input, output

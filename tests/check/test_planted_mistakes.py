@@ -1,4 +1,4 @@
-"""More than a hundred planted mistakes: each is found at its place, and mended where it can be."""
+"""More than a hundred planted mistakes: each is found at its place, and fixed where it can be."""
 
 from __future__ import annotations
 

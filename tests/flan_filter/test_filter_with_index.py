@@ -1,4 +1,4 @@
-"""`solar filter --index` on files: shapes of rows, order of roads, and faulty input."""
+"""`solar filter --index` on files: shapes of rows, order of methods, and faulty input."""
 
 from __future__ import annotations
 

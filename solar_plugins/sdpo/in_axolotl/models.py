@@ -86,8 +86,8 @@ def check_same_shape(cfg: DictDefault, path: str, where: str) -> None:
     try:
         theirs = AutoConfig.from_pretrained(path, trust_remote_code=cfg.trust_remote_code)
     except (OSError, ValueError) as error:
-        told = str(error).splitlines()[0]
-        raise SolarError(f"{where}: {path}: no model is found there ({told}).") from error
+        reason = str(error).splitlines()[0]
+        raise SolarError(f"{where}: {path}: no model is found there ({reason}).") from error
     ours = AutoConfig.from_pretrained(cfg.base_model, trust_remote_code=cfg.trust_remote_code)
     sizes = [config.get_text_config().vocab_size for config in (theirs, ours)]
     if sizes[0] != sizes[1]:

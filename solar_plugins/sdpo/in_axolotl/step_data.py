@@ -1,4 +1,4 @@
-"""The preference data of a step, loaded by Axolotl, its faults told by their YAML path."""
+"""The preference data of a step, loaded by Axolotl, its faults named by their YAML path."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
     except StopIteration as error:  # of the reader, where a file has no line
         raise SolarError(f"{where}: no rows in {paths}. Put some in, or take it out.") from error
     except (ValueError, OSError) as error:
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SolarError(f"{where}: {told} ({types}). Correct the entry or the data.") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SolarError(f"{where}: {reason} ({types}). Correct the entry or the data.") from error
     rows = meta.train_dataset
     if len(rows) == 0:
         raise SolarError(
