@@ -14,6 +14,8 @@ from solar_plugins.errors import SolarError
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
 from solar_plugins.recipes import global_batch
 
+pytestmark = pytest.mark.slow
+
 DECLARED = "global_batch_size: 32\nmicro_batch_size: 4"
 WRITTEN = "micro_batch_size: 1\ngradient_accumulation_steps: 4"
 
@@ -99,7 +101,6 @@ def test_run_starts_nothing_on_gpus_that_cannot_share_it(declared, monkeypatch):
     assert not Path("outputs").exists()
 
 
-@pytest.mark.slow
 def test_axolotl_takes_the_key_with_the_plugin(declared):
     assert list(check_files(["sft.yml"])) == []
 

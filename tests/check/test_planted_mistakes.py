@@ -11,6 +11,8 @@ from planted_mistakes import MISTAKES, readers_of
 
 from solar_plugins.check import check_files, fixes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
