@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -35,3 +36,12 @@ def test_a_tool_that_is_not_installed(tmp_path, monkeypatch: pytest.MonkeyPatch)
     assert result.exit_code == 1
     assert "axolotl" in result.stderr.splitlines()[-1]
     assert "Write pip install 'solar-plugins[train]'" in result.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "solar_plugins.cli", "schema", "recipe"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    run.stdout.close()
+    _, errors = run.communicate(timeout=60)
+    assert errors == ""

@@ -76,6 +76,8 @@ class Rooms(click.Group):
             if not error.name or error.name.startswith("solar_plugins"):
                 raise
             raise click.ClickException(_how_to_install(error.name)) from error
+        except BrokenPipeError:
+            raise  # the reader (`| head`) has enough: click ends without a word
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
