@@ -31,7 +31,7 @@ from coverage_judge import NOT_BUILT, REFUSED, RIGHT, WRONG, expected_tensors, j
 from environment import environment
 from tiny_architectures import ARCHITECTURES, LAYERS, VARIANTS
 
-from solar_plugins.depth_up_scaling.layer_map import layer_ranges, stacked
+from solar_plugins.depth_up_scaling.layer_map import layer_map, ranges_of
 from solar_plugins.depth_up_scaling.structure import layer_lists
 
 HERE = Path(__file__).resolve().parent
@@ -83,8 +83,11 @@ def mergekit(name: str, folder: Path) -> tuple[str, str]:
     """MergeKit's passthrough on the same base: right, fails (it says so) or wrong (it does not)."""
     source, out = folder / "base", folder / "merged"
     base = tiny_base(name, source)
-    ranges = layer_ranges(LAYERS, 3)
-    slices = [{"sources": [{"model": str(source), "layer_range": list(pair)}]} for pair in ranges]
+    layers = layer_map(LAYERS, 3)
+    slices = [
+        {"sources": [{"model": str(source), "layer_range": list(pair)}]}
+        for pair in ranges_of(layers)
+    ]
     try:
         run_merge(
             MergeConfiguration.model_validate(
@@ -101,7 +104,7 @@ def mergekit(name: str, folder: Path) -> tuple[str, str]:
         )
     except Exception as error:  # a folder that mergekit left as a model and that is none
         return WRONG, f"cannot be loaded: {_line(error)}"
-    if model.config.get_text_config().num_hidden_layers != len(stacked(ranges)):
+    if model.config.get_text_config().num_hidden_layers != len(layers):
         return WRONG, "the config says another depth"
     if not (lists := layer_lists(base, model)):
         return WRONG, "no list of layers has grown"
@@ -109,13 +112,13 @@ def mergekit(name: str, folder: Path) -> tuple[str, str]:
     if left:
         return WRONG, left[0]
     found = model.state_dict()
-    expected = expected_tensors(found, base, lists, stacked(ranges))
+    expected = expected_tensors(found, base, lists, layers)
     differ = [k for k in found if expected[k] is None or not torch.equal(found[k], expected[k])]
     if differ:
         return WRONG, f"another tensor: {differ[0]}"
     kinds = base.config.get_text_config().to_dict().get("layer_types")
     grown = model.config.get_text_config().to_dict().get("layer_types")
-    if kinds and grown != [kinds[j] for j in stacked(ranges)]:
+    if kinds and grown != [kinds[j] for j in layers]:
         return WRONG, "layer_types do not follow the layers"
     return RIGHT, ""
 

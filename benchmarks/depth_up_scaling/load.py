@@ -46,13 +46,13 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from environment import environment
 
 from solar_plugins.depth_up_scaling.growth import grow
-from solar_plugins.depth_up_scaling.layer_map import layer_ranges, stacked
+from solar_plugins.depth_up_scaling.layer_map import layer_map, ranges_of
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint
 from solar_plugins.seams.transformers import skeleton
 
 LAYERS, REMOVED, SHARDS = 32, 8, 4
-RANGES = layer_ranges(LAYERS, REMOVED)
+LAYER_MAP = layer_map(LAYERS, REMOVED)
 HERE = Path(__file__).parent
 
 
@@ -145,7 +145,7 @@ def write_base(folder: Path, hidden: int) -> None:
 
 
 def ours(folder: Path) -> Callable[[], PreTrainedModel]:
-    growth = grow(AutoConfig.from_pretrained(folder), stacked(RANGES))
+    growth = grow(AutoConfig.from_pretrained(folder), LAYER_MAP)
     known = blueprint(LlamaForCausalLM, growth)
 
     def load():
@@ -161,7 +161,7 @@ def ours_with_all_checks(folder: Path) -> Callable[[], PreTrainedModel]:
     skeleton(LlamaForCausalLM, AutoConfig.from_pretrained(folder))
 
     def load():
-        growth = grow(AutoConfig.from_pretrained(folder), stacked(RANGES))
+        growth = grow(AutoConfig.from_pretrained(folder), LAYER_MAP)
         with up_scaled_loading(growth):
             return AutoModelForCausalLM.from_pretrained(
                 folder, config=growth.config, dtype=torch.bfloat16
@@ -177,7 +177,10 @@ def plain(folder: Path) -> Callable[[], PreTrainedModel]:
 
 def merge(base: Path, out: Path) -> dict:
     start = time.perf_counter()
-    slices = [{"sources": [{"model": str(base), "layer_range": list(pair)}]} for pair in RANGES]
+    slices = [
+        {"sources": [{"model": str(base), "layer_range": list(pair)}]}
+        for pair in ranges_of(LAYER_MAP)
+    ]
     run_merge(
         MergeConfiguration.model_validate(
             {"slices": slices, "merge_method": "passthrough", "dtype": "bfloat16"}
@@ -247,7 +250,7 @@ def report(out: Path, runs: dict[str, list[dict]], merges: list[dict], base: Pat
     config = AutoConfig.from_pretrained(base)
     with torch.device("meta"):
         layer = LlamaForCausalLM(config).model.layers[0]
-    repeated = (len(stacked(RANGES)) - LAYERS) * sum(p.numel() * 2 for p in layer.parameters())
+    repeated = (len(LAYER_MAP) - LAYERS) * sum(p.numel() * 2 for p in layer.parameters())
 
     def median(key: str, field: str) -> float:
         return statistics.median(run[field] for run in runs[key])
@@ -286,7 +289,7 @@ def report(out: Path, runs: dict[str, list[dict]], merges: list[dict], base: Pat
     print(table)
     result = {
         **environment(),
-        "model": f"Llama, hidden {config.hidden_size}, {LAYERS} -> {len(stacked(RANGES))}, bf16",
+        "model": f"Llama, hidden {config.hidden_size}, {LAYERS} -> {len(LAYER_MAP)}, bf16",
         "repeated_bytes": repeated,
         "runs": runs,
         "merges": merges,

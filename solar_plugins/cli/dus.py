@@ -12,8 +12,13 @@ import click
 
 from solar_plugins import atomic
 from solar_plugins.depth_up_scaling import config_rules
-from solar_plugins.depth_up_scaling.args import INITS, DepthUpScalingBlock, command_line, parse
-from solar_plugins.depth_up_scaling.layer_map import added_layers, removed_layers, seams, stacked
+from solar_plugins.depth_up_scaling.args import (
+    CHOICES,
+    DepthUpScalingBlock,
+    command_line,
+    parse,
+)
+from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.mergekit_config import headline, mergekit_config
 from solar_plugins.depth_up_scaling.picture import how_far, layer_map_svg
 from solar_plugins.errors import SolarError
@@ -23,6 +28,12 @@ from solar_plugins.models.model_config import required_depth
 
 @click.command("dus")
 @click.argument("base")
+@click.option(
+    "--layout",
+    type=click.Choice(CHOICES["layout"]),
+    help="overlap (SOLAR, the default): two copies that meet at a seam. interleave (LLaMA Pro): "
+    "new layers in between. repeat (G_stack): whole copies.",
+)
 @click.option(
     "--remove-layers",
     type=int,
@@ -34,6 +45,10 @@ from solar_plugins.models.model_config import required_depth
     "--target-layers", type=int, metavar="S", help="Number of layers of the model, e.g. 48."
 )
 @click.option(
+    "--every", type=int, metavar="P", help="interleave: after every P layers a new one. Default: 4."
+)
+@click.option("--times", type=int, metavar="K", help="repeat: number of copies. Default: 2.")
+@click.option(
     "--layer-ranges",
     metavar="RANGES",
     help="Ranges of base layers to stack, as in MergeKit: 0-24,8-32 is the paper's (24 and 32 "
@@ -41,10 +56,11 @@ from solar_plugins.models.model_config import required_depth
 )
 @click.option(
     "--init",
-    type=click.Choice(INITS),
+    type=click.Choice(CHOICES["init"]),
     default="copy",
     show_default=True,
-    help="identity: the added layers start as no-ops, and the model computes what its base does.",
+    help="identity: the added layers start as no-ops, and the model computes what its base does. "
+    "average (interleave): each starts as the mean of its two neighbours.",
 )
 @click.option(
     "--out",
@@ -61,14 +77,12 @@ from solar_plugins.models.model_config import required_depth
 @click.option("--json", "as_json", is_flag=True, help="Print the layer map as JSON.")
 def dus_command(
     base: str,
-    remove_layers: int | None,
-    target_layers: int | None,
-    layer_ranges: str | None,
-    init: str,
     out: str | None,
     plot: str | None,
     trust_remote_code: bool,
     as_json: bool,
+    layer_ranges: str | None,
+    **keys: Any,
 ) -> None:
     """Up-scale BASE, a folder or a Hub id: print the MergeKit config, write it, or draw it.
 
@@ -84,9 +98,12 @@ def dus_command(
     Training needs no written model: with `solar_plugins.DepthUpScalingPlugin` in the recipe, the
     base is up-scaled while it is loaded.
     """
-    block = _block(remove_layers, target_layers, layer_ranges, init)
-    if out is None and plot is None and init == "identity" and not as_json:
-        raise click.UsageError("--init identity needs --out: MergeKit copies layers as they are.")
+    keys["layer_ranges"] = None if layer_ranges is None else _pairs(layer_ranges)
+    block = parse({key: value for key, value in keys.items() if value is not None})
+    if out is None and plot is None and block.init != "copy" and not as_json:
+        raise click.UsageError(
+            f"--init {block.init} needs --out: MergeKit copies layers as they are."
+        )
     config = read_config(base)
     facts = _facts(base, config, block)
     if plot is not None:
@@ -97,18 +114,6 @@ def dus_command(
         click.echo(json.dumps(facts, indent=2))
     elif out is None and plot is None:
         click.echo(mergekit_config(base, config, block), nl=False)
-
-
-def _block(
-    remove_layers: int | None, target_layers: int | None, layer_ranges: str | None, init: str
-) -> DepthUpScalingBlock:
-    keys = {
-        "remove_layers": remove_layers,
-        "target_layers": target_layers,
-        "layer_ranges": None if layer_ranges is None else _pairs(layer_ranges),
-        "init": init,
-    }
-    return parse({key: value for key, value in keys.items() if value is not None})
 
 
 def _pairs(text: str) -> list[list[int]]:
@@ -138,28 +143,21 @@ def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dic
             "Depth up-scaling is for decoder-only language models; choose one."
         )
     depth = required_depth(config, base)
-    ranges = block.ranges(depth)
-    layers = stacked(ranges)
+    layers = block.layer_map(depth)
     return {
         "base": base,
-        "base_num_hidden_layers": depth,
         "num_hidden_layers": len(layers),
-        "remove_layers": removed_layers(ranges, depth),
-        "layer_ranges": [list(pair) for pair in ranges],
-        "layer_map": layers,
+        **config_rules.mark(depth, layers, block.init),
         "seams": [[layers[i - 1], layers[i]] for i in seams(layers)],
-        "init": block.init,
     }
 
 
 def _plot(base: str, facts: dict[str, Any], file: str) -> None:
     if not file.lower().endswith(".svg"):
         raise SolarError(f"--plot: {file} is drawn as SVG. Name a file that ends in .svg.")
-    added: list[int] = []
-    if facts["init"] == "identity":
-        added = added_layers(facts["layer_map"], facts["base_num_hidden_layers"]) or []
     name = Path(base).resolve().name if Path(base).is_dir() else base
-    svg = layer_map_svg(facts["layer_map"], facts["base_num_hidden_layers"], added, name)
+    depth = facts["base_num_hidden_layers"]
+    svg = layer_map_svg(facts["layer_map"], depth, facts["init"], name)
     atomic.write_text(file, svg)
     click.echo(f"{file}: layer map, {_seams_in_words(facts)}", err=True)
 
@@ -191,7 +189,7 @@ def _write(
         click.echo(f"warning: {warning}", err=True)
     if not as_json:
         click.echo(
-            f"{out}: {headline(up_scaling.base_depth, up_scaling.ranges)}; "
+            f"{out}: {headline(up_scaling.growth.depth, up_scaling.growth.layer_map)}; "
             f"{up_scaling.parameters:,} parameters, {up_scaling.nbytes / 1e9:.2f} GB"
         )
     return {

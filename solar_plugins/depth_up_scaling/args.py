@@ -6,51 +6,99 @@ import shlex
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, StrictInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError, nearest
 
-BLOCK = "depth_up_scaling"
-DEPTHS = ("remove_layers", "target_layers", "layer_ranges")
-Init = Literal["copy", "identity"]
-INITS: tuple[Init, ...] = get_args(Init)
+BLOCK = layer_map.BLOCK
+Layout = Literal["overlap", "interleave", "repeat"]
+Init = Literal["copy", "identity", "average"]
+Train = Literal["all", "added"]
+CHOICES = {"layout": get_args(Layout), "init": get_args(Init), "train": get_args(Train)}
+
+LAYOUT_OF = {
+    "remove_layers": "overlap",
+    "target_layers": "overlap",
+    "every": "interleave",
+    "times": "repeat",
+    "layer_ranges": None,
+}
+"""Key that sets the depth -> the layout that takes it; at most one of them may be set."""
+
+_NUMBERS = {
+    "remove_layers": "Write how many layers each copy loses, e.g. 8 of 32.",
+    "target_layers": "Write the number of layers of the model, e.g. 48 out of 32.",
+    "every": "Write after how many layers of the base a new one follows, e.g. 4.",
+    "times": "Write how many copies of the base are stacked, e.g. 2.",
+}
 
 
 class DepthUpScalingBlock(BaseModel):
-    """The block ``depth_up_scaling:``. At most one of its first three keys may be set."""
+    """The block ``depth_up_scaling:``."""
 
     model_config = {"extra": "forbid"}
 
+    layout: Layout | None = Field(
+        default=None,
+        description=(
+            "overlap (SOLAR, the default): two copies that meet at a seam. interleave (LLaMA Pro): "
+            "new layers between those of the base. repeat (G_stack): whole copies."
+        ),
+    )
     remove_layers: StrictInt | None = Field(
         default=None,
         description=(
-            "Layers that each of the two copies of the base loses at the seam (the paper's m). "
-            "32 layers and 8 give 2*(32-8) = 48. Default: a quarter of the base's layers."
+            "overlap: layers that each of the two copies of the base loses at the seam (the "
+            "paper's m). 32 layers and 8 give 2*(32-8) = 48. Default: a quarter of the base's "
+            "layers."
         ),
     )
     target_layers: StrictInt | None = Field(
         default=None,
-        description="Number of layers of the model (the paper's s): m = n - s/2.",
+        description="overlap: number of layers of the model (the paper's s): m = n - s/2.",
+    )
+    every: StrictInt | None = Field(
+        default=None,
+        description="interleave: after every so many base layers a new one. Default: 4.",
+    )
+    times: StrictInt | None = Field(
+        default=None, description="repeat: number of whole copies of the base. Default: 2."
     )
     layer_ranges: list[tuple[StrictInt, StrictInt]] | None = Field(
         default=None,
         description=(
-            "The stack itself, any number of [start, end) ranges of base layers, as MergeKit's "
-            "passthrough takes them: [[0, 24], [8, 32]] is the paper's."
+            "The stack itself, in place of a layout: any number of [start, end) ranges of base "
+            "layers, as MergeKit's passthrough takes them: [[0, 24], [8, 32]] is the paper's."
         ),
     )
     init: Init = Field(
         default="copy",
         description=(
             "copy (the paper): every copied layer starts as its base layer. identity: the output "
-            "projections of the added layers start at zero, and the model as the base's function."
+            "projections of the added layers start at zero, and the model as the base's function. "
+            "average: an added layer starts as the mean of the two base layers that it is between."
+        ),
+    )
+    train: Train = Field(
+        default="all",
+        description=(
+            "added: only the added layers are trained (and have optimizer state), all others stay "
+            "as the base's."
         ),
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _name_unknown_keys(cls, block: Any) -> Any:
+    def _check_keys(cls, block: Any) -> Any:
         if not isinstance(block, dict):
             raise ValueError(
                 f"{BLOCK}: {block!r} is not a block of keys. "
@@ -61,24 +109,34 @@ class DepthUpScalingBlock(BaseModel):
                 known = ", ".join(cls.model_fields)
                 meant = nearest(str(key), cls.model_fields)
                 raise ValueError(f"{BLOCK}.{key}: unknown key. Known: {known}.{meant}")
-        named = [key for key in DEPTHS if block.get(key) is not None]
+        named = [key for key in LAYOUT_OF if block.get(key) is not None]
         if len(named) > 1:
             raise ValueError(
                 f"{BLOCK}.{named[1]}: {named[1]} and {named[0]} are mutually exclusive: each of "
                 "them alone sets the depth. Keep one."
             )
+        layout = block.get("layout")
+        for key in named:
+            wanted = LAYOUT_OF[key]
+            if wanted is None and layout is not None:
+                raise ValueError(
+                    f"{BLOCK}.{key}: {key} and layout are mutually exclusive: each of them alone "
+                    "sets the stack. Keep one."
+                )
+            if wanted not in (None, layout or "overlap"):
+                raise ValueError(
+                    f"{BLOCK}.{key}: belongs to layout: {wanted}, and the layout is "
+                    f"{layout or 'overlap'}. Write layout: {wanted}, or remove {key}."
+                )
         return block
 
-    @field_validator("remove_layers", "target_layers", mode="before")
+    @field_validator(*_NUMBERS, mode="before")
     @classmethod
-    def _whole_number(cls, value: Any, info: Any) -> Any:
+    def _whole_number(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None or _is_whole(value):
             return value
-        wanted = {
-            "remove_layers": "Write how many layers each copy loses, e.g. 8 of 32.",
-            "target_layers": "Write the number of layers of the model, e.g. 48 out of 32.",
-        }[info.field_name]
-        raise ValueError(f"{BLOCK}.{info.field_name}: {value!r} is not a whole number. {wanted}")
+        name = str(info.field_name)
+        raise ValueError(f"{BLOCK}.{name}: {value!r} is not a whole number. {_NUMBERS[name]}")
 
     @field_validator("layer_ranges", mode="before")
     @classmethod
@@ -89,45 +147,43 @@ class DepthUpScalingBlock(BaseModel):
         if not isinstance(value, list | tuple) or not value:
             raise ValueError(f"{BLOCK}.layer_ranges: {value!r} is not a list of ranges. {wanted}")
         for index, pair in enumerate(value):
-            if (
-                not isinstance(pair, list | tuple)
-                or len(pair) != 2
-                or not all(map(_is_whole, pair))
-            ):
+            is_list = isinstance(pair, list | tuple)
+            if not is_list or len(pair) != 2 or not all(map(_is_whole, pair)):
                 raise ValueError(
                     f"{BLOCK}.layer_ranges[{index}]: {pair!r} is not a pair of whole numbers. "
                     f"{wanted}"
                 )
         return value
 
-    @field_validator("init", mode="before")
+    @field_validator(*CHOICES, mode="before")
     @classmethod
-    def _known_init(cls, value: Any) -> Any:
-        if value not in INITS:
+    def _known_choice(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        choices = CHOICES[name]
+        if value not in choices and (value, name) != (None, "layout"):
             raise ValueError(
-                f"{BLOCK}.init: {value!r} is neither `copy` (the paper) nor `identity` (the added "
-                f"layers start as no-ops).{nearest(str(value), INITS)}"
+                f"{BLOCK}.{name}: {value!r} is unknown. Write one of: {', '.join(choices)}."
+                f"{nearest(str(value), choices)}"
             )
         return value
 
-    def ranges(self, num_hidden_layers: int) -> list[layer_map.Range]:
-        """The stack for a base of this depth, a quarter removed by default.
+    def layer_map(self, num_hidden_layers: int) -> list[int]:
+        """Base layer of every layer of the model, for a base of this depth.
 
         Raises:
             SolarError: it cannot be stacked like this; the line has the paper's arithmetic.
         """
+        n = num_hidden_layers
         if self.layer_ranges is not None:
-            return layer_map.check_ranges(num_hidden_layers, self.layer_ranges)
+            return layer_map.from_ranges(n, self.layer_ranges)
+        if self.layout == "interleave":
+            return layer_map.interleave(n, 4 if self.every is None else self.every)
+        if self.layout == "repeat":
+            return layer_map.repeat(n, 2 if self.times is None else self.times)
         if self.target_layers is not None:
-            return layer_map.ranges_for_depth(num_hidden_layers, self.target_layers)
-        remove_layers = self.remove_layers
-        if remove_layers is None:
-            remove_layers = layer_map.default_remove_layers(num_hidden_layers)
-        return layer_map.layer_ranges(num_hidden_layers, remove_layers)
-
-    def layer_map(self, num_hidden_layers: int) -> list[int]:
-        """Base layer of every target layer (`ranges`, layer by layer)."""
-        return layer_map.stacked(self.ranges(num_hidden_layers))
+            return layer_map.for_depth(n, self.target_layers)
+        m = self.remove_layers
+        return layer_map.layer_map(n, layer_map.default_remove_layers(n) if m is None else m)
 
 
 class DepthUpScalingArgs(BaseModel):
@@ -158,12 +214,8 @@ def _is_whole(value: Any) -> bool:
 def command_line(base: str, block: DepthUpScalingBlock, out: str | Path) -> str:
     """The command that writes the same model, without the folders of this machine."""
     words = ["solar", "dus", Path(base).resolve().name if Path(base).is_dir() else base]
-    if block.remove_layers is not None:
-        words += ["--remove-layers", str(block.remove_layers)]
-    if block.target_layers is not None:
-        words += ["--target-layers", str(block.target_layers)]
-    if block.layer_ranges is not None:
-        words += ["--layer-ranges", ",".join(f"{start}-{end}" for start, end in block.layer_ranges)]
-    if block.init != "copy":
-        words += ["--init", block.init]
+    for key, value in block.model_dump(exclude_defaults=True, exclude={"train"}).items():
+        if key == "layer_ranges":
+            value = ",".join(f"{start}-{end}" for start, end in value)
+        words += [f"--{key.replace('_', '-')}", str(value)]
     return shlex.join([*words, "--out", Path(out).resolve().name])

@@ -126,15 +126,13 @@ def _remap_overrides(overrides: dict[str, Any], layer_map: Sequence[int]) -> dic
     return {str(i).zfill(digits): of_layer[j] for i, j in enumerate(layer_map) if j in of_layer}
 
 
-def mark(
-    base_num_hidden_layers: int, ranges: Sequence[layer_maps.Range], init: str
-) -> dict[str, Any]:
+def mark(base_num_hidden_layers: int, layer_map: Sequence[int], init: str) -> dict[str, Any]:
     """What a grown model's config stores under the key `MARK`."""
     return {
         "base_num_hidden_layers": base_num_hidden_layers,
-        "remove_layers": layer_maps.removed_layers(ranges, base_num_hidden_layers),
-        "layer_ranges": [list(pair) for pair in ranges],
-        "layer_map": layer_maps.stacked(ranges),
+        "remove_layers": layer_maps.removed_layers(layer_map, base_num_hidden_layers),
+        "layer_ranges": [list(pair) for pair in layer_maps.ranges_of(layer_map)],
+        "layer_map": list(layer_map),
         "init": init,
     }
 

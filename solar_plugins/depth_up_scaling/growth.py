@@ -17,7 +17,11 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from solar_plugins.depth_up_scaling import config_rules
-from solar_plugins.depth_up_scaling.layer_map import check_keeps_base
+from solar_plugins.depth_up_scaling.layer_map import (
+    added_layers,
+    check_in_between,
+    check_keeps_base,
+)
 from solar_plugins.errors import SolarError
 from solar_plugins.seams.transformers import from_json_values
 
@@ -30,7 +34,7 @@ class Growth:
         base: config of the base.
         config: config of the deeper model.
         layer_map: base layer of every target layer.
-        init: how the added layers start (`args.INITS`).
+        init: how the added layers start (`args.Init`).
         changes: fields of the (text) config that differ, with their new values.
         warnings: what depends on the depth and cannot follow it, one sentence each.
     """
@@ -42,6 +46,25 @@ class Growth:
     changes: dict[str, Any]
     warnings: list[str]
 
+    @property
+    def depth(self) -> int:
+        """Layers of the base."""
+        return self.base.get_text_config().num_hidden_layers
+
+    @property
+    def added(self) -> list[int]:
+        """Target layers without which the model is the base; none where there is no such choice."""
+        return added_layers(self.layer_map, self.depth) or []
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What the deeper model's config stores under the key `config_rules.MARK`."""
+        return config_rules.mark(self.depth, self.layer_map, self.init)
+
+
+_NEEDS = {"copy": None, "identity": check_keeps_base, "average": check_in_between}
+"""Init -> what it needs of the layer map."""
+
 
 def grow(base: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy") -> Growth:
     """Grow the config of a base, with its vision config if it has one; `base` stays unchanged.
@@ -51,8 +74,9 @@ def grow(base: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy") -
             saving.
     """
     depth = base_depth(base)
-    if init != "copy":
-        check_keeps_base(layer_map, depth, init)
+    check = _NEEDS[init]
+    if check is not None:
+        check(layer_map, depth, init)
     config, grown = grow_part(base, layer_map)
     return Growth(base, config, list(layer_map), init, grown.changes, grown.warnings)
 

@@ -4,23 +4,18 @@
 original model and the initial m layers from its duplicate … the two are concatenated to form a
 scaled model with s = 2·(n−m) layers." SOLAR 10.7B: n = 32, m = 8, s = 48.
 
-Three ways to say it, all of which come down to ranges of base layers that are stacked: m, s, or
-the ranges themselves (any stack, as MergeKit's passthrough takes them).
+Other ways to grow are other maps: new layers in between (`interleave`), whole copies (`repeat`), or
+any stack of ranges of base layers, as MergeKit's passthrough takes them (`from_ranges`).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from solar_plugins.errors import SolarError
 
-REMOVE_LAYERS = "depth_up_scaling.remove_layers"
-TARGET_LAYERS = "depth_up_scaling.target_layers"
-LAYER_RANGES = "depth_up_scaling.layer_ranges"
-
-Range = tuple[int, int]
-"""Base layers ``start`` to ``end``, the last one not included, as MergeKit's ``layer_range``."""
+BLOCK = "depth_up_scaling"
 
 
 def default_remove_layers(num_hidden_layers: int) -> int:
@@ -38,9 +33,7 @@ def scaled_depth(num_hidden_layers: int, remove_layers: int) -> int:
 
 
 def layer_map(num_hidden_layers: int, remove_layers: int) -> list[int]:
-    """Base layer of every target layer in the paper's stack: base [0, n-m), then base [m, n).
-
-    n is at least 3, and 1 <= m < n/2.
+    """The paper's stack: base [0, n-m), then base [m, n). n is at least 3, and 1 <= m < n/2.
 
     >>> layer_map(4, 1)
     [0, 1, 2, 1, 2, 3]
@@ -48,27 +41,16 @@ def layer_map(num_hidden_layers: int, remove_layers: int) -> list[int]:
     Raises:
         SolarError: no model deeper than the base comes out.
     """
-    return stacked(layer_ranges(num_hidden_layers, remove_layers))
+    n, m = num_hidden_layers, remove_layers
+    _check_remove_layers(n, m)
+    return stacked([(0, n - m), (m, n)])
 
 
-def layer_ranges(num_hidden_layers: int, remove_layers: int) -> list[Range]:
-    """The paper's two slices.
+def for_depth(num_hidden_layers: int, target_layers: int) -> list[int]:
+    """The paper's stack with `target_layers` layers: m = n - s/2.
 
-    >>> layer_ranges(32, 8)
-    [(0, 24), (8, 32)]
-
-    Raises:
-        SolarError: no model deeper than the base comes out.
-    """
-    _check_remove_layers(num_hidden_layers, remove_layers)
-    return [(0, num_hidden_layers - remove_layers), (remove_layers, num_hidden_layers)]
-
-
-def ranges_for_depth(num_hidden_layers: int, target_layers: int) -> list[Range]:
-    """The paper's two slices that give a model of `target_layers`: m = n - s/2.
-
-    >>> ranges_for_depth(32, 48)
-    [(0, 24), (8, 32)]
+    >>> for_depth(32, 48) == layer_map(32, 8)
+    True
 
     Raises:
         SolarError: two copies cannot have that many layers.
@@ -79,28 +61,65 @@ def ranges_for_depth(num_hidden_layers: int, target_layers: int) -> list[Range]:
     choice = f"an even number from {least} to {most}" if least < most else str(most)
     if s <= n:
         raise SolarError(
-            f"{TARGET_LAYERS}: {s} is no deeper than the base of {n} layers. "
+            f"{BLOCK}.target_layers: {s} is no deeper than the base of {n} layers. "
             f"Two copies that lose m each have 2*({n}-m): write {choice}."
         )
     if s > most:
         seam = default_remove_layers(n)
         three = [[0, n - seam], [seam, n - seam], [seam, n]]
         raise SolarError(
-            f"{TARGET_LAYERS}: {s} is more than two copies of {n} layers give when each loses one "
-            f"at the seam ({most}). Write {choice}, or stack more copies with layer_ranges, "
-            f"e.g. {three} for {sum(end - start for start, end in three)}."
+            f"{BLOCK}.target_layers: {s} is more than two copies of {n} layers give when each "
+            f"loses one at the seam ({most}). Write {choice}, or stack more copies with "
+            f"layer_ranges, e.g. {three} for {sum(end - start for start, end in three)}."
         )
     if s % 2:
         raise SolarError(
-            f"{TARGET_LAYERS}: {s} is odd, and two copies that lose m of {n} layers each have "
-            f"2*({n}-m). Write {s + 1 if s + 1 <= most else s - 1}, or the stack itself as "
+            f"{BLOCK}.target_layers: {s} is odd, and two copies that lose m of {n} layers each "
+            f"have 2*({n}-m). Write {s + 1 if s + 1 <= most else s - 1}, or the stack itself as "
             "layer_ranges."
         )
-    return layer_ranges(n, n - s // 2)
+    return layer_map(n, n - s // 2)
 
 
-def check_ranges(num_hidden_layers: int, ranges: Sequence[Sequence[int]]) -> list[Range]:
-    """`ranges` as a stack on a base of this depth, once all of them lie in it.
+def interleave(num_hidden_layers: int, every: int) -> list[int]:
+    """After every `every` base layers a copy of the last of them; the copy is the added layer.
+
+    LLaMA Pro (arXiv 2401.02415, section 3.2): 32 layers in groups of P = 4 give 40.
+
+    >>> interleave(8, every=4)
+    [0, 1, 2, 3, 3, 4, 5, 6, 7, 7]
+
+    Raises:
+        SolarError: the layers are not whole groups.
+    """
+    n = num_hidden_layers
+    if every < 1 or n % every:
+        groups = ", ".join(str(size) for size in range(1, n + 1) if n % size == 0)
+        raise SolarError(
+            f"{BLOCK}.every: {n} layers are not groups of {every}. Write one of {groups}."
+        )
+    starts = range(0, n, every)
+    return stacked([r for s in starts for r in ((s, s + every), (s + every - 1, s + every))])
+
+
+def repeat(num_hidden_layers: int, times: int) -> list[int]:
+    """The whole base `times` over, its first copy the base (G_stack, arXiv 2405.15319).
+
+    >>> repeat(3, 2)
+    [0, 1, 2, 0, 1, 2]
+
+    Raises:
+        SolarError: fewer than two copies.
+    """
+    if times < 2:
+        raise SolarError(
+            f"{BLOCK}.times: {times} is no deeper than the base. Write 2 for twice its layers."
+        )
+    return stacked([(0, num_hidden_layers)] * times)
+
+
+def from_ranges(num_hidden_layers: int, ranges: Sequence[Sequence[int]]) -> list[int]:
+    """The stack of `ranges` on a base of this depth, once all of them lie in it.
 
     Raises:
         SolarError: a range is empty, reversed or past an end, or the stack is not deeper.
@@ -112,7 +131,7 @@ def check_ranges(num_hidden_layers: int, ranges: Sequence[Sequence[int]]) -> lis
             "name a deeper base."
         )
     for index, (start, end) in enumerate(ranges):
-        where, found = f"{LAYER_RANGES}[{index}]", f"[{start}, {end}]"
+        where, found = f"{BLOCK}.layer_ranges[{index}]", f"[{start}, {end}]"
         advice = f"Write [start, end] with 0 <= start < end <= {n}; the end is not included."
         if start > end:
             raise SolarError(f"{where}: {found} is reversed. Write [{end}, {start}], {advice[6:]}")
@@ -120,21 +139,35 @@ def check_ranges(num_hidden_layers: int, ranges: Sequence[Sequence[int]]) -> lis
             raise SolarError(f"{where}: {found} is empty. {advice}")
         if start < 0 or end > n:
             raise SolarError(f"{where}: {found} goes past the base's {n} layers. {advice}")
-    depth = sum(end - start for start, end in ranges)
-    if depth <= n:
+    layers = stacked(ranges)
+    if len(layers) <= n:
         raise SolarError(
-            f"{LAYER_RANGES}: {_sum(ranges)} layers, no deeper than the base of {n}. {_example(n)}"
+            f"{BLOCK}.layer_ranges: {_sum(ranges)} layers, no deeper than the base of {n}. "
+            f"{_example(n)}"
         )
-    return [(start, end) for start, end in ranges]
+    return layers
 
 
-def stacked(ranges: Sequence[Range]) -> list[int]:
+def stacked(ranges: Iterable[Sequence[int]]) -> list[int]:
     """Base layer of every target layer, for ranges of base layers put one on the other.
 
     >>> stacked([(0, 3), (1, 3), (1, 4)])
     [0, 1, 2, 1, 2, 1, 2, 3]
     """
     return [layer for start, end in ranges for layer in range(start, end)]
+
+
+def ranges_of(layer_map: Sequence[int]) -> list[tuple[int, int]]:
+    """The inverse of `stacked`: the fewest ranges, the end not included, as MergeKit takes them.
+
+    >>> ranges_of([0, 1, 2, 1, 2, 3])
+    [(0, 3), (1, 4)]
+    """
+    edges = [0, *seams(layer_map), len(layer_map)]
+    return [
+        (layer_map[start], layer_map[start] + stop - start)
+        for start, stop in itertools.pairwise(edges)
+    ]
 
 
 def seams(layer_map: Sequence[int]) -> list[int]:
@@ -175,22 +208,36 @@ def check_keeps_base(layer_map: Sequence[int], num_hidden_layers: int, init: str
         left_out = sorted(set(range(num_hidden_layers)) - set(layer_map))
         what = f"leave out base layer {left_out[0]}" if left_out else "break the base's order"
         raise SolarError(
-            f"depth_up_scaling.init: {init} needs every base layer in its order beside the added "
-            f"ones, and depth_up_scaling.layer_ranges {what}. Write init: copy, or other ranges."
+            f"{BLOCK}.init: {init} needs every base layer in its order beside the added "
+            f"ones, and {BLOCK}.layer_ranges {what}. Write init: copy, or other ranges."
         )
 
 
-def removed_layers(ranges: Sequence[Range], num_hidden_layers: int) -> int | None:
+def check_in_between(layer_map: Sequence[int], num_hidden_layers: int, init: str) -> None:
+    """Refuse a stack whose added layers are not each between a base layer and the next one.
+
+    Raises:
+        SolarError: an added layer does not follow its base layer, or not before the next.
+    """
+    check_keeps_base(layer_map, num_hidden_layers, init)
+    for i in added_layers(layer_map, num_hidden_layers) or ():
+        before, after = layer_map[i - 1], layer_map[i + 1 : i + 2]
+        if before != layer_map[i] or after not in ([], [before + 1]):
+            raise SolarError(
+                f"{BLOCK}.init: {init} makes a layer out of two neighbours of the base, and added "
+                f"layer {i} is not between two. Write layout: interleave, or init: copy."
+            )
+
+
+def removed_layers(layer_map: Sequence[int], num_hidden_layers: int) -> int | None:
     """The paper's m of a stack that is the paper's, None of any other.
 
-    >>> removed_layers([(0, 24), (8, 32)], 32)
-    8
+    >>> removed_layers([0, 1, 2, 1, 2, 3], 4)
+    1
     """
-    if len(ranges) != 2:
-        return None
-    m = ranges[1][0]
-    paper = [(0, num_hidden_layers - m), (m, num_hidden_layers)]
-    return m if list(ranges) == paper else None
+    m = num_hidden_layers - len(layer_map) // 2
+    paper = stacked([(0, num_hidden_layers - m), (m, num_hidden_layers)])
+    return m if m > 0 and list(layer_map) == paper else None
 
 
 def _check_base(n: int) -> None:
@@ -207,17 +254,17 @@ def _check_remove_layers(n: int, m: int) -> None:
     largest = (n - 1) // 2
     advice = _advice(n, largest)
     if m < 0:
-        raise SolarError(f"{REMOVE_LAYERS}: {m} is negative. {advice}")
+        raise SolarError(f"{BLOCK}.remove_layers: {m} is negative. {advice}")
     if m == 0:
         raise SolarError(
-            f"{REMOVE_LAYERS}: 0 of {n} layers would stack two whole copies ({2 * n} layers), "
-            f"with the last layer next to the first at the seam. {advice}"
+            f"{BLOCK}.remove_layers: 0 of {n} layers would stack two whole copies ({2 * n} "
+            f"layers), with the last layer next to the first at the seam. {advice}"
         )
     if m >= n:
-        raise SolarError(f"{REMOVE_LAYERS}: {m} of {n} layers leaves none. {advice}")
+        raise SolarError(f"{BLOCK}.remove_layers: {m} of {n} layers leaves none. {advice}")
     if m > largest:
         raise SolarError(
-            f"{REMOVE_LAYERS}: {m} of {n} layers leaves {scaled_depth(n, m)}, "
+            f"{BLOCK}.remove_layers: {m} of {n} layers leaves {scaled_depth(n, m)}, "
             f"no deeper than the base. {advice}"
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from solar_plugins import __version__
+from solar_plugins.depth_up_scaling.growth import Growth
+from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.models import base_files, licence
 
 # metadata of the base's card that also holds for the deeper model
@@ -31,7 +32,7 @@ Up-scaling itself trains nothing.
 {command}
 ```
 
-solar_plugins {version} copied these layers, byte for byte:
+solar_plugins {version} stacked these layers:
 
 | layers here | layers of the base |
 |---|---|
@@ -46,18 +47,13 @@ _START = {
     "meet that never followed each other, which costs quality until the model is trained on.",
     "identity": "The output projections of the added layers are zero: it computes what its base "
     "computes until it is trained.",
+    "average": "An added layer starts as the mean of the two base layers that it is between, which "
+    "costs quality until the model is trained on.",
 }
 
 
 def model_card(
-    name: str,
-    base: str,
-    folder: Path,
-    command: str,
-    ranges: Sequence[tuple[int, int]],
-    base_depth: int,
-    parameters: int,
-    init: str,
+    name: str, base: str, folder: Path, command: str, growth: Growth, parameters: int
 ) -> str:
     """``README.md`` of the model; the same arguments give the same text: no date, no machine.
 
@@ -74,7 +70,7 @@ def model_card(
     }
     shown = f"[{base}](https://huggingface.co/{hub_id})" if hub_id else f"`{front['base_model']}`"
     rows, at = [], 0
-    for start, end in ranges:
+    for start, end in ranges_of(growth.layer_map):
         rows.append(f"| {at} to {at + end - start - 1} | {start} to {end - 1} |")
         at += end - start
     return _TEXT.format(
@@ -82,9 +78,9 @@ def model_card(
         name=name,
         shown=shown,
         depth=at,
-        base_depth=base_depth,
+        base_depth=growth.depth,
         parameters=parameters,
-        start=_START[init],
+        start=_START[growth.init],
         command=command,
         version=__version__,
         rows="\n".join(rows),

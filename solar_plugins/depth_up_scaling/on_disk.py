@@ -11,13 +11,13 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
@@ -25,10 +25,9 @@ from solar_plugins import atomic
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
 from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config, reloaded
-from solar_plugins.depth_up_scaling.layer_map import stacked
 from solar_plugins.depth_up_scaling.model_card import model_card
 from solar_plugins.depth_up_scaling.tensor_copy import MAX_SHARD_BYTES, fill, lay_out
-from solar_plugins.depth_up_scaling.tensor_plan import TensorPlan, blueprint, plan_tensors
+from solar_plugins.depth_up_scaling.tensor_plan import TensorPlan, blueprint, mean, plan_tensors
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
 from solar_plugins.models.model_config import language_model
@@ -44,8 +43,7 @@ class UpScaling:
         base: the base as the user named it, and its `folder`.
         growth: the configs of base and model.
         raw_config: the model's ``config.json``.
-        ranges: the stacked ranges of base layers.
-        base_depth: number of layers of the base.
+        plan: what becomes of every tensor of the base.
         tensors: what to write, in this order.
         warnings: what the user should know, one sentence each.
     """
@@ -54,8 +52,7 @@ class UpScaling:
     folder: Path
     growth: Growth
     raw_config: dict[str, Any]
-    ranges: list[tuple[int, int]]
-    base_depth: int
+    plan: TensorPlan
     tensors: list[Tensor]
     warnings: list[str]
     trust_remote_code: bool
@@ -81,10 +78,8 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
     raw = base_files.read_config(str(folder))
     config_rules.refuse_grown(raw, base)
     base_config = load_config(folder, trust_remote_code)
-    depth = base_depth(base_config)
-    ranges = block.ranges(depth)
-    growth = grow(base_config, stacked(ranges), block.init)
-    setattr(growth.config, config_rules.MARK, config_rules.mark(depth, ranges, block.init))
+    growth = grow(base_config, block.layer_map(base_depth(base_config)), block.init)
+    setattr(growth.config, config_rules.MARK, growth.mark)
     stored = read_files(weight_files(folder))
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(base_config, trust_remote_code=trust_remote_code)
@@ -94,8 +89,7 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
         folder=folder,
         growth=growth,
         raw_config=_config_json(raw, growth),
-        ranges=ranges,
-        base_depth=depth,
+        plan=plan,
         tensors=_tensors(stored, plan),
         warnings=[*growth.warnings, *plan.warnings],
         trust_remote_code=trust_remote_code,
@@ -133,28 +127,20 @@ def write(
         base_files.check_out(out, up_scaling.folder)
     _check_space(out, up_scaling.nbytes)
     warnings = list(up_scaling.warnings)
-    one_at_a_time = threading.Lock()
-
-    def count(nbytes: int) -> None:
-        with one_at_a_time:
-            progress(nbytes)
-
     with atomic.new_directory(out, wait) as folder:
         shards = lay_out(folder, up_scaling.tensors, max_shard_bytes)
         code = "auto_map" in up_scaling.raw_config
         if not base_files.copy_side_files(up_scaling.folder, folder, code):
             warnings.append(f"{up_scaling.base} holds no tokenizer, so that none was written.")
         _check_loadable(folder, up_scaling)
-        fill(shards, count)
+        fill(shards, progress, _averages(up_scaling))
         text = model_card(
             name=out.resolve().name,
             base=up_scaling.base,
             folder=up_scaling.folder,
             command=command,
-            ranges=up_scaling.ranges,
-            base_depth=up_scaling.base_depth,
+            growth=up_scaling.growth,
             parameters=up_scaling.parameters,
-            init=up_scaling.growth.init,
         )
         atomic.write_text(folder / "README.md", text)
         # last, so that even the unfinished folder is never taken for a model
@@ -184,11 +170,33 @@ def _tensors(stored: dict[str, Tensor], plan: TensorPlan) -> list[Tensor]:
     """What to write, in the order of the model's layers and, within one, of the base's bytes."""
     order = {name: place for place, name in enumerate(stored)}
     tensors = [
-        (order[name], stored[name].renamed(target, zero=target in plan.zeroed))
+        (
+            order[name],
+            stored[name].renamed(target, zero=target in plan.zeroed or target in plan.averaged),
+        )
         for name, targets in plan.targets.items()
         for target in targets
     ]
     return [tensor for _, tensor in sorted(tensors, key=lambda e: (_layer(e[1].name), e[0]))]
+
+
+def _averages(up_scaling: UpScaling) -> Callable[[str], bytes | None]:
+    """The bytes of an averaged tensor of the model, by its name; None for any other."""
+    plan = up_scaling.plan
+    stored = read_files(weight_files(up_scaling.folder))
+    first = {name: key for key, names in plan.targets.items() for name in names}
+
+    def read(key: str) -> torch.Tensor:
+        with safe_open(stored[key].file, framework="pt", device="cpu") as file:
+            return file.get_tensor(key)
+
+    def average(name: str) -> bytes | None:
+        if name not in plan.averaged:
+            return None
+        made = mean(read(first[name]), read(plan.averaged[name]))
+        return made.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+    return average
 
 
 def _layer(name: str) -> int:

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
-from solar_plugins.depth_up_scaling.layer_map import seams
+from solar_plugins.depth_up_scaling.layer_map import added_layers, ranges_of, seams
 
 LEFT, TOP, RIGHT, GAP = 52, 62, 74, 12
 LINE = 15
 COLOURS = 4
 LETTER = 6.0
 """Mean width of a letter in the small print, in pixels: what decides whether two labels collide."""
+
+_HOLLOW = {
+    "identity": "Hollow: added layers whose output projections start at zero.",
+    "average": "Hollow: added layers, each the mean of the two base layers that it is between.",
+}
+"""Init -> what is drawn hollow."""
 
 Scale = Callable[[float], float]
 """Layer -> position in pixels."""
@@ -38,9 +44,9 @@ _STYLE = """
 .layer-map .r0 { fill: #2563a8; } .layer-map .r1 { fill: #d97b1c; }
 .layer-map .r2 { fill: #2f8f5b; } .layer-map .r3 { fill: #7a4fb0; }
 .layer-map .use { fill: #596170; }
-.layer-map .no-op { fill-opacity: .25; stroke-width: 1.2; }
-.layer-map .no-op.r0 { stroke: #2563a8; } .layer-map .no-op.r1 { stroke: #d97b1c; }
-.layer-map .no-op.r2 { stroke: #2f8f5b; } .layer-map .no-op.r3 { stroke: #7a4fb0; }
+.layer-map .added { fill-opacity: .25; stroke-width: 1.2; }
+.layer-map .added.r0 { stroke: #2563a8; } .layer-map .added.r1 { stroke: #d97b1c; }
+.layer-map .added.r2 { stroke: #2f8f5b; } .layer-map .added.r3 { stroke: #7a4fb0; }
 @media (prefers-color-scheme: dark) {
 .layer-map .page { fill: #1d2025; stroke: #31353d; }
 .layer-map text { fill: #a4acb8; }
@@ -52,24 +58,21 @@ _STYLE = """
 .layer-map .r0 { fill: #6ea8e6; } .layer-map .r1 { fill: #f0a04b; }
 .layer-map .r2 { fill: #5cc28c; } .layer-map .r3 { fill: #b794e6; }
 .layer-map .use { fill: #a4acb8; }
-.layer-map .no-op.r0 { stroke: #6ea8e6; } .layer-map .no-op.r1 { stroke: #f0a04b; }
-.layer-map .no-op.r2 { stroke: #5cc28c; } .layer-map .no-op.r3 { stroke: #b794e6; }
+.layer-map .added.r0 { stroke: #6ea8e6; } .layer-map .added.r1 { stroke: #f0a04b; }
+.layer-map .added.r2 { stroke: #5cc28c; } .layer-map .added.r3 { stroke: #b794e6; }
 }
 """
 
 
 def layer_map_svg(
-    layer_map: Sequence[int],
-    base_num_hidden_layers: int,
-    added: Iterable[int] = (),
-    name: str = "",
+    layer_map: Sequence[int], base_num_hidden_layers: int, init: str = "copy", name: str = ""
 ) -> str:
     """The picture of an up-scaling, a whole SVG document.
 
     Args:
         layer_map: base layer of every target layer.
         base_num_hidden_layers: depth of the base.
-        added: target layers that start as no-ops (``init: identity``), drawn hollow.
+        init: how the added layers start; drawn hollow unless they are copies.
         name: of the base, for the heading.
     """
     depth, base_depth = len(layer_map), base_num_hidden_layers
@@ -77,7 +80,8 @@ def layer_map_svg(
     width = max(LEFT + depth * cell + RIGHT, 400.0)
     plot_height = base_depth * cell
     joints = seams(layer_map)
-    notes = in_words(layer_map, base_depth, bool(added))
+    added = set(added_layers(layer_map, base_depth) or ()) if init in _HOLLOW else set()
+    notes = in_words(layer_map, base_depth, init)
     letters = int((width - 2 * GAP - 12) / LETTER)
     lines = [line for note in notes for line in textwrap.wrap(note, letters)]
     height = TOP + plot_height + 44 + LINE * len(lines) + GAP
@@ -115,7 +119,7 @@ def layer_map_svg(
         f'<text class="strong" transform="translate(16 {floor:.1f}) rotate(-90)">'
         "layer of the base →</text>"
     )
-    parts += _cells(layer_map, joints, set(added), cell, x, y)
+    parts += _cells(layer_map, joints, added, cell, x, y)
     for joint in joints:
         parts.append(_line("seam", x(joint), TOP - 4, x(joint), floor))
     parts += _seam_names(layer_map, joints, x, width)
@@ -124,17 +128,6 @@ def layer_map_svg(
         parts.append(_text("", GAP, floor + 30 + GAP + LINE * (number + 1), line))
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
-
-
-def runs_of(layer_map: Sequence[int]) -> list[tuple[int, int, int]]:
-    """The stretches of consecutive base layers as ``(start, stop, base layer at start)``.
-
-    >>> runs_of([0, 1, 2, 1, 2, 3])
-    [(0, 3, 0), (3, 6, 1)]
-    """
-    starts = [0, *seams(layer_map)]
-    stops = [*starts[1:], len(layer_map)]
-    return [(start, stop, layer_map[start]) for start, stop in zip(starts, stops, strict=True)]
 
 
 def how_far(before: int, after: int) -> str:
@@ -149,7 +142,7 @@ def how_far(before: int, after: int) -> str:
 
 
 def in_words(
-    layer_map: Sequence[int], base_num_hidden_layers: int, identity: bool = False
+    layer_map: Sequence[int], base_num_hidden_layers: int, init: str = "copy"
 ) -> list[str]:
     """What the picture shows, one sentence each.
 
@@ -177,9 +170,7 @@ def in_words(
         f"Layers of the base, {used}.",
         f"{'Seam' if len(met) == 1 else 'Seams'}: {seam_text}.",
     ]
-    if identity:
-        notes.append("Hollow: added layers whose output projections start at zero.")
-    return notes
+    return [*notes, _HOLLOW[init]] if init in _HOLLOW else notes
 
 
 def _cells(
@@ -194,8 +185,8 @@ def _cells(
     inset = 0.75 if cell > 7 else 0.3
     for i, j in enumerate(layer_map):
         run += i in joints
-        look = f"r{run % COLOURS}" + (" no-op" if i in added else "")
-        title = f"layer {i} is layer {j} of the base" + (", a no-op at first" if i in added else "")
+        look = f"r{run % COLOURS}" + (" added" if i in added else "")
+        title = f"layer {i} is layer {j} of the base" + (", added" if i in added else "")
         size = cell - 2 * inset
         parts.append(
             f'<rect class="cell {look}" x="{x(i) + inset:.2f}" y="{y(j) + inset:.2f}" '
@@ -256,8 +247,9 @@ def _spans(layers: Sequence[int]) -> str:
     >>> _spans([0, 1, 2, 5])
     '0–2, 5'
     """
-    runs = [(first, first + stop - start - 1) for start, stop, first in runs_of(layers)]
-    return ", ".join(str(low) if low == high else f"{low}–{high}" for low, high in runs)
+    return ", ".join(
+        str(start) if end == start + 1 else f"{start}–{end - 1}" for start, end in ranges_of(layers)
+    )
 
 
 def _step(depth: int) -> int:

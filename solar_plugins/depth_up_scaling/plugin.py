@@ -23,7 +23,7 @@ from solar_plugins.depth_up_scaling.growth import (
     grow,
     load_config,
 )
-from solar_plugins.depth_up_scaling.layer_map import stacked
+from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.depth_up_scaling.remap import UpScaledLoading, up_scaled_loading
 from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint, plan_tensors
 from solar_plugins.errors import SolarError, show_errors_in_one_line
@@ -43,14 +43,18 @@ class Registered:
     """What `DepthUpScalingPlugin.register` found out.
 
     Attributes:
-        facts: what the run record will say.
-        growth: the configs; None where Axolotl loads a base that was written to disk (adapters).
+        base_model: the recipe's base, as it names it.
+        block: the recipe's block.
+        growth: the configs of base and deeper model.
         blueprint: the structure check, if it could be made without the base's own code.
+        on_disk: whether Axolotl loads a base that was written to disk (adapters).
     """
 
-    facts: dict[str, Any]
-    growth: Growth | None
+    base_model: str
+    block: DepthUpScalingBlock
+    growth: Growth
     blueprint: Blueprint | None
+    on_disk: bool
 
 
 class DepthUpScalingPlugin(BasePlugin):
@@ -90,13 +94,12 @@ class DepthUpScalingPlugin(BasePlugin):
         block = parse(cfg.get(BLOCK))
         _refuse_uncovered_recipe(cfg)
 
+        base_model = str(cfg["base_model"])
         base_config = _load_base_config(cfg)
         if cfg.get("inference") and config_rules.MARK in base_config.to_dict():
             return  # `axolotl inference RECIPE --base-model RESULT`: it has its layers
-        config_rules.refuse_grown(base_config.to_dict(), cfg["base_model"])
-        depth = base_depth(base_config)
-        ranges = block.ranges(depth)
-        layers = stacked(ranges)
+        config_rules.refuse_grown(base_config.to_dict(), base_model)
+        layers = block.layer_map(base_depth(base_config))
         overrides = _user_overrides(cfg, fields_of_depth(base_config, layers))
         for key, value in overrides.items():
             setattr(base_config, key, value)
@@ -104,29 +107,23 @@ class DepthUpScalingPlugin(BasePlugin):
         known = _compare_without_weights(cfg, growth)
         for warning in growth.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
-        mark = config_rules.mark(depth, ranges, block.init)
-        facts = {
-            "base_model": str(cfg["base_model"]),
-            "num_hidden_layers": len(layers),
-            **mark,
-        }
+        if block.train == "added":
+            _freeze_the_base(cfg, growth, known)
         # `axolotl preprocess` reads the tokenizer alone
         on_disk = bool(cfg.get("adapter")) and not cfg.get("is_preprocess")
         if on_disk:
             cfg[OVERRIDES] = overrides or None
             _train_on_written_base(cfg, block)
         else:
-            cfg[OVERRIDES] = {**overrides, **growth.changes, config_rules.MARK: mark}
-        self._registered = Registered(facts, None if on_disk else growth, known)
+            cfg[OVERRIDES] = {**overrides, **growth.changes, config_rules.MARK: growth.mark}
+        self._registered = Registered(base_model, block, growth, known, on_disk)
 
     def pre_model_load(self, cfg: DictDefault) -> None:
-        growth = self._growth(cfg)
-        if growth is None or self._registered is None:
-            return
-        self._loading.close()
-        self._report = self._loading.enter_context(
-            up_scaled_loading(growth, self._registered.blueprint)
-        )
+        found = self._loads(cfg)
+        if found is not None:
+            self._loading.close()
+            loading = up_scaled_loading(found.growth, found.blueprint)
+            self._report = self._loading.enter_context(loading)
 
     def post_model_build(self, cfg: DictDefault, model: PreTrainedModel) -> None:
         """Require that the model which Axolotl built went through the remapped loading.
@@ -135,23 +132,23 @@ class DepthUpScalingPlugin(BasePlugin):
             SolarError: Axolotl loaded it in another way.
         """
         self._loading.close()
-        growth = self._growth(cfg)
-        if growth is None or self._registered is None:
+        found = self._loads(cfg)
+        if found is None:
             return
-        if self._report.plan is None:
+        plan, growth = self._report.plan, found.growth
+        if plan is None:
             raise SolarError(
                 f"{BLOCK}: Axolotl loaded {type(model).__name__} in a way that the up-scaling does "
                 "not reach. Write the up-scaled model first (`solar dus BASE --out DIR`), and "
                 f"train that folder without {BLOCK} and its plugin."
             )
-        for warning in self._report.plan.warnings:
+        for warning in plan.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
-        facts = self._registered.facts
-        ranges = " + ".join(f"{start}-{end - 1}" for start, end in facts["layer_ranges"])
+        ranges = " + ".join(f"{start}-{end - 1}" for start, end in ranges_of(growth.layer_map))
         LOG.info(
-            f"{BLOCK}: {facts['base_num_hidden_layers']} -> {facts['num_hidden_layers']} layers, "
-            f"base layers {ranges}, init {growth.init} "
-            f"({len(self._report.plan.zeroed)} tensors at zero)"
+            f"{BLOCK}: {growth.depth} -> {len(growth.layer_map)} layers, base layers {ranges}, "
+            f"init {growth.init} ({len(plan.zeroed)} tensors at zero, {len(plan.averaged)} "
+            f"averaged), train {found.block.train}"
         )
 
     def post_train_unload(self, cfg: DictDefault) -> None:
@@ -164,26 +161,33 @@ class DepthUpScalingPlugin(BasePlugin):
         if not is_named(cfg, "DepthUpScalingPlugin") or not run_record.is_first_process():
             return
         assert self._registered is not None
-        facts = self._registered.facts
+        growth = self._registered.growth
         saved = AutoConfig.from_pretrained(
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
         )
         depth = saved.get_text_config().num_hidden_layers
-        if depth != facts["num_hidden_layers"]:
+        if depth != len(growth.layer_map):
             raise SolarError(
-                f"{cfg.output_dir}: saved with {depth} layers where "
-                f"{facts['num_hidden_layers']} were trained. Keep this folder and report it."
+                f"{cfg.output_dir}: saved with {depth} layers where {len(growth.layer_map)} were "
+                "trained. Keep this folder and report it."
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
         tensors = read_files(weight_files(weights, "output_dir")).values()
-        parameters = sum(tensor.elements for tensor in tensors)
-        run_record.write(cfg.output_dir, BLOCK, {**facts, "parameters": parameters})
+        facts = {
+            "base_model": self._registered.base_model,
+            "num_hidden_layers": depth,
+            **growth.mark,
+            "train": self._registered.block.train,
+            "parameters": sum(tensor.elements for tensor in tensors),
+        }
+        run_record.write(cfg.output_dir, BLOCK, facts)
 
-    def _growth(self, cfg: DictDefault) -> Growth | None:
-        """The growth that happens while Axolotl loads the model of `cfg`, if it does."""
-        if self._registered is None or not is_named(cfg, "DepthUpScalingPlugin"):
+    def _loads(self, cfg: DictDefault) -> Registered | None:
+        """What was registered, if the model of `cfg` is up-scaled while Axolotl loads it."""
+        found = self._registered
+        if found is None or found.on_disk or not is_named(cfg, "DepthUpScalingPlugin"):
             return None
-        return self._registered.growth
+        return found
 
 
 def _load_base_config(cfg: dict) -> PreTrainedConfig:
@@ -236,6 +240,36 @@ def _compare_without_weights(cfg: dict, growth: Growth) -> Blueprint | None:
         stored = read_files(weight_files(cfg["base_model"]))
         plan_tensors(layers, stored, transformers_seam.conversions_of(layers.base))
     return layers
+
+
+def _freeze_the_base(cfg: dict, growth: Growth, known: Blueprint | None) -> None:
+    """Let Axolotl's own ``unfrozen_parameters`` train the added layers alone.
+
+    Raises:
+        SolarError: nothing is added, or the recipe chooses what to train in another way.
+    """
+    added = "|".join(map(str, growth.added))
+    if not added:
+        raise SolarError(
+            f"{BLOCK}.train: added needs a stack that keeps every base layer in its order, and "
+            "layer_ranges do not. Write train: all, or other ranges."
+        )
+    if cfg.get("adapter"):
+        raise SolarError(
+            f"{BLOCK}.train: added is for a full fine-tune. For an adapter in the added layers "
+            f"alone write peft_layers_to_transform: {growth.added}, and train: all."
+        )
+    if cfg.get("unfrozen_parameters"):
+        raise SolarError(
+            f"{BLOCK}.train: added and unfrozen_parameters each choose what is trained. Remove one "
+            "of them."
+        )
+    if known is None:
+        raise SolarError(
+            f"{BLOCK}.train: added needs an architecture that transformers itself knows, and "
+            f"{cfg['base_model']} brings its own code. Write unfrozen_parameters, or train: all."
+        )
+    cfg["unfrozen_parameters"] = [rf"^{name}.({added})." for name in known.layer_lists]
 
 
 def _user_overrides(cfg: dict, ours: set[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from solar_plugins.depth_up_scaling.tensor_plan import (
     Blueprint,
     TensorPlan,
     blueprint,
+    mean,
     plan_tensors,
 )
 from solar_plugins.errors import SolarError
@@ -108,16 +109,21 @@ def remapped_state_dict(files: Iterable[str], plan: TensorPlan, mapped: bool) ->
             that are read when they are asked for.
     """
     state_dict: dict[str, Any] = {}
-    for file in files:
+    opened = {file: safe_open(file, framework="pt", device="cpu") for file in files}
+    file_of = {key: file for file, handle in opened.items() for key in handle.keys()}  # noqa: SIM118
+    for file, first in opened.items():
+        keys = list(first.keys())
         # one handle, hence one private mapping, for each time that a layer is used
-        handles = [safe_open(file, framework="pt", device="cpu")]
-        keys = list(handles[0].keys())
         uses = max((len(plan.targets[key]) for key in keys), default=0)
-        handles += [safe_open(file, framework="pt", device="cpu") for _ in range(1, uses)]
+        handles = [first, *(safe_open(file, framework="pt", device="cpu") for _ in range(1, uses))]
         for key in keys:
             for name, handle in zip(plan.targets[key], handles, strict=False):
+                other = plan.averaged.get(name)
                 if name in plan.zeroed:
                     state_dict[name] = torch.zeros_like(handle.get_tensor(key))
+                elif other is not None:
+                    second = opened[file_of[other]].get_tensor(other)
+                    state_dict[name] = mean(handle.get_tensor(key), second)
                 else:
                     state_dict[name] = handle.get_tensor(key) if mapped else handle.get_slice(key)
     return state_dict

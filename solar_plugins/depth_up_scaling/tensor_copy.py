@@ -1,27 +1,20 @@
 """Write safetensors files out of ranges of other safetensors files, byte for byte.
 
-No tensor is loaded: a plan says which bytes go where, and a few blocks at a time are read and
-written. Memory use does not depend on the model's size, and every dtype is copied as it is.
+A plan says which bytes go where, and one block at a time is read and written: memory use does not
+depend on the model's size, and every dtype is copied as it is.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import mmap
 import os
 import struct
-import sys
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, BinaryIO
 
 from solar_plugins import atomic
 from solar_plugins.models.safetensors_header import INDEX, WEIGHTS, Tensor
@@ -29,12 +22,7 @@ from solar_plugins.models.safetensors_header import INDEX, WEIGHTS, Tensor
 MAX_SHARD_BYTES = 5_000_000_000
 """MergeKit's default."""
 
-THREADS, BLOCK_BYTES = 4, 1 << 24
-"""Enough blocks at once for a fast disk; 64 MiB of memory."""
-
-DIRECT = os.O_DIRECT if sys.platform == "linux" else 0
-"""Past the page cache. A checkpoint that is larger than what the kernel lets wait there is written
-several times as fast, pushes nothing else out, and is on the disk when the writing ends."""
+BLOCK_BYTES = 1 << 24
 
 
 def same_ends(a: Tensor, b: Tensor, count: int = 512) -> bool:
@@ -72,12 +60,12 @@ class Shard:
 
     Attributes:
         path: the file.
-        head: what it begins with, up to the first tensor.
-        tensors: what follows, one directly after the other.
+        start: where its first tensor begins.
+        tensors: what it holds, one directly after the other.
     """
 
     path: Path
-    head: bytes
+    start: int
     tensors: list[Tensor]
 
 
@@ -104,19 +92,46 @@ def lay_out(
     return [_lay_out_file(folder / name, part) for name, part in zip(names, parts, strict=True)]
 
 
-def fill(shards: Iterable[Shard], progress: Callable[[int], Any]) -> None:
+def fill(
+    shards: Iterable[Shard],
+    progress: Callable[[int], Any],
+    computed: Callable[[str], bytes | None] = lambda name: None,
+) -> None:
     """Copy every tensor to its place.
 
     Args:
         shards: what `lay_out` made.
-        progress: called with the bytes written since its last call, from any thread.
+        progress: called with the bytes written since its last call.
+        computed: the bytes of a tensor that lies in no file, by name; None for zeros.
 
     Raises:
         OSError: a file cannot be read or written, or the disk is full.
     """
     for shard in shards:
-        with _faults_named(shard.path):
-            _fill_file(shard, progress)
+        with _faults_named(shard.path), shard.path.open("r+b") as target:
+            target.seek(shard.start)
+            for tensor in shard.tensors:
+                if tensor.file is not None:
+                    _copy(tensor, tensor.file, target, progress)
+                    continue
+                content = computed(tensor.name)
+                if content is None:
+                    target.seek(tensor.nbytes, os.SEEK_CUR)
+                else:
+                    target.write(content)
+                progress(tensor.nbytes)
+
+
+def _copy(tensor: Tensor, file: Path, target: BinaryIO, progress: Callable[[int], Any]) -> None:
+    with file.open("rb") as source:
+        source.seek(tensor.offset)
+        for start in range(0, tensor.nbytes, BLOCK_BYTES):
+            wanted = min(BLOCK_BYTES, tensor.nbytes - start)
+            block = source.read(wanted)
+            if len(block) < wanted:
+                raise OSError(errno.EIO, f"{file} was cut short while it was copied")
+            target.write(block)
+            progress(wanted)
 
 
 def _lay_out_file(path: Path, tensors: Sequence[Tensor]) -> Shard:
@@ -138,101 +153,7 @@ def _lay_out_file(path: Path, tensors: Sequence[Tensor]) -> Shard:
     with _faults_named(path), path.open("xb") as file:
         file.write(head)
         file.truncate(len(head) + end)
-    return Shard(path, head, tensors)
-
-
-def _fill_file(shard: Shard, progress: Callable[[int], Any]) -> None:
-    """Write the file anew, in blocks that several threads read and write at once."""
-    shard.path.unlink()
-    nbytes = len(shard.head) + sum(tensor.nbytes for tensor in shard.tensors)
-    with ExitStack() as opened:
-        target = _open_for_writing(shard.path)
-        opened.callback(os.close, target)
-        sources = {
-            file: opened.enter_context(file.open("rb")).fileno()
-            for file in {tensor.file for tensor in shard.tensors if tensor.file is not None}
-        }
-        pieces = _Pieces(shard, sources)
-        buffers: SimpleQueue[mmap.mmap] = SimpleQueue()
-        for _ in range(THREADS):
-            # memory of its own that starts at a page, as O_DIRECT wants it
-            buffers.put(mmap.mmap(-1, BLOCK_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-
-        def write_block(start: int) -> None:
-            count = min(BLOCK_BYTES, nbytes - start)
-            buffer = buffers.get()
-            try:
-                with memoryview(buffer) as view:
-                    pieces.read(start, view[:count])
-                    # O_DIRECT writes whole pages: the last hangs over, and is cut off at the end
-                    _write(target, view[: -(-count // mmap.PAGESIZE) * mmap.PAGESIZE], start)
-            finally:
-                buffers.put(buffer)
-            progress(count)
-
-        pool = opened.enter_context(ThreadPoolExecutor(THREADS))
-        try:
-            for job in [pool.submit(write_block, at) for at in range(0, nbytes, BLOCK_BYTES)]:
-                job.result()
-        finally:  # before the files are closed, also when one block failed
-            pool.shutdown(cancel_futures=True)
-        os.ftruncate(target, nbytes)
-
-
-class _Pieces:
-    """The bytes of a shard by their position in it, wherever they lie now."""
-
-    def __init__(self, shard: Shard, sources: dict[Path, int]):
-        self.head, self.tensors, self.sources = shard.head, shard.tensors, sources
-        sizes = [len(self.head), *(tensor.nbytes for tensor in self.tensors)]
-        self.ends = list(accumulate(sizes))
-
-    def read(self, start: int, view: memoryview) -> None:
-        """Fill `view` with the bytes from `start` on."""
-        index = bisect_right(self.ends, start)
-        while view:
-            begin = self.ends[index - 1] if index else 0
-            count = min(len(view), self.ends[index] - start)
-            if index == 0:
-                view[:count] = self.head[start : start + count]
-            else:
-                self._read_tensor(self.tensors[index - 1], start - begin, view[:count])
-            start, view, index = start + count, view[count:], index + 1
-
-    def _read_tensor(self, tensor: Tensor, start: int, view: memoryview) -> None:
-        if tensor.file is None:
-            view[:] = bytes(len(view))
-            return
-        while view:
-            count = os.preadv(self.sources[tensor.file], [view], tensor.offset + start)
-            if not count:
-                raise OSError(errno.EIO, f"{tensor.file} was cut short while it was copied")
-            start, view = start + count, view[count:]
-
-
-def _open_for_writing(path: Path) -> int:
-    """A descriptor that bypasses the page cache, where the file system can do that."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    try:
-        return os.open(path, flags | DIRECT, 0o666)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        path.unlink(missing_ok=True)  # some make the file before they refuse the flag
-        return os.open(path, flags, 0o666)
-
-
-def _write(target: int, view: memoryview, at: int) -> None:
-    while view:
-        try:
-            count = os.pwrite(target, view, at)
-        except OSError as error:
-            flags = fcntl.fcntl(target, fcntl.F_GETFL)
-            if error.errno != errno.EINVAL or not flags & DIRECT:
-                raise
-            fcntl.fcntl(target, fcntl.F_SETFL, flags & ~DIRECT)  # larger pages than we write
-            continue
-        at, view = at + count, view[count:]
+    return Shard(path, len(head), tensors)
 
 
 @contextmanager

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from solar_plugins.depth_up_scaling import identity
 from solar_plugins.depth_up_scaling.growth import Growth, config_for, reloaded
-from solar_plugins.depth_up_scaling.layer_map import added_layers
+from solar_plugins.depth_up_scaling.layer_map import BLOCK
 from solar_plugins.depth_up_scaling.structure import check_structure
 from solar_plugins.errors import SolarError
 from solar_plugins.models.safetensors_header import Tensor
@@ -21,14 +21,6 @@ from solar_plugins.seams.transformers import Conversion, parameter_names, skelet
 FLOATING = ("F64", "F32", "F16", "BF16")
 """Dtypes, as the safetensors header spells them, of weights that are not quantised."""
 
-SILENT_AT_START: dict[
-    str, Callable[[type[PreTrainedModel], PreTrainedConfig, Sequence[int]], frozenset[str]]
-] = {
-    "copy": lambda model_class, config, layer_map: frozenset(),
-    "identity": identity.silencing_parameters,
-}
-"""Init -> which parameters of the added layers start at zero (`identity.starred` names)."""
-
 
 @dataclass(frozen=True)
 class Blueprint:
@@ -36,16 +28,14 @@ class Blueprint:
 
     Attributes:
         base: the base's skeleton.
-        layer_map: base layer of every target layer.
+        growth: the configs of base and deeper model.
         layer_lists: names of the model's lists of layers (``model.layers``).
-        depth: layers of the base.
         silent: parameters that start at zero in the added layers (`identity.starred` names).
     """
 
     base: PreTrainedModel
-    layer_map: Sequence[int]
+    growth: Growth
     layer_lists: list[str]
-    depth: int
     silent: frozenset[str]
 
     def fits(self, model: PreTrainedModel) -> bool:
@@ -53,7 +43,7 @@ class Blueprint:
         if type(model) is not type(self.base):
             return False
         try:
-            return check_structure(self.base, model, self.layer_map) == self.layer_lists
+            return check_structure(self.base, model, self.growth.layer_map) == self.layer_lists
         except SolarError:
             return False
 
@@ -83,9 +73,10 @@ def blueprint(
             "Correct the base's config.json."
         ) from None
     lists = check_structure(base, target, growth.layer_map)
-    depth = base.config.get_text_config().num_hidden_layers
-    silent = SILENT_AT_START[growth.init](model_class, base.config, growth.layer_map)
-    return Blueprint(base, growth.layer_map, lists, depth, silent)
+    silent: frozenset[str] = frozenset()
+    if growth.init == "identity":
+        silent = identity.silencing_parameters(model_class, base.config, growth.layer_map)
+    return Blueprint(base, growth, lists, silent)
 
 
 @dataclass(frozen=True)
@@ -96,11 +87,14 @@ class TensorPlan:
         targets: checkpoint name in the base -> its names in the deeper model; none where the
             layer is left out. Each target name is a tensor of its own.
         zeroed: target names whose tensor starts at zero (``init: identity``).
+        averaged: target name -> the name in the base of the second tensor, the first being that of
+            `targets`, of which it starts as the `mean` (``init: average``).
         dropped: names behind the base's last layer (heads for predicting several tokens).
     """
 
     targets: dict[str, list[str]]
     zeroed: frozenset[str]
+    averaged: dict[str, str]
     dropped: list[str]
 
     @property
@@ -122,13 +116,15 @@ def plan_tensors(
     Raises:
         SolarError: the files do not fit the base's config, or a name is of an unknown layer.
     """
+    growth = layers.growth
     copies: dict[int, list[int]] = {}
-    for i, j in enumerate(layers.layer_map):
+    for i, j in enumerate(growth.layer_map):
         copies.setdefault(j, []).append(i)
-    added = set(added_layers(layers.layer_map, layers.depth) or ()) if layers.silent else set()
+    added = set(growth.added)
 
     targets: dict[str, list[str]] = {}
     zeroed: set[str] = set()
+    averaged: dict[str, str] = {}
     dropped: list[str] = []
     places = key_layers(stored, layers.base, layers.layer_lists, conversions)
     for key in stored:
@@ -138,12 +134,32 @@ def plan_tensors(
             continue
         names = {i: place.named(i) for i in copies.get(place.layer, ())}
         targets[key] = list(names.values())
-        if place.layer >= layers.depth:
+        new = [name for i, name in names.items() if i in added]
+        if place.layer >= growth.depth:
             dropped.append(key)
         elif layers.silent and place.parameter(layers.base) in layers.silent:
-            zeroed.update(name for i, name in names.items() if i in added)
-    _check_count(places.values(), layers.depth)
-    return TensorPlan(targets, frozenset(zeroed), dropped)
+            zeroed.update(new)
+        elif growth.init == "average" and new and place.layer + 1 < growth.depth:
+            following = place.named(place.layer + 1)
+            _check_alike(stored[key], stored.get(following), place.layer)
+            averaged.update(dict.fromkeys(new, following))
+    _check_count(places.values(), growth.depth)
+    return TensorPlan(targets, frozenset(zeroed), averaged, dropped)
+
+
+def mean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The mean of two tensors of one shape, computed in float32 at least; the dtype of `a`."""
+    wide = torch.promote_types(a.dtype, torch.float32)
+    return ((a.to(wide) + b.to(wide)) / 2).to(a.dtype)
+
+
+def _check_alike(tensor: Tensor, following: Tensor | None, layer: int) -> None:
+    """Require that the next layer has a tensor of this name, dtype and shape."""
+    if following is None or following[1:3] != tensor[1:3]:
+        raise SolarError(
+            f"{BLOCK}.init: average needs neighbours that are built alike, and layers {layer} and "
+            f"{layer + 1} of this base are not ({tensor.name}). Write init: copy or identity."
+        )
 
 
 def _check_count(places: Iterable[KeyLayer], depth: int) -> None:

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from solar_plugins import __version__, atomic
 from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.run.record import DONE, FAILED
-from solar_plugins.depth_up_scaling.layer_map import added_layers
-from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg, runs_of
+from solar_plugins.depth_up_scaling.layer_map import ranges_of
+from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg
 from solar_plugins.evaluation.benchmarks import BENCHMARKS
 from solar_plugins.report import provenance, results, tables
 from solar_plugins.report.charts import Figure, Series, line_chart, smooth
@@ -219,8 +219,7 @@ def _id(name: str) -> str:
 
 def _layer_map_picture(proof: dict[str, Any]) -> str:
     layers, depth = proof["layer_map"], proof["base_num_hidden_layers"]
-    identity = proof.get("init") == "identity"  # proofs of older releases do not say
-    return layer_map_svg(layers, depth, (added_layers(layers, depth) or ()) if identity else ())
+    return layer_map_svg(layers, depth, proof.get("init", "copy"))  # older records do not say
 
 
 def _layer_map_text(stage: StageRun) -> str:
@@ -228,7 +227,7 @@ def _layer_map_text(stage: StageRun) -> str:
         return ""
     proof = stage.proofs["depth_up_scaling"]
     layers, depth = proof["layer_map"], proof["base_num_hidden_layers"]
-    parts = [f"[{first}, {first + stop - start})" for start, stop, first in runs_of(layers)]
+    parts = [f"[{start}, {end})" for start, end in ranges_of(layers)]
     return (
         f"### Layer map of {stage.name}\n\n{depth} -> {len(layers)} layers: the base's "
         f"{' then '.join(parts)}. {' '.join(in_words(layers, depth))}\n"

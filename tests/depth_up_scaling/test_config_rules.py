@@ -8,7 +8,7 @@ from solar_plugins.depth_up_scaling.config_rules import (
     refuse_grown,
     remap_indices,
 )
-from solar_plugins.depth_up_scaling.layer_map import layer_map
+from solar_plugins.depth_up_scaling.layer_map import layer_map, stacked
 from solar_plugins.errors import SolarError
 
 MAP = layer_map(8, 3)  # [0, 1, 2, 3, 4, 3, 4, 5, 6, 7]
@@ -124,7 +124,7 @@ def test_remap_indices():
 def test_a_grown_model_is_not_grown_again():
     refuse_grown({"num_hidden_layers": 8}, "base")
     with pytest.raises(SolarError) as error:
-        refuse_grown({"depth_up_scaling": mark(8, [(0, 5), (3, 8)], "copy")}, "./grown")
+        refuse_grown({"depth_up_scaling": mark(8, MAP, "copy")}, "./grown")
     assert str(error.value) == (
         "base_model: ./grown is depth up-scaled already (8 -> 10 layers). Remove "
         "`depth_up_scaling` and its plugin from this recipe, or name the base of 8 layers."
@@ -142,14 +142,14 @@ def test_a_mark_that_says_nothing(found):
 
 
 def test_the_mark_says_how_it_was_made():
-    assert mark(8, [(0, 5), (3, 8)], "identity") == {
+    assert mark(8, MAP, "identity") == {
         "base_num_hidden_layers": 8,
         "remove_layers": 3,
         "layer_ranges": [[0, 5], [3, 8]],
         "layer_map": MAP,
         "init": "identity",
     }
-    assert mark(8, [(0, 6), (2, 6), (2, 8)], "copy")["remove_layers"] is None
+    assert mark(8, stacked([(0, 6), (2, 6), (2, 8)]), "copy")["remove_layers"] is None
 
 
 def test_overrides_of_single_layers():

@@ -19,12 +19,23 @@ def test_block():
 
 def test_three_ways_to_say_the_same():
     for block in ({}, {"remove_layers": 8}, {"target_layers": 48}):
-        assert parse(block).ranges(32) == [(0, 24), (8, 32)]
-    assert parse({"layer_ranges": [[0, 24], [8, 32]]}).ranges(32) == [(0, 24), (8, 32)]
+        assert parse(block).layer_map(32) == [*range(24), *range(8, 32)]
+    assert parse({"layer_ranges": [[0, 24], [8, 32]]}).layer_map(32) == parse({}).layer_map(32)
     three = parse({"layer_ranges": [[0, 3], [1, 3], [1, 4]]})
     assert three.layer_map(4) == [0, 1, 2, 1, 2, 1, 2, 3]
     with pytest.raises(SolarError, match="goes past the base's 4 layers"):
         parse({"layer_ranges": [[0, 24], [8, 32]]}).layer_map(4)
+
+
+def test_the_other_layouts():
+    assert parse({"layout": "overlap"}).layer_map(4) == [0, 1, 2, 1, 2, 3]
+    assert len(parse({"layout": "interleave"}).layer_map(32)) == 40  # LLaMA Pro, 7B to 8.3B
+    assert parse({"layout": "interleave", "every": 2}).layer_map(4) == [0, 1, 1, 2, 3, 3]
+    assert parse({"layout": "repeat"}).layer_map(3) == [0, 1, 2, 0, 1, 2]
+    assert len(parse({"layout": "repeat", "times": 4}).layer_map(6)) == 24
+    assert parse({"train": "added"}).train == "added"
+    with pytest.raises(SolarError, match="times: 1 is no deeper than the base"):
+        parse({"layout": "repeat", "times": 1}).layer_map(4)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +43,8 @@ def test_three_ways_to_say_the_same():
     [
         (
             {"remove_layer": 8},
-            "depth_up_scaling.remove_layer: unknown key. Known: remove_layers, target_layers, "
-            "layer_ranges, init. Did you mean 'remove_layers'?",
+            "depth_up_scaling.remove_layer: unknown key. Known: layout, remove_layers, "
+            "target_layers, every, times, layer_ranges, init, train. Did you mean 'remove_layers'?",
         ),
         (
             8,
@@ -98,13 +109,45 @@ def test_three_ways_to_say_the_same():
         ),
         (
             {"init": "zero"},
-            "depth_up_scaling.init: 'zero' is neither `copy` (the paper) nor `identity` (the added "
-            "layers start as no-ops).",
+            "depth_up_scaling.init: 'zero' is unknown. Write one of: copy, identity, average.",
         ),
         (
             {"init": "identiy"},
-            "depth_up_scaling.init: 'identiy' is neither `copy` (the paper) nor `identity` (the "
-            "added layers start as no-ops). Did you mean 'identity'?",
+            "depth_up_scaling.init: 'identiy' is unknown. Write one of: copy, identity, average. "
+            "Did you mean 'identity'?",
+        ),
+        (
+            {"every": 4},
+            "depth_up_scaling.every: belongs to layout: interleave, and the layout is overlap. "
+            "Write layout: interleave, or remove every.",
+        ),
+        (
+            {"layout": "repeat", "remove_layers": 8},
+            "depth_up_scaling.remove_layers: belongs to layout: overlap, and the layout is repeat. "
+            "Write layout: overlap, or remove remove_layers.",
+        ),
+        (
+            {"layout": "interleave", "layer_ranges": [[0, 24], [8, 32]]},
+            "depth_up_scaling.layer_ranges: layer_ranges and layout are mutually exclusive: each "
+            "of them alone sets the stack. Keep one.",
+        ),
+        (
+            {"layout": "stack"},
+            "depth_up_scaling.layout: 'stack' is unknown. Write one of: overlap, interleave, "
+            "repeat.",
+        ),
+        (
+            {"init": None},
+            "depth_up_scaling.init: None is unknown. Write one of: copy, identity, average.",
+        ),
+        (
+            {"train": "new"},
+            "depth_up_scaling.train: 'new' is unknown. Write one of: all, added.",
+        ),
+        (
+            {"layout": "interleave", "every": 2.5},
+            "depth_up_scaling.every: 2.5 is not a whole number. Write after how many layers of "
+            "the base a new one follows, e.g. 4.",
         ),
         (
             {"remove_layers": True},

@@ -6,12 +6,15 @@ import pytest
 
 from solar_plugins.depth_up_scaling.layer_map import (
     added_layers,
-    check_ranges,
+    check_in_between,
     default_remove_layers,
+    for_depth,
+    from_ranges,
+    interleave,
     layer_map,
-    layer_ranges,
-    ranges_for_depth,
+    ranges_of,
     removed_layers,
+    repeat,
     scaled_depth,
     seams,
     stacked,
@@ -22,7 +25,7 @@ from solar_plugins.errors import SolarError
 def test_solar_10_7b():
     assert layer_map(32, 8) == [*range(24), *range(8, 32)]
     assert len(layer_map(32, 8)) == scaled_depth(32, 8) == 48
-    assert layer_ranges(32, 8) == [(0, 24), (8, 32)]
+    assert ranges_of(layer_map(32, 8)) == [(0, 24), (8, 32)]
 
 
 @pytest.mark.parametrize("depth", range(3, 41))
@@ -101,13 +104,13 @@ def test_no_deeper_model_is_refused_with_the_arithmetic(depth, remove_layers, li
 
 
 def test_the_papers_depth_by_its_other_letter():
-    assert ranges_for_depth(32, 48) == layer_ranges(32, 8)
+    assert for_depth(32, 48) == layer_map(32, 8)
     for depth in range(3, 41):
         for target in range(depth + 1, 2 * depth - 1):
             if target % 2 == 0:
-                ranges = ranges_for_depth(depth, target)
-                assert len(stacked(ranges)) == target
-                assert removed_layers(ranges, depth) == depth - target // 2
+                layers = for_depth(depth, target)
+                assert len(layers) == target
+                assert removed_layers(layers, depth) == depth - target // 2
 
 
 @pytest.mark.parametrize(
@@ -149,17 +152,54 @@ def test_the_papers_depth_by_its_other_letter():
 )
 def test_depths_that_two_copies_cannot_have(depth, target, line):
     with pytest.raises(SolarError) as error:
-        ranges_for_depth(depth, target)
+        for_depth(depth, target)
     assert str(error.value) == line
 
 
 def test_any_stack():
-    ranges = check_ranges(32, [[0, 24], [8, 24], [8, 32]])
-    layers = stacked(ranges)
+    layers = from_ranges(32, [[0, 24], [8, 24], [8, 32]])
     assert layers == [*range(24), *range(8, 24), *range(8, 32)]
     assert seams(layers) == [24, 40]
-    assert removed_layers(ranges, 32) is None
-    assert check_ranges(2, [(0, 2), (0, 2)]) == [(0, 2), (0, 2)]
+    assert ranges_of(layers) == [(0, 24), (8, 24), (8, 32)]
+    assert removed_layers(layers, 32) is None
+    assert removed_layers(layer_map(32, 8), 32) == 8
+    assert from_ranges(2, [(0, 2), (0, 2)]) == [0, 1, 0, 1]
+
+
+def test_new_layers_in_between():
+    """LLaMA Pro: the second of two equal layers is the added one."""
+    layers = interleave(8, every=4)
+    assert layers == [0, 1, 2, 3, 3, 4, 5, 6, 7, 7]
+    assert added_layers(layers, 8) == [4, 9]
+    assert interleave(3, every=1) == [0, 0, 1, 1, 2, 2]
+    assert interleave(4, every=4) == [0, 1, 2, 3, 3]
+    for every in (3, 0, -1, 9):
+        with pytest.raises(SolarError) as error:
+            interleave(8, every)
+        assert str(error.value) == (
+            f"depth_up_scaling.every: 8 layers are not groups of {every}. Write one of 1, 2, 4, 8."
+        )
+
+
+def test_whole_copies():
+    assert repeat(3, 2) == [0, 1, 2, 0, 1, 2]
+    assert added_layers(repeat(3, 3), 3) == [3, 4, 5, 6, 7, 8]
+    for times in (1, 0):
+        with pytest.raises(SolarError, match=f"times: {times} is no deeper than the base"):
+            repeat(3, times)
+
+
+def test_a_layer_between_two_others():
+    upper_half = stacked([(0, 3), (2, 4), (3, 4)])  # Avg-DeUS: 0 1 2 2 3 3, here with a last one
+    for layers in (interleave(8, 4), interleave(8, 1), upper_half):
+        check_in_between(layers, max(layers) + 1, "average")
+    for layers, i in ((layer_map(4, 1), 3), (repeat(4, 2), 4), ([0, 0, 0, 1, 2, 3], 1)):
+        with pytest.raises(SolarError) as error:
+            check_in_between(layers, 4, "average")
+        assert str(error.value) == (
+            "depth_up_scaling.init: average makes a layer out of two neighbours of the base, and "
+            f"added layer {i} is not between two. Write layout: interleave, or init: copy."
+        )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +245,7 @@ def test_any_stack():
 )
 def test_ranges_that_are_no_stack_on_this_base(depth, ranges, line):
     with pytest.raises(SolarError) as error:
-        check_ranges(depth, ranges)
+        from_ranges(depth, ranges)
     assert str(error.value) == line
 
 

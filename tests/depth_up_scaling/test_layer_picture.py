@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from solar_plugins.depth_up_scaling.layer_map import seams, stacked
-from solar_plugins.depth_up_scaling.picture import how_far, in_words, layer_map_svg, runs_of
+from solar_plugins.depth_up_scaling.picture import how_far, in_words, layer_map_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER = stacked([(0, 24), (8, 32)])
@@ -79,15 +79,13 @@ def test_what_it_says_of_the_papers_map():
         "Seam: 23 → 8 (15 back).",
     ]
     assert "prefers-color-scheme: dark" in root.find(f"{SVG}style").text
-    assert not looks(root, "rect", "no-op")
+    assert not looks(root, "rect", "added")
 
 
 def test_added_layers_are_hollow():
-    root = parse(layer_map_svg([0, 1, 2, 1, 2, 3], 4, added=[3, 4]))
-    hollow = [rect.find(f"{SVG}title").text for rect in looks(root, "rect", "no-op")]
-    assert hollow == [
-        f"layer {i} is layer {j} of the base, a no-op at first" for i, j in ((3, 1), (4, 2))
-    ]
+    root = parse(layer_map_svg([0, 1, 2, 1, 2, 3], 4, "identity"))
+    hollow = [rect.find(f"{SVG}title").text for rect in looks(root, "rect", "added")]
+    assert hollow == [f"layer {i} is layer {j} of the base, added" for i, j in ((3, 1), (4, 2))]
 
 
 def test_words():
@@ -103,9 +101,3 @@ def test_words():
         "Layers of the base, left out: 3; once: 0, 2; 10 times: 1.",
         "Seams: 9 × the same again.",
     ]
-
-
-def test_runs_of_layers():
-    assert runs_of([0, 1, 2, 1, 2, 3]) == [(0, 3, 0), (3, 6, 1)]
-    assert runs_of([0, 1, 2]) == [(0, 3, 0)]
-    assert runs_of([0, 1, 1, 2, 2, 3]) == [(0, 2, 0), (2, 4, 1), (4, 6, 2)]

@@ -188,7 +188,7 @@ def test_the_alignment_recipes_differ_as_the_header_says():
 
 def test_up_scaling_is_the_papers():
     block = depth_up_scaling_args.parse(recipe("cpt")["depth_up_scaling"])
-    assert block.ranges(32) == [(0, 24), (8, 32)]
+    assert block.layer_map(32) == [*range(24), *range(8, 32)]
     ranges = [s["sources"][0]["layer_range"] for s in merge("dus")["slices"]]
     assert ranges == [[0, 24], [8, 32]]
 
