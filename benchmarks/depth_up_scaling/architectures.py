@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/depth_up_scaling/architectures.py llama mamba # these anew
 
 For each architecture of the library's own mapping a tiny random model is up-scaled and judged by
-`tests/depth_up_scaling/coverage_judge.py` (which says what right means), with `init: copy` and with
-`init: identity`; where it is right, MergeKit's passthrough is judged by the same rule. Writes
+`tests/depth_up_scaling/coverage_judge.py` (which says what right means), in every layout with every
+init; where it is right, MergeKit's passthrough is judged by the same rule. Writes
 architectures.json and the table in the plugin's README.md.
 """
 
@@ -74,6 +74,7 @@ def row(name: str) -> dict:
         "remove_layers": verdict.remove_layers,
         "identity": verdict.identity,
         "identity_reason": verdict.identity_reason,
+        "layouts": verdict.layouts,
         "mergekit": merged,
         "mergekit_reason": why,
     }
@@ -139,6 +140,8 @@ def write_readme(rows: dict[str, dict]) -> None:
         f"wrong {identity[WRONG]}. MergeKit 0.1.5's passthrough where ours is right: right "
         f"{theirs[RIGHT]}, fails {theirs['fails']}, exits 0 with a wrong model {theirs[WRONG]}.",
         "",
+        *_layouts(rows),
+        "",
         "| architecture | copy | identity: what starts at zero | MergeKit |",
         "|---|---|---|---|",
     ]
@@ -161,9 +164,20 @@ def write_readme(rows: dict[str, dict]) -> None:
     README.write_text(before + "\n".join([*lines, END]) + after, encoding="utf-8")
 
 
+def _layouts(rows: dict[str, dict]) -> list[str]:
+    """A table of the other layouts: counts, and the reasons of what is refused."""
+    lines = ["| layout, init | right | refused | wrong | refused are |", "|---|---|---|---|---|"]
+    for kind in next(row["layouts"] for row in rows.values() if row["layouts"]):
+        found = {name: row["layouts"].get(kind, "") for name, row in rows.items()}
+        count = Counter(outcome.partition(":")[0] for outcome in found.values())
+        refused = ", ".join(name for name, o in sorted(found.items()) if o.startswith(REFUSED))
+        lines.append(f"| {kind} | {count[RIGHT]} | {count[REFUSED]} | {count[WRONG]} | {refused} |")
+    return lines
+
+
 def _short(reason: str) -> str:
     """The reason without path and advice, as a cell of a table."""
-    for start in ("base_model: ", "depth_up_scaling.remove_layers: ", "depth_up_scaling.init: "):
+    for start in ("base_model: ", "depth_up_scaling: ", "depth_up_scaling.init: "):
         reason = reason.removeprefix(start)
     for advice in (" Choose ", " Depth up-scaling is ", " Write "):
         reason = reason.partition(advice)[0]

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from solar_plugins import atomic
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import (
+    BLOCK,
     CHOICES,
     DepthUpScalingBlock,
     command_line,
@@ -21,6 +25,7 @@ from solar_plugins.depth_up_scaling.args import (
 from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.mergekit_config import headline, mergekit_config
 from solar_plugins.depth_up_scaling.picture import how_far, layer_map_svg
+from solar_plugins.depth_up_scaling.published import STACKS
 from solar_plugins.errors import SolarError
 from solar_plugins.models.base_files import check_out, read_config
 from solar_plugins.models.model_config import required_depth
@@ -68,6 +73,19 @@ from solar_plugins.models.model_config import required_depth
     metavar="DIR",
     help="Write the up-scaled checkpoint there: safetensors, config, tokenizer, model card.",
 )
+@click.option(
+    "--like",
+    type=click.Choice(list(STACKS)),
+    help="The stack of a published model, for this base: its block for a recipe, or with --out, "
+    "--plot, --measure as if it had been written out.",
+)
+@click.option(
+    "--measure",
+    type=click.Path(),
+    metavar="TEXT",
+    help="Bits per byte on TEXT before training, of the named stack, or of many to choose from. "
+    "Loads the base alone.",
+)
 @click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the layer map.")
 @click.option(
     "--trust-remote-code",
@@ -82,6 +100,8 @@ def dus_command(
     trust_remote_code: bool,
     as_json: bool,
     layer_ranges: str | None,
+    like: str | None,
+    measure: str | None,
     **keys: Any,
 ) -> None:
     """Up-scale BASE, a folder or a Hub id: print the MergeKit config, write it, or draw it.
@@ -91,6 +111,8 @@ def dus_command(
     solar dus mistralai/Mistral-7B-v0.1 --plot dus.svg               # the picture
     solar dus mistralai/Mistral-7B-v0.1 > dus.yml                    # for MergeKit:
     mergekit-yaml dus.yml ./outputs/dus --clone-tensors
+    solar dus BASE --measure text.txt                                # what each choice costs
+    solar dus BASE --like llama-pro                                  # a published stack
 
     MergeKit writes a correct model for some families only; --out is correct for every family that
     it does not refuse. The folder appears when it is complete.
@@ -99,7 +121,16 @@ def dus_command(
     base is up-scaled while it is loaded.
     """
     keys["layer_ranges"] = None if layer_ranges is None else _pairs(layer_ranges)
-    block = parse({key: value for key, value in keys.items() if value is not None})
+    named = {key: value for key, value in keys.items() if value not in (None, "copy")}
+    if like is not None:
+        named = _published(like, named, required_depth(read_config(base), base))
+    block = parse(named)
+    if measure is not None:
+        _measure(base, measure, [named] if named else None, trust_remote_code, as_json)
+        return
+    if like is not None and not (out or plot or as_json):
+        click.echo(_recipe_block(like, named), nl=False)
+        return
     if out is None and plot is None and block.init != "copy" and not as_json:
         raise click.UsageError(
             f"--init {block.init} needs --out: MergeKit copies layers as they are."
@@ -114,6 +145,73 @@ def dus_command(
         click.echo(json.dumps(facts, indent=2))
     elif out is None and plot is None:
         click.echo(mergekit_config(base, config, block), nl=False)
+
+
+def _published(like: str, named: dict[str, Any], depth: int) -> dict[str, Any]:
+    """The block of a published stack for a base of this depth."""
+    stack = STACKS[like]
+    if named:
+        key = f"--{next(iter(named)).replace('_', '-')}"
+        raise click.UsageError(f"--like {like} and {key} both name the stack. Keep one.")
+    if depth % stack.divides:
+        raise SolarError(
+            f"--like: {like} is for bases whose layers are a multiple of {stack.divides}, and this "
+            f"one has {depth}. {stack.what} ({stack.source})."
+        )
+    return stack.block(depth)
+
+
+def _recipe_block(like: str, block: dict[str, Any]) -> str:
+    """The block as a recipe holds it, with its source."""
+    stack = STACKS[like]
+    body = yaml.safe_dump({BLOCK: block}, sort_keys=False, default_flow_style=None)
+    return f"# {stack.what}\n# ({stack.source})\n{body}"
+
+
+def _measure(
+    base: str,
+    text: str,
+    blocks: Sequence[dict[str, Any]] | None,
+    trust_remote_code: bool,
+    as_json: bool,
+) -> None:
+    """Print the loss of each stack before training, with a progress bar."""
+    from solar_plugins.quiet import quiet
+
+    with quiet():  # libraries warn of what this machine lacks
+        from solar_plugins.depth_up_scaling import measure
+
+    found = measure.Measurement(base, text, trust_remote_code)
+    blocks = blocks or measure.usual_blocks(found.depth)
+    with click.progressbar(
+        length=len(blocks) + 1, file=sys.stderr, hidden=as_json or not sys.stderr.isatty()
+    ) as bar:
+        own, alike = found.of_base()
+        bar.update(1)
+        rows = [own]
+        for block in blocks:
+            rows.append(found.of(parse(block)))
+            bar.update(1)
+    if as_json:
+        facts = {"text": text, "bytes": found.nbytes, "stacks": [asdict(row) for row in rows]}
+        click.echo(json.dumps({**facts, "layer_similarity": alike}, indent=2))
+        return
+    width = max(len(row.name) for row in rows)
+    click.echo(f"{'stack':{width}}  layers  parameters  bits per byte  compute")
+    for row in rows:
+        if row.bits_per_byte is None:
+            click.echo(f"{row.name:{width}}  {row.why_not}")
+            continue
+        click.echo(
+            f"{row.name:{width}}  {row.num_hidden_layers:6}  {row.parameters / 1e6:9,.1f}M"
+            f"  {row.bits_per_byte:13.4f}  {row.parameters / own.parameters:6.2f}x"
+        )
+    least = sorted(range(len(alike)), key=alike.__getitem__, reverse=True)[:3]
+    click.echo(
+        f"{found.nbytes:,} bytes of {text}; compute: of a training step, beside the base's. Layers "
+        "that change their input least (cosine of input and output): "
+        + ", ".join(f"{i} ({alike[i]:.3f})" for i in least)
+    )
 
 
 def _pairs(text: str) -> list[list[int]]:

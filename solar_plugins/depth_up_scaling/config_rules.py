@@ -222,7 +222,7 @@ def _fold_sparse_step(
 
 
 def _check_first_layers(config: dict[str, Any], layer_map: Sequence[int]) -> None:
-    """The second copy starts at base layer m: it must lie behind the first k, which differ."""
+    """The first k layers differ from the rest: they must stay the first, and once only."""
     if any(config.get(name) for name in ("mlp_layer_types", "moe_layers")):
         return
     for name in FIRST_LAYERS_DIFFER:
@@ -231,9 +231,9 @@ def _check_first_layers(config: dict[str, Any], layer_map: Sequence[int]) -> Non
             continue
         if [i for i, j in enumerate(layer_map) if j < first] != list(range(first)):
             raise SolarError(
-                f"depth_up_scaling.remove_layers: the first {first} layers of this base differ "
-                f"from the rest ({name}), and the second copy would repeat one of them. "
-                f"Choose {first} or more."
+                f"depth_up_scaling: the first {first} layers of this base differ from the rest "
+                f"({name}), and this stack would repeat one of them. Choose layout: overlap with "
+                f"remove_layers of {first} or more."
             )
 
 
@@ -247,7 +247,8 @@ def _check_periods(config: dict[str, Any], layer_map: Sequence[int]) -> None:
         shifts = {i - j for i, j in enumerate(layer_map)}
         if any(shift % period for shift in shifts):
             raise SolarError(
-                f"depth_up_scaling.remove_layers: every {period}th layer of this base is of "
-                f"another kind ({name}), and the second copy would fall out of step. Choose m so "
-                f"that the base's layers minus 2m is a multiple of {period}."
+                f"depth_up_scaling: every {period}th layer of this base is of another kind "
+                f"({name}), and this stack would fall out of step. Choose layout: overlap with "
+                f"remove_layers such that the base's layers minus twice that are a multiple of "
+                f"{period}."
             )

@@ -248,8 +248,7 @@ def _freeze_the_base(cfg: dict, growth: Growth, known: Blueprint | None) -> None
     Raises:
         SolarError: nothing is added, or the recipe chooses what to train in another way.
     """
-    added = "|".join(map(str, growth.added))
-    if not added:
+    if not growth.added:
         raise SolarError(
             f"{BLOCK}.train: added needs a stack that keeps every base layer in its order, and "
             "layer_ranges do not. Write train: all, or other ranges."
@@ -259,17 +258,19 @@ def _freeze_the_base(cfg: dict, growth: Growth, known: Blueprint | None) -> None
             f"{BLOCK}.train: added is for a full fine-tune. For an adapter in the added layers "
             f"alone write peft_layers_to_transform: {growth.added}, and train: all."
         )
-    if cfg.get("unfrozen_parameters"):
-        raise SolarError(
-            f"{BLOCK}.train: added and unfrozen_parameters each choose what is trained. Remove one "
-            "of them."
-        )
     if known is None:
         raise SolarError(
             f"{BLOCK}.train: added needs an architecture that transformers itself knows, and "
             f"{cfg['base_model']} brings its own code. Write unfrozen_parameters, or train: all."
         )
-    cfg["unfrozen_parameters"] = [rf"^{name}.({added})." for name in known.layer_lists]
+    added = "|".join(map(str, growth.added))
+    ours = [f"^{name}.({added})." for name in known.layer_lists]
+    if cfg.get("unfrozen_parameters") not in (None, ours):
+        raise SolarError(
+            f"{BLOCK}.train: added and unfrozen_parameters each choose what is trained. Remove one "
+            "of them."
+        )
+    cfg["unfrozen_parameters"] = ours
 
 
 def _user_overrides(cfg: dict, ours: set[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,7 +18,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from solar_plugins.depth_up_scaling.growth import grow
 from solar_plugins.depth_up_scaling.identity import starred
-from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map
+from solar_plugins.depth_up_scaling.layer_map import (
+    added_layers,
+    interleave,
+    layer_map,
+    repeat,
+)
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
 from solar_plugins.depth_up_scaling.structure import layer_lists
 from solar_plugins.errors import SolarError
@@ -37,6 +42,7 @@ class Verdict:
         reason: why, where it is not right.
         remove_layers: the paper's m with which it is right.
         identity: outcome of ``init: identity``; `identity_reason` why, or what starts at zero.
+        layouts: the other layouts, each with its inits -> outcome, with the reason if not right.
         seconds: that all this took.
     """
 
@@ -45,6 +51,7 @@ class Verdict:
     remove_layers: int | None = None
     identity: str = ""
     identity_reason: str = ""
+    layouts: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -83,6 +90,8 @@ def judge(name: str, folder: Path, identity: bool = True, **saving) -> Verdict:
         if identity:
             verdict.identity, verdict.identity_reason = judge_identity(folder, base, layers)
         break
+    if identity:
+        verdict.layouts = judge_layouts(folder, base)
     verdict.seconds = time.perf_counter() - start
     return verdict
 
@@ -114,6 +123,48 @@ def judge_identity(folder: Path, base, layers) -> tuple[str, str]:
             inside = (name for name, parameter in layer.named_parameters() if not parameter.any())
             silent.update(starred(name, layer) for name in inside)
     return RIGHT, ", ".join(sorted(silent))
+
+
+def judge_layouts(folder: Path, base) -> dict[str, str]:
+    """Outcome of every init under ``interleave`` and ``repeat``."""
+    maps = {"interleave": interleave(LAYERS, every=4), "repeat": repeat(LAYERS, times=2)}
+    found = {}
+    for layout, init in (
+        *((layout, init) for layout in maps for init in ("copy", "identity")),
+        ("interleave", "average"),
+    ):
+        layers = maps[layout]
+        try:
+            if init == "identity":
+                outcome, why = judge_identity(folder, base, layers)
+                why = "" if outcome == RIGHT else why
+            else:
+                faults = (
+                    faults_of(folder, base, layers)
+                    if init == "copy"
+                    else faults_of_average(folder, base, layers)
+                )
+                outcome, why = (WRONG if faults else RIGHT), "; ".join(faults)
+        except SolarError as error:
+            outcome, why = REFUSED, str(error)
+        found[f"{layout}, {init}"] = f"{outcome}: {why}" if why else outcome
+    return found
+
+
+def faults_of_average(folder: Path, base, layers) -> list[str]:
+    """Where a model of ``init: average`` is not the plain mean of two base layers."""
+    model, info, _ = up_scaled(folder, layers, init="average")
+    found, lists = model.state_dict(), layer_lists(base, model)
+    expected = expected_tensors(found, base, lists, layers)
+    source = base.state_dict()
+    for i in added_layers(layers, LAYERS):
+        for name in (n for n in found for p in lists if n.startswith(f"{p}.{i}.")):
+            prefix = next(p for p in lists if name.startswith(f"{p}.{i}."))
+            after = source.get(name.replace(f"{prefix}.{i}.", f"{prefix}.{layers[i] + 1}.", 1))
+            if after is not None and expected[name].is_floating_point():
+                expected[name] = (expected[name] + after) / 2
+    faults = [f"tensor differs: {n}" for n in found if not torch.equal(found[n], expected[n])]
+    return faults[:3] + [f"{kind}: {sorted(names)[:3]}" for kind, names in info.items() if names]
 
 
 def tiny_base(name: str, folder: Path):

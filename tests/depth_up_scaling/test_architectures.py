@@ -57,6 +57,7 @@ def test_right_or_refused(name, tmp_path):
             recorded["identity"],
             recorded["identity_reason"],
         )
+        assert verdict.layouts == recorded["layouts"]
     if name in SHARDED:
         assert len(list(tmp_path.glob("*.safetensors"))) > 2
 
@@ -67,6 +68,8 @@ def test_the_table_is_whole():
     assert set(outcomes) == {RIGHT, REFUSED}
     assert outcomes.count(RIGHT) + outcomes.count(REFUSED) >= 60
     assert {row["identity"] for row in RECORDED.values()} <= {"", RIGHT, REFUSED}
+    for row in RECORDED.values():
+        assert {found.partition(":")[0] for found in row["layouts"].values()} <= {RIGHT, REFUSED}
     readme = (ROOM / "README.md").read_text(encoding="utf-8")
     for name in RECORDED:
         assert f"\n| {name} | " in readme

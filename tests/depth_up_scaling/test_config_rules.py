@@ -74,8 +74,9 @@ def test_sparse_step_becomes_a_list():
 def test_first_layers_that_differ():
     assert changes(first_k_dense_replace=3) == {"num_hidden_layers": 10}
     assert refusal(first_k_dense_replace=4) == (
-        "depth_up_scaling.remove_layers: the first 4 layers of this base differ from the rest "
-        "(first_k_dense_replace), and the second copy would repeat one of them. Choose 4 or more."
+        "depth_up_scaling: the first 4 layers of this base differ from the rest "
+        "(first_k_dense_replace), and this stack would repeat one of them. Choose layout: overlap "
+        "with remove_layers of 4 or more."
     )
 
 

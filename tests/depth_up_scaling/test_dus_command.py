@@ -93,7 +93,7 @@ def test_the_picture(base, tmp_path):
     assert result.stderr == f"{file}: layer map, 23 -> 8 (15 back)\n"
     root = ElementTree.parse(file).getroot()
     assert f"32 → 48 layers · {tmp_path.name}" in "".join(root.itertext())
-    assert file.read_text().count(' no-op"') == 16
+    assert file.read_text().count(' added"') == 16
 
 
 def test_the_layer_map_as_json(base):

@@ -21,7 +21,7 @@ from tiny_recipe import write_base
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from solar_plugins.cli import cli
-from solar_plugins.depth_up_scaling import on_disk
+from solar_plugins.depth_up_scaling import adapter_base, on_disk
 from solar_plugins.depth_up_scaling.args import parse
 
 pytestmark = pytest.mark.slow
@@ -228,6 +228,19 @@ def test_three_copies_and_single_layers(tiny_base, tmp_path):
     for i, j in enumerate(layers):
         name = "self_attn.k_norm.weight"
         assert torch.equal(ours[f"model.layers.{i}.{name}"], theirs[f"model.layers.{j}.{name}"])
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_average_on_disk_is_average_in_memory(family, tiny_base, tmp_path):
+    block = {"layout": "interleave", "every": 4, "init": "average"}
+    base = tiny_base(family)
+    write(base, tmp_path / "out", **block)
+    written = AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()
+    loaded = load_up_scaled(base, block).state_dict()
+    assert written.keys() == loaded.keys()
+    assert all(torch.equal(written[name], loaded[name]) for name in written)
+    again = on_disk.prepare(str(base), parse(block))
+    adapter_base._check_same(tmp_path / "out", again)
 
 
 @pytest.mark.parametrize("family", ["llama", "mixtral"])

@@ -14,7 +14,7 @@ from solar_plugins.errors import SolarError
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
-def registered(base, block, **keys):
+def keys_of(base, block, **keys):
     cfg = {
         "base_model": str(base),
         "plugins": ["solar_plugins.DepthUpScalingPlugin"],
@@ -22,7 +22,11 @@ def registered(base, block, **keys):
         **keys,
     }
     DepthUpScalingPlugin().register(cfg)
-    return cfg["overrides_of_model_config"]
+    return cfg
+
+
+def registered(base, block, **keys):
+    return keys_of(base, block, **keys)["overrides_of_model_config"]
 
 
 def line(base, block=None, **keys):
@@ -45,12 +49,31 @@ def test_three_copies(tiny_base):
     }
 
 
+def test_only_the_added_layers_are_trained(tiny_base):
+    block = {"layout": "interleave", "every": 4, "train": "added"}
+    assert keys_of(tiny_base("llama"), block)["unfrozen_parameters"] == ["^model.layers.(4|9)."]
+    assert keys_of(tiny_base("gpt2"), block)["unfrozen_parameters"] == ["^transformer.h.(4|9)."]
+    base = tiny_base("llama")
+    assert line(base, block, unfrozen_parameters=["lm_head"]) == (
+        "depth_up_scaling.train: added and unfrozen_parameters each choose what is trained. "
+        "Remove one of them."
+    )
+    assert line(base, block, adapter="lora") == (
+        "depth_up_scaling.train: added is for a full fine-tune. For an adapter in the added layers "
+        "alone write peft_layers_to_transform: [4, 9], and train: all."
+    )
+    assert line(base, {"train": "added", "layer_ranges": [[0, 7], [0, 6]]}) == (
+        "depth_up_scaling.train: added needs a stack that keeps every base layer in its order, and "
+        "layer_ranges do not. Write train: all, or other ranges."
+    )
+
+
 def test_registered_twice_says_the_same(tiny_base):
     """`axolotl merge-lora` registers the plugins of a recipe twice."""
     cfg = {
         "base_model": str(tiny_base("qwen2_sliding")),
         "plugins": ["solar_plugins.DepthUpScalingPlugin"],
-        "depth_up_scaling": {"target_layers": 12, "init": "identity"},
+        "depth_up_scaling": {"target_layers": 12, "init": "identity", "train": "added"},
     }
     plugin = DepthUpScalingPlugin()
     plugin.register(cfg)

@@ -58,6 +58,7 @@ def test_the_saved_model(trained, runs):
         "layer_ranges": [[0, 3], [1, 4]],
         "layer_map": MAP,
         "init": "copy",
+        "train": "all",
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 
@@ -152,6 +153,27 @@ def test_identity_starts_with_the_loss_of_the_base(runs):
     shallower = losses(runs.train("shallow", plugins=None, depth_up_scaling=None, **keys), 2)
     assert deeper[0] == shallower[0]
     assert deeper[1] != shallower[1]  # the added layers learn from the first step on
+
+
+@pytest.mark.parametrize("init", ["identity", "average"])
+def test_only_the_added_layers_learn(init, runs):
+    """LLaMA Pro: the base's tensors come out bit for bit, and the optimizer knows the new ones."""
+    block = {"layout": "interleave", "every": 2, "init": init, "train": "added"}
+    out = runs.train(f"added_{init}", depth_up_scaling=block, gradient_checkpointing=True)
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (out, runs.base))
+    layers = [0, 1, 1, 2, 3, 3]
+    for name, tensor in ours.items():
+        parts = name.split(".")
+        in_layer = parts[1] == "layers"
+        i = int(parts[2]) if in_layer else 0
+        base = ".".join([*parts[:2], str(layers[i]), *parts[3:]]) if in_layer else name
+        assert torch.equal(tensor, theirs[base]) == (i not in (2, 5)), name
+    optimizer = torch.load(out / "checkpoint-4" / "optimizer.pt", weights_only=False)
+    trained = sum("layers.2." in name or "layers.5." in name for name in ours)
+    assert len(optimizer["state"]) == trained
+    record = run_record.read(out, "depth_up_scaling")
+    assert (record["train"], record["init"]) == ("added", init)
+    assert AutoConfig.from_pretrained(out).depth_up_scaling["layer_map"] == layers
 
 
 def line(runs, **keys):

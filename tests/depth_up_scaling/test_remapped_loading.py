@@ -14,7 +14,13 @@ from transformers.models.llama import modeling_llama
 
 from solar_plugins.depth_up_scaling import tensor_plan
 from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow
-from solar_plugins.depth_up_scaling.layer_map import added_layers, layer_map, stacked
+from solar_plugins.depth_up_scaling.layer_map import (
+    added_layers,
+    interleave,
+    layer_map,
+    repeat,
+    stacked,
+)
 from solar_plugins.depth_up_scaling.remap import remapped_state_dict, up_scaled_loading
 from solar_plugins.depth_up_scaling.structure import check_structure
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint, plan_tensors
@@ -75,6 +81,38 @@ def test_identity_of_any_stack(tiny_base, layers):
         assert torch.equal(model(IDS).logits, base(IDS).logits)
         copied, _, _ = up_scaled(folder, layers)
         assert not torch.equal(copied(IDS).logits, base(IDS).logits)
+
+
+@pytest.mark.parametrize("layers", [interleave(LAYERS, 4), repeat(LAYERS, 2)], ids=str)
+def test_identity_of_the_other_layouts(tiny_base, layers):
+    folder = tiny_base("llama", "40KB")
+    model, _, _ = up_scaled(folder, layers, init="identity")
+    with torch.no_grad():
+        assert torch.equal(model(IDS).logits, plain(folder)(IDS).logits)
+
+
+def test_average_is_the_mean_of_two_neighbours(tiny_base):
+    """Re-stated with the base in memory; the tensors of a layer lie in several shards."""
+    folder = tiny_base("llama", "40KB")
+    layers = interleave(LAYERS, 4)  # layer 4 between 3 and 4; layer 9 behind the last
+    for dtype in (torch.float32, torch.bfloat16):
+        model, _, report = up_scaled(folder, layers, init="average", dtype=dtype)
+        base = plain(folder, dtype=torch.float32).model.layers
+        assert len(report.plan.averaged) == len(base[3].state_dict())
+        for name, found in model.model.layers[4].state_dict().items():
+            expected = (base[3].state_dict()[name] + base[4].state_dict()[name]) / 2
+            assert torch.equal(found, expected.to(dtype))
+        averaged = set(report.plan.averaged)
+        assert not set(differences(model, plain(folder, dtype=dtype), layers)) - averaged
+
+
+def test_average_needs_neighbours_that_are_built_alike(tiny_base):
+    """Qwen3-Next's layer 3 has full attention, its layer 4 linear."""
+    assert refusal(up_scaled, tiny_base("qwen3_next"), interleave(LAYERS, 4), "average") == (
+        "depth_up_scaling.init: average needs neighbours that are built alike, and layers 3 and 4 "
+        "of this base are not (model.layers.3.self_attn.k_norm.weight). Write init: copy or "
+        "identity."
+    )
 
 
 @pytest.mark.parametrize(
