@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
@@ -29,6 +29,9 @@ from solar_plugins.depth_up_scaling.published import STACKS
 from solar_plugins.errors import SolarError
 from solar_plugins.models.base_files import check_out, read_config
 from solar_plugins.models.model_config import required_depth
+
+if TYPE_CHECKING:
+    from solar_plugins.depth_up_scaling.measure import Measured
 
 
 @click.command("dus")
@@ -175,42 +178,43 @@ def _measure(
     trust_remote_code: bool,
     as_json: bool,
 ) -> None:
-    """Print the loss of each stack before training, with a progress bar."""
+    """Print the loss of each stack before training, a line as each is measured."""
     from solar_plugins.quiet import quiet
 
     with quiet():  # libraries warn of what this machine lacks
         from solar_plugins.depth_up_scaling import measure
 
-    found = measure.Measurement(base, text, trust_remote_code)
-    blocks = blocks or measure.usual_blocks(found.depth)
-    with click.progressbar(
-        length=len(blocks) + 1, file=sys.stderr, hidden=as_json or not sys.stderr.isatty()
-    ) as bar:
-        own, alike = found.of_base()
-        bar.update(1)
-        rows = [own]
-        for block in blocks:
-            rows.append(found.of(parse(block)))
-            bar.update(1)
+        found = measure.Measurement(base, text, trust_remote_code)
+    wanted = [parse(block) for block in blocks or measure.usual_blocks(found.depth)]
+    width = max(len(measure.in_short(block)) for block in wanted)
+    own, alike = found.of_base()
+    rows = [own]
+    if not as_json:
+        click.echo(f"{'stack':{width}}  layers  parameters  bits per byte  compute")
+        _print_measured(own, own, width)
+    for block in wanted:
+        rows.append(found.of(block))
+        if not as_json:
+            _print_measured(rows[-1], own, width)
     if as_json:
         facts = {"text": text, "bytes": found.nbytes, "stacks": [asdict(row) for row in rows]}
         click.echo(json.dumps({**facts, "layer_similarity": alike}, indent=2))
         return
-    width = max(len(row.name) for row in rows)
-    click.echo(f"{'stack':{width}}  layers  parameters  bits per byte  compute")
-    for row in rows:
-        if row.bits_per_byte is None:
-            click.echo(f"{row.name:{width}}  {row.why_not}")
-            continue
-        click.echo(
-            f"{row.name:{width}}  {row.num_hidden_layers:6}  {row.parameters / 1e6:9,.1f}M"
-            f"  {row.bits_per_byte:13.4f}  {row.parameters / own.parameters:6.2f}x"
-        )
     least = sorted(range(len(alike)), key=alike.__getitem__, reverse=True)[:3]
     click.echo(
         f"{found.nbytes:,} bytes of {text}; compute: of a training step, beside the base's. Layers "
         "that change their input least (cosine of input and output): "
         + ", ".join(f"{i} ({alike[i]:.3f})" for i in least)
+    )
+
+
+def _print_measured(row: Measured, own: Measured, width: int) -> None:
+    if row.bits_per_byte is None:
+        click.echo(f"{row.name:{width}}  {row.why_not}")
+        return
+    click.echo(
+        f"{row.name:{width}}  {row.num_hidden_layers:6}  {row.parameters / 1e6:9,.1f}M"
+        f"  {row.bits_per_byte:13.4f}  {row.parameters / own.parameters:6.2f}x"
     )
 
 

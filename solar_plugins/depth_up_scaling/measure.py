@@ -27,7 +27,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
 from solar_plugins.models.safetensors_header import read_files, weight_files
 
-SEQUENCE, MOST_TOKENS = 1024, 16_384
+SEQUENCE, MOST_TOKENS = 1024, 4096
 """Tokens in one forward pass, and of the text in all."""
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from solar_plugins.depth_up_scaling.layer_map import default_remove_layers
+
 Block = dict[str, Any]
 
 
@@ -35,8 +37,8 @@ STACKS = {
     "solar": Stack(
         "SOLAR 10.7B: two copies of 32 layers, each without 8, give 48",
         "arXiv 2312.15166, section 2",
-        4,
-        lambda n: {"layout": "overlap", "remove_layers": n // 4},
+        1,
+        lambda n: {"layout": "overlap", "remove_layers": default_remove_layers(n)},
     ),
     "yi-9b": Stack(
         "Yi-9B: Yi-6B's 32 layers with layers 12 to 27 twice give 48",
