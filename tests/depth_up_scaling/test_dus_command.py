@@ -10,6 +10,8 @@ import yaml
 from click.testing import CliRunner
 
 from solar_plugins.cli import cli
+from solar_plugins.depth_up_scaling.args import parse
+from solar_plugins.depth_up_scaling.published import STACKS
 
 
 @pytest.fixture
@@ -145,3 +147,37 @@ def test_no_heavy_import(base):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_published_stacks(base):
+    """The depths that the papers name, each as a block that a recipe takes."""
+    depths = {
+        "solar": (32, 48),
+        "yi-9b": (32, 48),
+        "granite-34b": (52, 88),
+        "llama-pro": (32, 40),
+        "g-stack": (24, 48),
+        "avg-deus": (32, 48),
+    }
+    assert depths.keys() == STACKS.keys()
+    for name, (before, after) in depths.items():
+        result = run(base(num_hidden_layers=before), "--like", name)
+        assert result.exit_code == 0, result.output
+        assert result.output.splitlines()[1].startswith("# (arXiv ")
+        block = parse(yaml.safe_load(result.output)["depth_up_scaling"])
+        assert len(block.layer_map(before)) == after
+    layers = parse(STACKS["avg-deus"].block(8)).layer_map(8)
+    assert layers == [0, 1, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7]
+    assert parse(STACKS["yi-9b"].block(32)).layer_map(32) == [*range(28), *range(12, 32)]
+
+
+def test_a_published_stack_that_does_not_fit(base):
+    result = run(base(num_hidden_layers=30), "--like", "llama-pro")
+    assert result.exit_code == 1
+    assert result.output.startswith(
+        "Error: --like: llama-pro is for bases whose layers are a multiple of 4, and this one has "
+        "30. LLaMA Pro: "
+    )
+    twice = run(base(num_hidden_layers=32), "--like", "solar", "--every", "4")
+    assert twice.exit_code == 2
+    assert "--like solar and --every both name the stack. Keep one." in twice.output
