@@ -84,7 +84,7 @@ def contamination_command(
 
     from solar_plugins.evaluation import contamination, contamination_items
     from solar_plugins.evaluation.benchmarks import CONTAMINABLE
-    from solar_plugins.evaluation.model_place import beside
+    from solar_plugins.evaluation.result_file import beside
     from solar_plugins.evaluation.scores import contamination_table
 
     for key in given:

@@ -9,7 +9,7 @@ few-shot counts, but no average.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -54,7 +54,20 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 # fmt: on
 BY_KEY = {benchmark.key: benchmark for benchmark in BENCHMARKS}
 BY_TASK = {benchmark.task: benchmark for benchmark in BENCHMARKS}
+BY_TASK["gsm8k_leaderboard_v1"] = BY_KEY["gsm8k"]  # the same items, with the leaderboard's stops
 CONTAMINABLE = {benchmark.key: benchmark for benchmark in BENCHMARKS if benchmark.items}
+
+
+def plain_mean(values: Sequence[float | None]) -> float | None:
+    """The mean of scores, None if one of them is missing."""
+    found = [value for value in values if value is not None]
+    return math.fsum(found) / len(values) if values and len(found) == len(values) else None
+
+
+def mean_stderr(errors: Sequence[float | None]) -> float | None:
+    """The standard error of `plain_mean`: scores that share no item are independent."""
+    found = [error for error in errors if error is not None]
+    return math.hypot(*found) / len(errors) if errors and len(found) == len(errors) else None
 
 
 def h6(scores: Mapping[str, float | None]) -> float | None:
@@ -65,16 +78,9 @@ def h6(scores: Mapping[str, float | None]) -> float | None:
     >>> h6({"arc": 0.5, "hellaswag": 0.5}) is None
     True
     """
-    values = _all_six(scores)
-    return None if values is None else math.fsum(values) / len(values)
+    return plain_mean([scores.get(key) for key in BY_KEY])
 
 
 def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
-    """The standard error of H6 from the six benchmarks' own; they share no item."""
-    values = _all_six(errors)
-    return None if values is None else math.hypot(*values) / len(values)
-
-
-def _all_six(by_key: Mapping[str, float | None]) -> list[float] | None:
-    values = [value for key in BY_KEY if (value := by_key.get(key)) is not None]
-    return values if len(values) == len(BY_KEY) else None
+    """The standard error of H6 from the six benchmarks' own."""
+    return mean_stderr([errors.get(key) for key in BY_KEY])

@@ -22,10 +22,9 @@ from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation import contamination_items, neighbours
 from solar_plugins.evaluation.benchmarks import CONTAMINABLE
-from solar_plugins.evaluation.model_place import check_model, name_of
 from solar_plugins.evaluation.neighbours import LoadedModel
 from solar_plugins.evaluation.paper import CONTAMINATION_THRESHOLD
-from solar_plugins.evaluation.resume import ItemLog, settings_digest
+from solar_plugins.evaluation.result_file import ItemLog, check_model, name_of, settings_digest
 
 MEMORISED_BELOW = 0.1
 
@@ -35,9 +34,7 @@ class ContaminationSettings:
     """How the test is made; the defaults are the published test's.
 
     Attributes:
-        items: of each benchmark.
-        neighbours: of each item.
-        seed: of the sampling.
+        items, neighbours: how many items of each benchmark, and neighbours of each item.
         batch_size: sequences at once, for writing and for reading neighbours.
         dtype: of the weights: float32 (published), bfloat16, float16, or auto as saved.
         device: cpu, cuda, or auto to spread a model over all GPUs.
@@ -79,8 +76,22 @@ def measure_contamination(
     """
     check_model(model)
     check_model(reference)
-    texts, sources, not_run = _read(benchmarks, places or {}, settings.items)
-    items = {_name(key, text): text for key, rows in texts.items() for text in rows}
+    items: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
+    sources, not_run = {}, {}
+    for key in benchmarks:
+        chosen = contamination_items.benchmark(key)
+        place = (places or {}).get(key)
+        try:
+            texts, sources[key] = contamination_items.read_texts(chosen, place, settings.items)
+        except SolarError as error:
+            not_run[key] = str(error)
+            continue
+        # An item's name in the logs does not change with the other items or benchmarks.
+        names[key] = [f"{key}/{hashlib.sha256(t.encode()).hexdigest()[:16]}" for t in texts]
+        items |= zip(names[key], texts, strict=True)
+    if not names:
+        raise SolarError(" ".join(not_run.values()))
     of_each = {name: value for name, value in asdict(settings).items() if name != "items"}
     by_reference = {"reference": str(reference), "settings": of_each}
     written_key = settings_digest(by_reference, ours={out_json})
@@ -112,54 +123,27 @@ def measure_contamination(
             advance(what, number, len(items))
         del loaded  # before the next one is loaded
 
+    found = {key: summary([read.items[name] for name in ours]) for key, ours in names.items()}
     result = {
         "model": name_of(model),
         "model_path": str(model),
         "reference": str(reference),
         "threshold": CONTAMINATION_THRESHOLD,
-        "benchmarks": {
-            key: {
-                **summary([read.items[_name(key, text)] for text in rows]),
-                "source": sources[key],
-            }
-            for key, rows in texts.items()
-        },
+        "benchmarks": {key: {**one, "source": sources[key]} for key, one in found.items()},
         "not_run": not_run,
         "settings": asdict(settings),
         "sampling": neighbours.SAMPLING,
         "harness": {name: version(name) for name in ("transformers", "torch")},
     }
     atomic.write_json(out_json, result)
-    partial_file.unlink()
+    partial_file.unlink(missing_ok=True)
     return result
-
-
-def _name(key: str, text: str) -> str:
-    """An item's name in the logs: other items or benchmarks do not change it."""
-    return f"{key}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def contaminated(result: Mapping) -> list[str]:
     """The benchmarks of a result whose share is at the threshold or above."""
     found = result["benchmarks"].items()
     return [key for key, entry in found if entry["share_below_0_1"] >= result["threshold"]]
-
-
-def _read(
-    keys: Sequence[str], places: Mapping[str, str], count: int
-) -> tuple[dict[str, list[str]], dict[str, dict], dict[str, str]]:
-    """Texts and source of each benchmark by key, and the causes of those that cannot be read."""
-    texts, sources, not_run = {}, {}, {}
-    for key in keys:
-        chosen = contamination_items.benchmark(key)
-        try:
-            found = contamination_items.read_texts(chosen, places.get(key), count)
-            texts[key], sources[key] = found
-        except SolarError as error:
-            not_run[key] = str(error)
-    if not texts:
-        raise SolarError(" ".join(not_run.values()))
-    return texts, sources, not_run
 
 
 def summary(shares: list[float]) -> dict:

@@ -8,7 +8,7 @@ neighbour that repeats the item word for word never counts as likelier than the 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -24,8 +24,7 @@ LONGEST_NEIGHBOUR = 150
 SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 50, "top_p": 1.0}
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(NamedTuple):
     """A causal language model with its tokenizer."""
 
     model: PreTrainedModel
@@ -106,11 +105,9 @@ def _losses(target: LoadedModel, rows: list[list[int]]) -> list[float]:
 
     Rows are padded to the right with tokens that neither mask nor loss counts.
     """
-    longest = max(map(len, rows))
-    device = target.model.device
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    mask = mask.to(device)
+    pad, device = torch.nn.utils.rnn.pad_sequence, target.model.device
+    ids = pad([torch.tensor(row) for row in rows], batch_first=True).to(device)
+    mask = pad([torch.ones(len(row), dtype=int) for row in rows], batch_first=True).to(device)
     logits = target.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
     loss = torch.nn.functional.cross_entropy(
         logits.transpose(1, 2), ids[:, 1:], reduction="none"

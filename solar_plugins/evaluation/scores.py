@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE, Benchmark
 from solar_plugins.evaluation.paper import TABLE_9, harness_row, row_of_model
 
 NOT_RUN = "not run"
@@ -39,7 +39,9 @@ def scores_table(result: Mapping) -> Table:
     title = f"{result['model']}, lm-eval {result['harness']['lm_eval']}"
     if result["limit"] is not None:
         title += f"; a trial with {result['limit']:g} items per task, not a score"
-    notes = ["losses in bits per byte of text"] if result["losses"] else []
+    notes = [_how(by_benchmark[one.key], one) for one in BENCHMARKS if one.key in by_benchmark]
+    notes = [note for note in notes if note]
+    notes += ["losses in bits per byte of text"] if result["losses"] else []
     notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
     headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
     table = _table(title, [*headings, *(heading for heading, _ in rows)], notes)
@@ -63,6 +65,19 @@ def scores_table(result: Mapping) -> Table:
         value = "not a number" if loss["value"] is None else f"{loss['value']:.4f}"
         table.add_row(name, value, "", "", "", str(loss["n"]), *[""] * len(rows))
     return table
+
+
+def _how(task: Mapping, benchmark: Benchmark) -> str:
+    """How a score was averaged and where its answers ended, where that is not plain."""
+    if "lm_eval" in task:
+        theirs = task["lm_eval"]
+        return (
+            f"{benchmark.title}: {task['averaging']}, as the paper's leaderboard; "
+            f"{theirs['averaging']}, as lm-eval: {percent(theirs['value'])} "
+            f"± {percent(theirs['stderr'])}"
+        )
+    stops = task.get("stops")
+    return f"{benchmark.title}: an answer ends at {', '.join(map(repr, stops))}" if stops else ""
 
 
 def contamination_table(result: Mapping) -> Table:

@@ -41,7 +41,7 @@ RESULT_VERSIONS = {
     "flan_index": 1,
     "synth_math": 1,
     "merge": 1,
-    "evaluate": 1,
+    "evaluate": 2,  # 2: a group of tasks (MMLU) is the plain mean of its tasks
 }
 """Result versions of the generators of data stages, of merges (a stack is written by
 `depth_up_scaling.on_disk`), and of evaluations (with the tasks in `miniature/lm_eval_tasks`)."""
