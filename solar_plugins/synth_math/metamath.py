@@ -7,6 +7,7 @@ rows have a type `MATH_…`, the others were made from GSM8K, a benchmark of H6.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from solar_plugins.errors import SolarError, nearest
@@ -61,11 +62,9 @@ def _joined(
 ) -> Iterator[Candidate]:
     """The rows of `kinds` whose original question is one of MATH's problems."""
 
-    def read(*names: str) -> str:
-        return str(column(row, names, source.name))
-
     for row in source:
         advance()
+        read = partial(_text, row, source.name)
         kind = read("type")
         if kind.upper().startswith("GSM"):
             seeds.rejected["made_from_gsm8k"] += 1
@@ -75,3 +74,7 @@ def _joined(
             seeds.rejected["not_in_math_train"] += 1
         else:
             yield Candidate(kind, read("query", "question"), read("response", "answer"), problem)
+
+
+def _text(row: dict, source: str, *names: str) -> str:
+    return str(column(row, names, source))
