@@ -137,9 +137,8 @@ def read(recipe: dict) -> DataRecipe:
         write = _EXAMPLES.get(key, f"{key}: {default}")
         if not _is_of(kind, value):
             raise SolarError(f"{key}: {value!r} is not {_NEEDED[kind]}. Write {write}")
-        if kind in ("int", "float") and (
-            value < 0 or (kind == "int" and key != "seed" and value == 0)
-        ):
+        smallest = 1 if kind == "int" and key != "seed" else 0
+        if kind in ("int", "float") and value < smallest:
             raise SolarError(f"{key}: {value!r} is too small. Write {write}")
     for key, field in fields.items():
         if field.default is dataclasses.MISSING and key not in settings:
@@ -154,5 +153,4 @@ def _is_of(kind: str, value: object) -> bool:
         return isinstance(value, list) and bool(value) and all(_is_of("str", v) for v in value)
     if kind == "dict[str, object]":
         return isinstance(value, dict) and all(_is_of("str", key) for key in value)
-    numbers = (int,) if kind == "int" else (int, float)
-    return isinstance(value, numbers) and not isinstance(value, bool)
+    return type(value) is int or (kind == "float" and type(value) is float)
