@@ -84,3 +84,15 @@ def h6(scores: Mapping[str, float | None]) -> float | None:
 def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
     """The standard error of H6 from the six benchmarks' own."""
     return mean_stderr([errors.get(key) for key in BY_KEY])
+
+
+def how_measured(task: Mapping) -> str:
+    """How the score of one task in a result file was averaged, and where its answers ended.
+
+    >>> how_measured({"averaging": "all items", "stops": [":", "Question:"]})
+    "all items; an answer ends at ':', 'Question:'"
+    """
+    parts = [task["averaging"]] if "averaging" in task else []  # not in files of version 1
+    if task.get("stops"):
+        parts.append(f"an answer ends at {', '.join(map(repr, task['stops']))}")
+    return "; ".join(parts)

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE, Benchmark
+from solar_plugins.evaluation.benchmarks import (
+    BENCHMARKS,
+    BY_KEY,
+    BY_TASK,
+    CONTAMINABLE,
+    how_measured,
+)
 from solar_plugins.evaluation.paper import TABLE_9, harness_row, row_of_model
 
 NOT_RUN = "not run"
@@ -39,8 +45,13 @@ def scores_table(result: Mapping) -> Table:
     title = f"{result['model']}, lm-eval {result['harness']['lm_eval']}"
     if result["limit"] is not None:
         title += f"; a trial with {result['limit']:g} items per task, not a score"
-    notes = [_how(by_benchmark[one.key], one) for one in BENCHMARKS if one.key in by_benchmark]
-    notes = [note for note in notes if note]
+    notes = []
+    for key, task in by_benchmark.items():
+        if "lm_eval" in task or task.get("stops"):
+            notes.append(f"{BY_KEY[key].title}: {how_measured(task)}")
+        if "lm_eval" in task:
+            value, stderr = (percent(task["lm_eval"][name], "") for name in ("value", "stderr"))
+            notes.append(f"lm-eval's own, {task['lm_eval']['averaging']}: {value} ± {stderr}")
     notes += ["losses in bits per byte of text"] if result["losses"] else []
     notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
     headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
@@ -65,19 +76,6 @@ def scores_table(result: Mapping) -> Table:
         value = "not a number" if loss["value"] is None else f"{loss['value']:.4f}"
         table.add_row(name, value, "", "", "", str(loss["n"]), *[""] * len(rows))
     return table
-
-
-def _how(task: Mapping, benchmark: Benchmark) -> str:
-    """How a score was averaged and where its answers ended, where that is not plain."""
-    if "lm_eval" in task:
-        theirs = task["lm_eval"]
-        return (
-            f"{benchmark.title}: {task['averaging']}, as the paper's leaderboard; "
-            f"{theirs['averaging']}, as lm-eval: {percent(theirs['value'])} "
-            f"± {percent(theirs['stderr'])}"
-        )
-    stops = task.get("stops")
-    return f"{benchmark.title}: an answer ends at {', '.join(map(repr, stops))}" if stops else ""
 
 
 def contamination_table(result: Mapping) -> Table:

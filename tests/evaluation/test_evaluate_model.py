@@ -271,7 +271,7 @@ def test_the_command(world, measured):
     assert "not run" in rows["MMLU"]
     assert "not run" in rows["H6"]
     assert "paper" not in run.output  # a miniature is not the paper's benchmark
-    assert "GSM8K: an answer ends at 'Question'" in run.output
+    assert "GSM8K: all items; an answer ends at 'Question'" in run.output
 
 
 @pytest.mark.parametrize(

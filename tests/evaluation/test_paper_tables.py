@@ -107,6 +107,9 @@ def test_the_table_of_the_released_model_shows_what_the_harness_does():
         }
         for benchmark in BENCHMARKS
     }
+    weighted = {"value": 0.685, "stderr": 0.004, "averaging": "weighted by number of items"}
+    tasks["mmlu"] |= {"averaging": "plain mean of 57 tasks", "lm_eval": weighted}
+    tasks["gsm8k"] |= {"averaging": "all items", "stops": [":", "Question:"]}
     result = {
         "model": "SOLAR-10.7B-Instruct-v1.0",
         "model_path": "upstage/SOLAR-10.7B-Instruct-v1.0",
@@ -120,7 +123,12 @@ def test_the_table_of_the_released_model_shows_what_the_harness_does():
     }
     console = Console(width=200, file=io.StringIO())
     console.print(scores_table(result))
-    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    printed = console.file.getvalue()
+    assert "lm-eval 0.4.11" in printed
+    assert "MMLU: plain mean of 57 tasks" in printed
+    assert "lm-eval's own, weighted by number of items: 68.50 ± 0.40" in printed
+    assert "GSM8K: all items; an answer ends at ':', 'Question:'" in printed
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
     cells = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in lines}
     values = {name: [cell.strip() for cell in row] for name, row in cells.items()}
     assert values["GSM8K"] == ["70.00", "1.20", "0.00", "5", "100", "64.75", "67.78"]
