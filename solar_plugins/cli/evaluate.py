@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -82,7 +83,7 @@ def evaluate_command(
     chosen = Backend(backend, data_parallel, tensor_parallel)
     config = read_config(config_file, model, limit, chosen)
     out = out or beside(model, "h6.json", config.output_path)
-    options = {"limit": limit, "all_or_nothing": False}
+    options: dict[str, Any] = {"limit": limit, "all_or_nothing": False}
     if chosen.needs_launch(config.model):
         arguments = [str(config_file), model, str(out), name_of(model), json.dumps(options)]
         command = chosen.launch_command("solar_plugins.evaluation.rank", arguments)

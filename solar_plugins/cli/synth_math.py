@@ -171,10 +171,12 @@ def generate_command(**options: Any) -> None:
     async def ask() -> tuple[list[candidates.Candidate], dict[str, int]]:
         cache = AnswerCache(options["cache"] or options["out"] / "math_answers.sqlite")
         server = Server(settings, cache, key or None)
-        limits = options["concurrency"], seeds.rejected, options["skip_unanswered"]
+        how = {name: options[name] for name in ("concurrency", "skip_unanswered")}
         try:
             with _progress("candidates", len(chosen) * sum(counts.values())) as advance:
-                found = await generate(chosen, *counts.values(), server, *limits, advance)
+                found = await generate(
+                    chosen, server=server, rejected=seeds.rejected, advance=advance, **counts, **how
+                )
         finally:
             await server.close()
             cache.close()

@@ -81,9 +81,9 @@ def measure_contamination(
     sources, not_run = {}, {}
     for key in benchmarks:
         chosen = contamination_items.benchmark(key)
-        place = (places or {}).get(key)
+        given = (places or {}).get(key)
         try:
-            texts, sources[key] = contamination_items.read_texts(chosen, place, settings.items)
+            texts, sources[key] = contamination_items.read_texts(chosen, given, settings.items)
         except SolarError as error:
             not_run[key] = str(error)
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -64,29 +65,29 @@ class ItemLog:
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        self.path, self._key = path, {"key": key}
-        self._is_whole = False
+        self.path = path
+        self._header = json.dumps({"key": key}) + "\n"
+        self._is_ours = False
         self.items: dict[str, Any] = {}
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         try:
-            if lines and json.loads(lines[0]) == self._key:
-                for row in map(json.loads, lines[1:]):
-                    self.items[row["item"]] = row["value"]
+            for row in map(json.loads, lines[1:] if lines[:1] == [self._header] else []):
+                self.items[row["item"]] = row["value"]
         except json.JSONDecodeError:
             pass  # the line that a kill has cut; those before it are kept
 
     def add(self, item: str, value: object) -> None:
         """Keep `value`; it is on disk when this returns."""
         self.items[item] = value
-        rows = [{"item": item, "value": value}]
-        if not self._is_whole:
-            rows = [self._key, *({"item": i, "value": v} for i, v in self.items.items())]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        if not self._is_whole:
-            atomic.write_text(self.path, text)
-            self._is_whole = True
-            return
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        if self._is_ours:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(_line(item, value))
+                file.flush()
+                os.fsync(file.fileno())
+        else:
+            atomic.write_text(self.path, self._header + "".join(starmap(_line, self.items.items())))
+            self._is_ours = True
+
+
+def _line(item: str, value: object) -> str:
+    return json.dumps({"item": item, "value": value}) + "\n"

@@ -196,9 +196,8 @@ def rephrased_question(reply: str, original: str) -> tuple[str, str | None]:
 @contextmanager
 def _first_signal(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM calls `stop`, so that replies under way are kept."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        signals = ()
+    is_main = threading.current_thread() is threading.main_thread()
+    signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     loop = asyncio.get_running_loop()
 
     def first() -> None:
