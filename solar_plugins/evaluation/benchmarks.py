@@ -18,10 +18,8 @@ class Benchmark:
     """One of the six.
 
     Attributes:
-        key: its name in our result files (``arc``, …).
-        title: its name in the paper's tables.
-        task: the task or group of lm-eval.
-        metric: the metric's name in lm-eval.
+        key, title: its name in our result files (``arc``, …) and in the paper's tables.
+        task, metric: lm-eval's names of the task or group and of the metric.
         filters: lm-eval's filter names that may carry the metric, the preferred one first.
         num_fewshot: the leaderboard's number of examples in the prompt.
         chance: what guessing scores; None where that depends on the question (TruthfulQA's mc2).
@@ -82,7 +80,7 @@ def h6(scores: Mapping[str, float | None]) -> float | None:
 
 
 def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
-    """The standard error of H6 from the six benchmarks' own."""
+    """The standard error of H6."""
     return mean_stderr([errors.get(key) for key in BY_KEY])
 
 

@@ -49,11 +49,9 @@ def evaluate_model(
 
     Args:
         config_file: lm-eval's own YAML; `model_args.pretrained` is replaced by `model`.
-        model: folder or Hugging Face id.
         out_json: the result file; next to it `<name>.partial.jsonl` exists while tasks are missing.
         model_name: the model's name in the result, for example its stage.
         limit: lm-eval's `--limit`, over the config file's; scores under a limit are a trial.
-        backend: what computes, and on how many GPUs.
         all_or_nothing: raise if a task's data cannot be loaded, after the other tasks have been
             measured and kept. If False, the result is written with that task under `not_run`.
 

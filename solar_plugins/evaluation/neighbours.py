@@ -7,7 +7,6 @@ neighbour that repeats the item word for word never counts as likelier than the 
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import torch
@@ -32,8 +31,7 @@ class LoadedModel(NamedTuple):
 
 
 def load(place: str, dtype: str, device: str) -> LoadedModel:
-    """The model at `place`, a folder or an id.
-
+    """
     Raises:
         SolarError: the model cannot be loaded.
     """
@@ -46,20 +44,13 @@ def load(place: str, dtype: str, device: str) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer)
 
 
-def item_seed(seed: int, item: str) -> int:
-    """A seed of its own for each item, so that no item depends on which were done before it."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{item}".encode()).digest()[:4], "big")
-
-
 @torch.no_grad()
 def sample_neighbours(
     reference: LoadedModel, prefix: str, new_tokens: int, count: int, batch_size: int, seed: int
 ) -> list[str]:
     """`count` texts that begin with `prefix` and that `reference` continued.
 
-    Args:
-        new_tokens: at most this many are added, at least one.
-        batch_size: how many are sampled at once; it changes which texts are drawn.
+    At least one and at most `new_tokens` are added. `batch_size` changes which texts are drawn.
     """
     tokenizer, model = reference.tokenizer, reference.model
     ids = torch.tensor([tokenizer.encode(prefix)], device=model.device)

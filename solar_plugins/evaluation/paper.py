@@ -16,13 +16,9 @@ COLUMNS = tuple(BY_KEY)
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of one table.
+    """One row of one table: H6 and the six scores in percent, in the order of `COLUMNS`.
 
     Attributes:
-        table: the table's number in the paper.
-        model: the row's name there.
-        h6: as printed, in percent.
-        scores: the six in the order of `COLUMNS`, in percent.
         stages: names of stages of our chains that make this row's model.
     """
 

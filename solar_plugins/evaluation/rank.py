@@ -13,12 +13,7 @@ from solar_plugins.evaluation.h6 import evaluate_model
 
 
 def main(arguments: list[str]) -> None:
-    """`evaluate_model` as the process that the environment says; the first one writes the result.
-
-    Args:
-        arguments: lm-eval's config file, the model, the result file, the model's name in it, and,
-            if given, other arguments of `evaluate_model` as JSON.
-    """
+    """`evaluate_model` with its first four arguments and, if given, others as JSON."""
     config_file, model, out_json, name, *more = arguments
     backend = Backend(data_parallel=int(os.environ["WORLD_SIZE"]))
     options = json.loads(more[0]) if more else {}

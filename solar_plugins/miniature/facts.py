@@ -39,8 +39,8 @@ class World:
     """Everything that the texts, benchmarks and datasets of one seed are written from.
 
     Attributes:
-        lands, scholars: facts that are stated in the pretraining text. Questions about the
-            held-out ones are asked in the benchmark's test split alone.
+        lands, scholars: facts that the pretraining text states. Questions about the held-out ones
+            are asked in the benchmark's test split alone.
         things: (thing, relation, value of its class). Held-out ones are never stated: they follow
             from "the trout is a fish" and "every fish has fins".
         wonders: facts with a myth. The pretraining text repeats the myth more often than the truth.

@@ -51,8 +51,7 @@ SYSTEM_PROMPTS = ["", "answer the question.", "think and then answer."]
 class Teacher:
     """Writes the instruction and preference rows of `world`; each file has a generator of its own.
 
-    Args:
-        items: The benchmarks, of which the train splits are shown.
+    Of the benchmarks `items` the train splits are shown.
     """
 
     def __init__(self, world: World, items: dict[str, bench.MiniBenchmark]) -> None:

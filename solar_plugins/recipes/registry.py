@@ -12,11 +12,9 @@ STAGE_KINDS = ("train", "merge", "evaluate", "data")
 
 @dataclass(frozen=True)
 class Plugin:
-    """One of our Axolotl plugins.
+    """One of our Axolotl plugins: its module and the key of its YAML block and run record.
 
     Attributes:
-        module: Where its class is defined.
-        block: The key of its YAML block, which also names its run record.
         result_version: Raised by the author when a training with the same recipe, data and base
             model gives another result than before. Finished trainings of the old version then
             count as changed; a comment, a rename or a refactoring must not raise it.

@@ -13,13 +13,10 @@ AUGMENTED = "MATH_AnsAug"
 
 
 class Candidate(NamedTuple):
-    """One synthetic pair.
+    """A synthetic question and answer, and the problem of MATH that they were made from.
 
-    Attributes:
-        kind: as MetaMathQA's `type`: `MATH_Rephrased` (the question was rephrased and then
-            answered), `MATH_AnsAug` (the original question, answered anew), …
-        question, answer: the synthetic ones.
-        problem: the problem of MATH that they were made from.
+    `kind` is MetaMathQA's `type`: `MATH_Rephrased` (the question was rephrased and then answered),
+    `MATH_AnsAug` (the original question, answered anew), …
     """
 
     kind: str

@@ -116,8 +116,8 @@ async def generate(
     """Candidates from every problem, in an order that does not depend on the server.
 
     Args:
-        rephrasings: how often each question is rephrased; each is answered once.
-        answers: how many new answers each original question gets.
+        rephrasings, answers: how often each question is rephrased (each is answered once), and how
+            many new answers the original gets.
         concurrency: requests under way at once.
         rejected: where replies that make no candidate are counted by reason.
         skip_unanswered: go on without candidates whose requests had no answer in all of their

@@ -30,12 +30,9 @@ _SOLUTION = ("solution", "Solution", "answer", "Answer")
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem of MATH.
+    """One problem of MATH; `answer` is what its solution has in ``\\boxed{}``.
 
-    Attributes:
-        question, solution: as MATH states them, with the answer in ``\\boxed{}``.
-        answer: what is in the box.
-        subject, level: `Algebra`, `Level 5`; empty where the copy has no such column.
+    `subject` (Algebra) and `level` (Level 5) are empty where the copy has no such column.
     """
 
     question: str
@@ -46,15 +43,10 @@ class Problem:
 
 
 class Seeds:
-    """The training problems and the guard, read once.
-
-    Args:
-        recipe: says where MATH and the benchmarks are.
-        guarded: False to compare with no benchmark.
+    """The training problems and the guard (None to compare with no benchmark), read once.
 
     Attributes:
         problems: those that have a boxed answer, by their question with single blanks.
-        guard: None to compare with no benchmark.
         rejected: what was left out so far, by reason; later steps count on in it.
 
     Raises:

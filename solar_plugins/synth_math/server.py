@@ -38,14 +38,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server is asked.
+    """How a server is asked, see `solar synth-math generate --help`.
 
     Attributes:
-        url: up to and with the version: `http://localhost:8000/v1`.
-        model: its name there.
         temperature: of the sampling (MetaMath: 0.7).
-        max_tokens: longest reply.
-        timeout_s: to wait for one reply.
         tries: of one request, the first included.
         requests_per_minute: at most; 0 for no limit.
     """
@@ -119,8 +115,7 @@ class AnswerCache:
 class Server:
     """Asks, waits, tries again, and keeps every answer in `cache` before it returns it.
 
-    Attributes:
-        prompt_tokens, completion_tokens: as the server counted them, cached replies included.
+    `prompt_tokens` and `completion_tokens` are as the server counted them, cached replies included.
     """
 
     def __init__(self, settings: Settings, cache: AnswerCache, api_key: str | None) -> None:

@@ -103,12 +103,8 @@ def write_sets(
     Synth. Math-Instruct is drawn from all candidates, Synth. Math-Alignment from the rephrased
     ones: prompt is the rephrased question, chosen its answer, rejected MATH's own (section 3).
 
-    Args:
-        recipe: says how many rows each set has, and the seed of the draw.
-        facts: what the card says besides: how it was made, sources, guard, rejections.
-
     Returns:
-        The card. The same pool, sizes and seed give the same bytes.
+        The card, with `facts` in it. The same pool, sizes and seed give the same bytes.
 
     Raises:
         SolarError: nothing is left to draw from.
