@@ -68,10 +68,7 @@ def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
             if path.is_dir() and any(path.iterdir()):
                 raise FileExistsError(errno.EEXIST, "exists and is not empty", str(path))
             for entry in hidden.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+                _remove(entry)
             yield hidden
             _sync(hidden, *(entry for entry in hidden.rglob("*") if not entry.is_symlink()))
             os.rename(hidden, path)  # replaces an empty folder, never a full one
@@ -154,13 +151,16 @@ def _partial(path: Path) -> Path:
     """Where this process writes what becomes `path`; what dead ones wrote is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_over in path.parent.glob(f".{path.name}.*.partial"):
-        if _is_alive(left_over.name.split(".")[-2]):
-            continue
-        if left_over.is_dir():
-            shutil.rmtree(left_over)
-        else:
-            left_over.unlink(missing_ok=True)
-    return path.parent / f".{path.name}.{os.getpid()}.partial"
+        if not _is_alive(left_over.name.split(".")[-2]):
+            _remove(left_over)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _is_alive(pid: str) -> bool:

@@ -32,11 +32,7 @@ _SUFFIXES = (".yml", ".yaml")
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping in the YAML file `path`, with what it `extends` filled in.
-
-    Raises:
-        SolarError: see `solar_plugins.recipes.yaml_file.read_plain` and `complete`.
-    """
+    """The mapping in the YAML file `path`, with ``extends:`` resolved; raises as `complete`."""
     return complete(yaml_file.read_plain(path), Path(path))
 
 
@@ -113,11 +109,7 @@ def folder_for(output_dir: Any, base_model: str) -> Any:
 
 
 def _lineage(content: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The file `path` with its `content`, and each file that the one before it extends.
-
-    Raises:
-        SolarError: see `complete`.
-    """
+    """The file `path` with its `content`, and each file that the one before it extends."""
     found = [(path, _from_anywhere(content, path))]
     seen: set[Path] = set()
     while EXTENDS in found[-1][1]:
