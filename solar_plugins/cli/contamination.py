@@ -64,7 +64,9 @@ def contamination_command(
     was in. Exit status 1: a benchmark at the threshold or above, or one that could not be read.
 
     \b
+    # all four benchmarks from the Hub, as in the paper
     solar contamination ./outputs/solar-10.7b/instruct --reference ./outputs/solar-10.7b/cpt
+    # the miniature's ARC, small enough for a CPU
     solar contamination ./outputs/tiny/instruct --reference ./outputs/tiny/cpt \\
         --data arc=outputs/tiny/world/benchmarks/mini_arc \\
         --benchmark arc --items 20 --neighbours 20

@@ -66,10 +66,10 @@ def evaluate_command(
     it. Exit status 1: a benchmark could not be loaded.
 
     \b
-    solar evaluate ./outputs/solar-10.7b/instruct
-    solar evaluate ./outputs/tiny/instruct --config recipes/tiny/h6.yml
-    solar evaluate ./outputs/solar-10.7b/instruct --config recipes/h6_leaderboard_v1.yml
-    solar evaluate upstage/SOLAR-10.7B-Instruct-v1.0 --data-parallel 8
+    solar evaluate ./outputs/solar-10.7b/instruct          # H6 of a model of a run
+    solar evaluate ./outputs/tiny/instruct --config recipes/tiny/h6.yml      # the miniature, CPU
+    solar evaluate ./instruct --config recipes/h6_leaderboard_v1.yml         # GSM8K's old stops
+    solar evaluate upstage/SOLAR-10.7B-Instruct-v1.0 --data-parallel 8       # a copy on each GPU
     solar evaluate upstage/SOLAR-10.7B-Instruct-v1.0 --backend vllm --tensor-parallel 2 --limit 20
     """
     from rich.console import Console

@@ -81,7 +81,7 @@ def evaluate_model(
         started = time.monotonic()
         try:
             tasks = harness.load_tasks(entry, config, manager)
-        except harness.NotLoaded as error:
+        except SolarError as error:
             not_run[name] = str(error)
             harness.LOG.error("%s is not run: %s", name, error)
             continue

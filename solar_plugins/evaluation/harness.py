@@ -44,10 +44,6 @@ OUTPUT_KEYS = (
 CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
 
 
-class NotLoaded(Exception):
-    """A task whose data cannot be loaded: no network, no such file, a broken file."""
-
-
 def read_config(
     config_file: Path,
     model: Path | str,
@@ -154,7 +150,7 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     stays 0.
 
     Raises:
-        NotLoaded: its data cannot be loaded.
+        SolarError: its data cannot be loaded: no network, no such file, a broken file.
     """
     for seed, sow in zip(config.seed, (random.seed, np.random.seed, set_torch_seed), strict=False):
         if seed is not None:
@@ -162,7 +158,7 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     try:
         tasks = get_task_dict([entry], manager)
     except CANNOT_LOAD as error:
-        raise NotLoaded(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise SolarError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     for task in leaves(tasks):
         if config.gen_kwargs and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=config.gen_kwargs, update=True)
