@@ -39,7 +39,7 @@ RESULT_VERSIONS = {
     "flan_index": 1,
     "synth_math": 1,
     "merge": 1,
-    "evaluate": 2,  # 2: a group of tasks (MMLU) is the plain mean of its tasks
+    "evaluate": 2,  # 2: a group of tasks (MMLU) is the plain mean of them; the miniature has none
 }
 """Result versions of the generators of data stages, of merges (a stack is written by
 `depth_up_scaling.on_disk`), and of evaluations (with the tasks in `miniature/lm_eval_tasks`)."""
@@ -54,6 +54,10 @@ def result_versions(kind: str, recipe: Mapping[str, Any]) -> dict[str, int]:
     if kind == "train":
         plugins = [PLUGINS[name] for name in plugins_of(recipe)]
         return {plugin.block: plugin.result_version for plugin in plugins}
+    tasks = recipe.get("tasks")
+    only_mini = isinstance(tasks, list) and all(str(one).startswith("mini_") for one in tasks)
+    if kind == "evaluate" and only_mini:
+        return {kind: 1}
     name = str(recipe.get("generator")) if kind == "data" else kind
     return {name: RESULT_VERSIONS[name]} if name in RESULT_VERSIONS else {}
 
