@@ -62,8 +62,8 @@ def evaluate_command(
     lm-eval computes the scores. MMLU is the plain mean of its 57 subjects, as on the leaderboard
     that the paper's scores come from; lm-eval's own mean is printed below the table. An interrupted
     run resumes at the task it was in. The table shows standard errors, the score of guessing and,
-    when the folder has the name of a stage of the paper or is a released model, the paper's row for
-    it. Exit status 1: a benchmark could not be loaded.
+    for a released model, or a model of the paper's shape in a folder with the name of a stage, the
+    paper's row. Exit status 1: a benchmark could not be loaded.
 
     \b
     solar evaluate ./outputs/solar-10.7b/instruct          # H6 of a model of a run

@@ -84,6 +84,20 @@ def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
     return mean_stderr([errors.get(key) for key in BY_KEY])
 
 
+def notes_of(result: Mapping) -> list[str]:
+    """Lines that belong below the scores of a result file: averages and stops that may differ."""
+    notes = []
+    for task in result["tasks"].values():
+        title, theirs = BY_KEY[task["benchmark"]].title, task.get("lm_eval")
+        if theirs or task.get("stops"):
+            notes.append(f"{title}: {how_measured(task)}")
+        if theirs and theirs["value"] is not None:
+            error = "" if theirs["stderr"] is None else f" ± {100 * theirs['stderr']:.2f}"
+            score = f"{100 * theirs['value']:.2f}{error}"
+            notes.append(f"{title} as lm-eval averages it, {theirs['averaging']}: {score}")
+    return notes
+
+
 def how_measured(task: Mapping) -> str:
     """How the score of one task in a result file was averaged, and where its answers ended.
 

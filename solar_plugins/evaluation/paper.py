@@ -7,7 +7,9 @@ is 73.29.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from solar_plugins.evaluation.benchmarks import BY_KEY
 
@@ -121,11 +123,22 @@ def stages_of_row(model: str) -> tuple[str, ...]:
 def row_of_model(name: str, place: str) -> PaperRow | None:
     """The row of a model that was evaluated: of the released one by its id, else of its stage.
 
+    A stage's name is no proof of its model: the folder's config.json must have the paper's shape.
+
     >>> row_of_model("SOLAR-10.7B-v1.0", "upstage/SOLAR-10.7B-v1.0").h6
     66.04
     """
     public = _PUBLIC.get(place.rstrip("/").rpartition("/")[2])
-    return next((row for row in ROWS if row.model == public), None) or row_of_stage(name)
+    if public is not None:
+        return next(row for row in ROWS if row.model == public)
+    row = row_of_stage(name)
+    try:
+        config = json.loads(Path(place, "config.json").read_text(encoding="utf-8"))
+        shape = config["hidden_size"], config["num_hidden_layers"]
+    except (OSError, ValueError, KeyError):
+        return None
+    layers = 32 if row is not None and row.model == "Mistral 7B" else 48
+    return row if shape == (4096, layers) else None
 
 
 def harness_row(place: str) -> PaperRow | None:

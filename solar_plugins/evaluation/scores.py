@@ -6,13 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from solar_plugins.evaluation.benchmarks import (
-    BENCHMARKS,
-    BY_KEY,
-    BY_TASK,
-    CONTAMINABLE,
-    how_measured,
-)
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE, notes_of
 from solar_plugins.evaluation.paper import TABLE_9, harness_row, row_of_model
 
 NOT_RUN = "not run"
@@ -45,13 +39,7 @@ def scores_table(result: Mapping) -> Table:
     title = f"{result['model']}, lm-eval {result['harness']['lm_eval']}"
     if result["limit"] is not None:
         title += f"; a trial with {result['limit']:g} items per task, not a score"
-    notes = []
-    for key, task in by_benchmark.items():
-        if "lm_eval" in task or task.get("stops"):
-            notes.append(f"{BY_KEY[key].title}: {how_measured(task)}")
-        if "lm_eval" in task:
-            value, stderr = (percent(task["lm_eval"][name], "") for name in ("value", "stderr"))
-            notes.append(f"lm-eval's own, {task['lm_eval']['averaging']}: {value} ± {stderr}")
+    notes = notes_of(result)
     notes += ["losses in bits per byte of text"] if result["losses"] else []
     notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
     headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
