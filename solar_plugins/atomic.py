@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -44,15 +44,16 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 @contextmanager
-def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
+def new_directory(path: str | Path, wait: bool = False, replace: bool = False) -> Iterator[Path]:
     """A hidden folder that is renamed to `path` when the block ends without an exception.
 
     The hidden folder always has the same name: the next writer empties and reuses what a killed
     writer left. A writer holds a lock on it, which the kernel releases when the process ends.
 
     Args:
-        path: the folder to create. It is missing or empty.
+        path: the folder to create. It is missing or empty, unless it is to be replaced.
         wait: wait for another process that writes the same folder, instead of raising.
+        replace: see `replaced_directory`.
 
     Raises:
         BlockingIOError: another process is writing the same folder.
@@ -60,18 +61,22 @@ def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
         OSError: the disk is full, or the parent folder cannot be written.
     """
     path = Path(path).resolve()  # a link to an empty folder stays a link
-    hidden = path.parent / f".{path.name}.unfinished"
+    hidden, old = (path.parent / f".{path.name}.{what}" for what in ("unfinished", "replaced"))
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _locked(hidden, wait)
     try:
         try:
-            if path.is_dir() and any(path.iterdir()):
+            if not replace and path.is_dir() and any(path.iterdir()):
                 raise FileExistsError(errno.EEXIST, "exists and is not empty", str(path))
             for entry in hidden.iterdir():
                 _remove(entry)
             yield hidden
             _sync(hidden, *(entry for entry in hidden.rglob("*") if not entry.is_symlink()))
+            if replace and path.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+                os.rename(path, old)
             os.rename(hidden, path)  # replaces an empty folder, never a full one
+            shutil.rmtree(old, ignore_errors=True)
             _sync(path.parent)
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
@@ -126,25 +131,9 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
-    """A folder that appears at `path`, complete, when the block ends without an exception.
-
-    A folder that is already at `path` is replaced. Left-overs are removed as in `new_file`.
-    """
-    partial = _partial(path)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.is_dir():
-            old = path.parent / f".{path.name}.old.{os.getpid()}.partial"
-            os.rename(path, old)
-            os.rename(partial, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def replaced_directory(path: Path) -> AbstractContextManager[Path]:
+    """`new_directory`, but a folder that is already at `path` is replaced when the block ends."""
+    return new_directory(path, replace=True)
 
 
 def _partial(path: Path) -> Path:
