@@ -147,6 +147,7 @@ def test_gsm8k_with_the_leaderboards_stops_is_lm_evals_but_for_them(twins, tmp_p
     import lm_eval
     from lm_eval.utils import load_yaml_config
 
+    from solar_plugins.evaluation import harness
     from solar_plugins.evaluation.h6 import evaluate_model
 
     ours = RECIPE.parents[1] / "solar_plugins" / "evaluation" / "lm_eval_tasks"
@@ -164,7 +165,12 @@ def test_gsm8k_with_the_leaderboards_stops_is_lm_evals_but_for_them(twins, tmp_p
     assert as_then[:-1] == as_ours[:-1]
     assert as_then[-1] == {**as_ours[-1], "task": "gsm8k_leaderboard_v1"}
 
-    keys = yaml.safe_load((RECIPE.parent / "h6_leaderboard_v1.yml").read_text(encoding="utf-8"))
+    recipe = RECIPE.with_name("h6_leaderboard_v1.yml")
+    config = harness.read_config(recipe, "org/model")
+    manager = harness.task_manager(config, recipe)
+    names = {name for name, _ in harness.single_tasks(config.tasks, manager)}
+    assert names == (TASKS - {"gsm8k"}) | {"gsm8k_leaderboard_v1"}
+    keys = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     keys |= {"model_args": {"dtype": "float32"}, "batch_size": 1, "device": "cpu", "limit": 1}
     config = tmp_path / "h6.yml"
     config.write_text(yaml.safe_dump({**keys, "tasks": ["gsm8k_leaderboard_v1"]}), encoding="utf-8")
