@@ -6,10 +6,10 @@ import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -22,17 +22,15 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -46,15 +44,16 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 @contextmanager
-def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
+def new_directory(path: str | Path, wait: bool = False, replace: bool = False) -> Iterator[Path]:
     """A hidden folder that is renamed to `path` when the block ends without an exception.
 
     The hidden folder always has the same name: the next writer empties and reuses what a killed
     writer left. A writer holds a lock on it, which the kernel releases when the process ends.
 
     Args:
-        path: the folder to create. It is missing or empty.
+        path: the folder to create. It is missing or empty, unless it is to be replaced.
         wait: wait for another process that writes the same folder, instead of raising.
+        replace: see `replaced_directory`.
 
     Raises:
         BlockingIOError: another process is writing the same folder.
@@ -62,21 +61,22 @@ def new_directory(path: str | Path, wait: bool = False) -> Iterator[Path]:
         OSError: the disk is full, or the parent folder cannot be written.
     """
     path = Path(path).resolve()  # a link to an empty folder stays a link
-    hidden = path.parent / f".{path.name}.unfinished"
+    hidden, old = (path.parent / f".{path.name}.{what}" for what in ("unfinished", "replaced"))
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _locked(hidden, wait)
     try:
         try:
-            if path.is_dir() and any(path.iterdir()):
+            if not replace and path.is_dir() and any(path.iterdir()):
                 raise FileExistsError(errno.EEXIST, "exists and is not empty", str(path))
             for entry in hidden.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+                _remove(entry)
             yield hidden
             _sync(hidden, *(entry for entry in hidden.rglob("*") if not entry.is_symlink()))
+            if replace and path.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+                os.rename(path, old)
             os.rename(hidden, path)  # replaces an empty folder, never a full one
+            shutil.rmtree(old, ignore_errors=True)
             _sync(path.parent)
         except BaseException:
             shutil.rmtree(hidden, ignore_errors=True)
@@ -114,12 +114,6 @@ def _sync(*paths: Path) -> None:
             os.close(descriptor)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """An open file that appears at `path`, complete, when the block ends without an exception.
@@ -137,48 +131,33 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
-    """A folder that appears at `path`, complete, when the block ends without an exception.
-
-    A folder that is already at `path` is replaced. Left-overs are removed as in `new_file`.
-    """
-    partial = _partial(path)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.is_dir():
-            old = path.parent / f".{path.name}.old.{os.getpid()}.partial"
-            os.rename(path, old)
-            os.rename(partial, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def replaced_directory(path: Path) -> AbstractContextManager[Path]:
+    """`new_directory`, but a folder that is already at `path` is replaced when the block ends."""
+    return new_directory(path, replace=True)
 
 
 def _partial(path: Path) -> Path:
     """Where this process writes what becomes `path`; what dead ones wrote is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_over in path.parent.glob(f".{path.name}.*.partial"):
-        if _is_alive(left_over.name.split(".")[-2]):
-            continue
-        if left_over.is_dir():
-            shutil.rmtree(left_over)
-        else:
-            left_over.unlink(missing_ok=True)
-    return path.parent / f".{path.name}.{os.getpid()}.partial"
+        if not _is_alive(left_over.name.split(".")[-2]):
+            _remove(left_over)
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def _is_alive(pid: str) -> bool:
     """Whether another process of this number runs."""
-    if not pid.isdigit() or int(pid) == os.getpid():
-        return False
     try:
         os.kill(int(pid), 0)
-    except ProcessLookupError:
+    except (ValueError, ProcessLookupError):
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    return int(pid) != os.getpid()

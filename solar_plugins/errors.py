@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 
 
@@ -32,20 +32,16 @@ def show_errors_in_one_line() -> None:
     The plugins call this when they are registered: `axolotl train` has no error handling of its
     own, and an error in a recipe should read like one.
     """
-    if not isinstance(sys.excepthook, _OneLine):
-        sys.excepthook = _OneLine(sys.excepthook)
+    previous = sys.excepthook
+    if previous.__module__ == __name__:
+        return  # done by another plugin
 
-
-class _OneLine:
-    """An excepthook in front of the `previous` one."""
-
-    def __init__(self, previous: Callable[..., object]) -> None:
-        self.previous = previous
-
-    def __call__(
-        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    def one_line(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, SolarError):
             print(f"error: {error}", file=sys.stderr)
         else:
-            self.previous(kind, error, traceback)
+            previous(kind, error, traceback)
+
+    sys.excepthook = one_line

@@ -29,13 +29,7 @@ def enter(path: str | Path) -> Path:
 
     Without a root, or at it already, nothing happens and `path` comes back as it is.
     """
-    root = root_of(path)
-    if root is None or root == Path.cwd():
-        return Path(path)
-    inside = Path(os.path.abspath(path)).relative_to(root)
-    os.chdir(root)
-    print(f"working in {root}: paths count from there ({MARKER})", file=sys.stderr)
-    return inside
+    return Path(enter_all([path])[0])
 
 
 def enter_all(paths: Sequence[str | Path]) -> Sequence[str | Path]:
@@ -45,5 +39,6 @@ def enter_all(paths: Sequence[str | Path]) -> Sequence[str | Path]:
     if root is None or root == Path.cwd():
         return paths
     inside = [Path(os.path.abspath(path)).relative_to(root) for path in paths]
-    enter(paths[0])
+    os.chdir(root)
+    print(f"working in {root}: paths count from there ({MARKER})", file=sys.stderr)
     return inside

@@ -43,9 +43,8 @@ def is_ours(path: Path) -> bool:
 def with_own_tasks(text: str) -> tuple[str, dict[str, Path]]:
     """A recipe that finds our lm-eval tasks beside it instead of in our source tree.
 
-    Returns:
-        The text with ``include_path: solar_plugins/ROOM/lm_eval_tasks`` turned into
-        ``lm_eval_tasks/ROOM``, and the folder that has to be copied there, if it is ours.
+    ``include_path: solar_plugins/ROOM/lm_eval_tasks`` becomes ``lm_eval_tasks/ROOM``; with it comes
+    the folder that has to be copied there, if it is ours.
     """
     folders = {
         f"{TASKS_FOLDER}/{match[2]}": PACKAGE / match[2] / "lm_eval_tasks"

@@ -64,18 +64,7 @@ def _flan_index(settings: FlanIndexRecipe, out: Path, parts: Path) -> dict[str, 
 
 
 def _synth_math(settings: SynthMathRecipe, out: Path) -> dict[str, Any]:
-    from solar_plugins.synth_math import from_metamathqa, metamath
-    from solar_plugins.synth_math.seeds import Seeds
+    from solar_plugins.synth_math import metamath
 
-    seeds = Seeds(settings.math, {"math_test": settings.math_test, "gsm8k": settings.gsm8k})
-    card = from_metamathqa.make(
-        settings.metamathqa,
-        metamath.DEFAULT_KINDS,
-        seeds,
-        out,
-        settings.instruct_rows,
-        settings.alignment_rows,
-        settings.seed,
-        advance=lambda: None,
-    )
+    card = metamath.make(settings, out)
     return {name: file["rows"] for name, file in card["files"].items()}

@@ -40,8 +40,8 @@ COMMANDS = {
 }
 
 
+# What the extra `filter` installs.
 _OF_FILTER = ("filelock", "fsspec", "numba", "numpy", "tokenizers", "xxhash")
-"""What the extra ``filter`` installs."""
 
 
 class Rooms(click.Group):
@@ -75,7 +75,11 @@ class Rooms(click.Group):
         except ModuleNotFoundError as error:
             if not error.name or error.name.startswith("solar_plugins"):
                 raise
-            raise click.ClickException(_how_to_install(error.name)) from error
+            extra = "filter" if error.name.partition(".")[0] in _OF_FILTER else "train"
+            raise click.ClickException(
+                f"{error.name} is not installed here. Write pip install 'solar-plugins[{extra}]'; "
+                "`solar check --quick`, new, show, diff, pack and unpack work without it."
+            ) from error
         except BrokenPipeError:
             raise  # the reader (`| head`) has enough: click ends without a word
         except OSError as error:
@@ -83,14 +87,6 @@ class Rooms(click.Group):
             raise click.ClickException(f"{where}{error.strerror or error}") from error
         except KeyboardInterrupt:
             raise click.ClickException("stopped; the same command goes on from here") from None
-
-
-def _how_to_install(module: str) -> str:
-    extra = "filter" if module.partition(".")[0] in _OF_FILTER else "train"
-    return (
-        f"{module} is not installed here. Write pip install 'solar-plugins[{extra}]'; "
-        "`solar check --quick`, new, show, diff, pack and unpack work without it."
-    )
 
 
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 
-@click.command("contamination")
+@click.command("contamination", context_settings={"show_default": True})
 @click.argument("model")
 @click.option(
     "--reference",
@@ -29,15 +30,14 @@ import click
     metavar="BENCHMARK=PLACE",
     help="A file or folder with a benchmark's test items instead of the Hub's; repeatable.",
 )
-@click.option("--items", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--neighbours", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sampling.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--items", type=click.IntRange(1), default=100)
+@click.option("--neighbours", type=click.IntRange(1), default=100)
+@click.option("--seed", type=int, default=0, help="Seed of the sampling.")
+@click.option("--batch-size", type=click.IntRange(1), default=32)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
     default="float32",
-    show_default=True,
     help="Type of the weights; the published test uses float32.",
 )
 @click.option("--device", help="cpu, cuda, or auto for all GPUs. Default: cuda where there is one.")
@@ -64,7 +64,9 @@ def contamination_command(
     was in. Exit status 1: a benchmark at the threshold or above, or one that could not be read.
 
     \b
+    # all four benchmarks from the Hub, as in the paper
     solar contamination ./outputs/solar-10.7b/instruct --reference ./outputs/solar-10.7b/cpt
+    # the miniature's ARC, small enough for a CPU
     solar contamination ./outputs/tiny/instruct --reference ./outputs/tiny/cpt \\
         --data arc=outputs/tiny/world/benchmarks/mini_arc \\
         --benchmark arc --items 20 --neighbours 20
@@ -80,24 +82,20 @@ def contamination_command(
 
     import torch
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
-    from solar_plugins.evaluation import contamination, contamination_items
+    from solar_plugins.evaluation import contamination
     from solar_plugins.evaluation.benchmarks import CONTAMINABLE
-    from solar_plugins.evaluation.model_place import beside
+    from solar_plugins.evaluation.result_file import beside
     from solar_plugins.evaluation.scores import contamination_table
 
-    for key in given:
-        contamination_items.benchmark(key)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = out or beside(model, "contamination.json")
     with Progress(console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
+        tasks = defaultdict(lambda: bar.add_task(""))
 
         def advance(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what)
-            bar.update(tasks[what], completed=done, total=of)
+            bar.update(tasks[what], description=what, completed=done, total=of)
 
         result = contamination.measure_contamination(
             model,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +25,8 @@ import click
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The result file. Default: NAME.h6.json next to the model's folder, or here for an id.",
+    help="The result file. Default: NAME.h6.json in the config file's `output_path`, else next to "
+    "the model's folder, or here for an id.",
 )
 @click.option(
     "--backend",
@@ -58,14 +59,17 @@ def evaluate_command(
 ) -> None:
     """Score MODEL (a folder or a Hugging Face id) on the six benchmarks of H6.
 
-    lm-eval computes the scores. An interrupted run resumes at the task it was in. The table shows
-    standard errors, the score of guessing and, when the folder has the name of a stage of the paper
-    or is a released model, the paper's row for it. Exit status 1: a benchmark could not be loaded.
+    lm-eval computes the scores. MMLU is the plain mean of its 57 subjects, as on the leaderboard
+    that the paper's scores come from; lm-eval's own mean is printed below the table. An interrupted
+    run resumes at the task it was in. The table shows standard errors, the score of guessing and,
+    for a released model, or a model of the paper's shape in a folder with the name of a stage, the
+    paper's row. Exit status 1: a benchmark could not be loaded.
 
     \b
-    solar evaluate ./outputs/solar-10.7b/instruct
-    solar evaluate ./outputs/tiny/instruct --config recipes/tiny/h6.yml
-    solar evaluate upstage/SOLAR-10.7B-Instruct-v1.0 --data-parallel 8
+    solar evaluate ./outputs/solar-10.7b/instruct          # H6 of a model of a run
+    solar evaluate ./outputs/tiny/instruct --config recipes/tiny/h6.yml      # the miniature, CPU
+    solar evaluate ./instruct --config recipes/h6_leaderboard_v1.yml         # GSM8K's old stops
+    solar evaluate upstage/SOLAR-10.7B-Instruct-v1.0 --data-parallel 8       # a copy on each GPU
     solar evaluate upstage/SOLAR-10.7B-Instruct-v1.0 --backend vllm --tensor-parallel 2 --limit 20
     """
     from rich.console import Console
@@ -73,29 +77,28 @@ def evaluate_command(
     from solar_plugins.evaluation.backend import Backend
     from solar_plugins.evaluation.h6 import evaluate_model
     from solar_plugins.evaluation.harness import read_config
-    from solar_plugins.evaluation.model_place import beside, name_of
+    from solar_plugins.evaluation.result_file import beside, name_of
     from solar_plugins.evaluation.scores import scores_table
 
-    out = out or beside(model, "h6.json")
     chosen = Backend(backend, data_parallel, tensor_parallel)
-    spread = data_parallel > 1
-    if spread and chosen.needs_launch(read_config(config_file, model, limit, chosen).model):
-        arguments = ["evaluate", model, "--config", str(config_file), "--out", str(out)]
-        arguments += ["--data-parallel", str(data_parallel)]
-        arguments += ["--limit", str(limit)] if limit is not None else []
-        arguments += ["--backend", backend] if backend is not None else []
-        arguments += ["--json"] if as_json else []
-        command = chosen.launch_command("solar_plugins.cli", arguments)
-        raise click.exceptions.Exit(subprocess.run(command).returncode)
-    with redirect_stdout(sys.stderr):  # lm-eval prints its config
-        result = evaluate_model(
-            config_file, model, out, name_of(model), limit, chosen, all_or_nothing=False
-        )
-    if os.environ.get("RANK", "0") == "0":
-        if as_json:
-            click.echo(json.dumps(result, indent=2))
-        else:
-            Console().print(scores_table(result))
-            click.echo(f"written to {out}")
+    config = read_config(config_file, model, limit, chosen)
+    out = out or beside(model, "h6.json", config.output_path)
+    options: dict[str, Any] = {"limit": limit, "all_or_nothing": False}
+    if chosen.needs_launch(config.model):
+        arguments = [str(config_file), model, str(out), name_of(model), json.dumps(options)]
+        command = chosen.launch_command("solar_plugins.evaluation.rank", arguments)
+        if status := subprocess.run(command, stdout=sys.stderr.fileno()).returncode:
+            raise click.exceptions.Exit(status)
+        result = json.loads(out.read_text(encoding="utf-8"))
+    else:
+        with redirect_stdout(sys.stderr):  # lm-eval prints its config
+            result = evaluate_model(
+                config_file, model, out, name_of(model), backend=chosen, **options
+            )
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        Console().print(scores_table(result))
+        click.echo(f"written to {out}")
     if result["not_run"]:
         raise click.exceptions.Exit(1)

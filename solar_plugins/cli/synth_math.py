@@ -3,78 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.data_recipe import SynthMathRecipe
 
-if TYPE_CHECKING:
-    from solar_plugins.synth_math.seeds import Seeds
-
-_SHARED = [
-    click.option(
-        "--math",
-        default=SynthMathRecipe.math,
-        show_default=True,
-        help="MATH: an id on the Hub, a folder, or a file with its training split.",
-    ),
-    click.option(
-        "--math-test",
-        default=SynthMathRecipe.math_test,
-        show_default=True,
-        help="MATH again, for its test split: nothing within reach of it is written.",
-    ),
-    click.option(
-        "--gsm8k",
-        default=SynthMathRecipe.gsm8k,
-        show_default=True,
-        help="GSM8K, both splits: nothing within reach of it is written.",
-    ),
-    click.option("--no-guard", is_flag=True, help="Compare with neither; the data card says so."),
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("data"),
-        show_default=True,
-        help="Folder for both sets and their data card.",
-    ),
-    click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote there."),
-    click.option(
-        "--instruct-rows",
-        type=click.IntRange(1),
-        default=SynthMathRecipe.instruct_rows,
-        show_default=True,
-        help="Rows of Synth. Math-Instruct. Table 1: 52K used of 126K.",
-    ),
-    click.option(
-        "--alignment-rows",
-        type=click.IntRange(1),
-        default=SynthMathRecipe.alignment_rows,
-        show_default=True,
-        help="Pairs of Synth. Math-Alignment. Table 1: 20.1K used of 126K.",
-    ),
-    click.option(
-        "--seed", type=int, default=SynthMathRecipe.seed, show_default=True, help="Of the draw."
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print the data card as JSON."),
-]
+_OF_RECIPE = {
+    "math": "MATH: an id on the Hub, a folder, or a file with its training split.",
+    "math_test": "MATH again, for its test split: nothing within reach of it is written.",
+    "gsm8k": "GSM8K, both splits: nothing within reach of it is written.",
+    "instruct_rows": "Rows of Synth. Math-Instruct. Table 1: 52K used of 126K.",
+    "alignment_rows": "Pairs of Synth. Math-Alignment. Table 1: 20.1K used of 126K.",
+    "seed": "Of the draw.",
+}
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_COUNT = click.IntRange(1)
 
 
 def _shared(command: Callable) -> Callable:
-    for option in reversed(_SHARED):
-        command = option(command)
+    """The options that both methods have."""
+    flags = {
+        "--no-guard": "Compare with neither; the data card says so.",
+        "--overwrite": "Replace what an earlier run wrote there.",
+        "--json": "Print the data card as JSON.",
+    }
+    for name, says in flags.items():
+        command = click.option(name, is_flag=True, help=says)(command)
+    says = "Folder for both sets and their data card."
+    command = click.option("--out", type=_FOLDER, default=Path("data"), help=says)(command)
+    for name, says in reversed(_OF_RECIPE.items()):
+        default = getattr(SynthMathRecipe, name)
+        kind = _COUNT if name.endswith("rows") else type(default)
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, type=kind, default=default, help=says)(command)
     return command
 
 
-@click.group("synth-math")
+@click.group("synth-math", context_settings={"show_default": True})
 def synth_math_command() -> None:
     """Make the two math sets of the paper that are not public (Table 1).
 
@@ -92,7 +65,6 @@ def synth_math_command() -> None:
 @click.option(
     "--metamathqa",
     default=SynthMathRecipe.metamathqa,
-    show_default=True,
     help="An id on the Hub, a folder or a file (parquet, jsonl, json).",
 )
 @click.option(
@@ -102,7 +74,7 @@ def synth_math_command() -> None:
     help="Types of rows to take, repeated. Default: MATH_Rephrased and MATH_AnsAug.",
 )
 @_shared
-def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options: Any) -> None:
+def from_metamathqa_command(kinds: tuple[str, ...], **options: Any) -> None:
     """Make both sets from the public MetaMathQA, joined with MATH's own solutions.
 
     \b
@@ -110,15 +82,11 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options: 
     solar synth-math from-metamathqa --metamathqa MetaMathQA-395K.json --math MATH/ \\
         --math-test MATH/ --gsm8k gsm8k/ --out data
     """
-    from solar_plugins.synth_math import from_metamathqa, metamath
+    from solar_plugins.synth_math import metamath
 
-    wanted = metamath.check_kinds(kinds or metamath.DEFAULT_KINDS)
-    seeds = _seeds(options)
-    names = ("out", "instruct_rows", "alignment_rows", "seed")
+    recipe = _recipe(options, "metamathqa")
     with _progress("rows of MetaMathQA", None) as advance:
-        card = from_metamathqa.make(
-            metamathqa, wanted, seeds, **{name: options[name] for name in names}, advance=advance
-        )
+        card = metamath.make(recipe, options["out"], kinds, not options["no_guard"], advance)
     _show(card, options)
 
 
@@ -128,31 +96,26 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options: 
 @click.option(
     "--api-key-variable",
     default="OPENAI_API_KEY",
-    show_default=True,
     help="Environment variable with the key, if the server wants one. It is never written.",
 )
-@click.option("--problems", type=click.IntRange(1), help="Maximum problems, drawn by --seed.")
+@click.option("--problems", type=_COUNT, help="Maximum problems, drawn by --seed.")
 @click.option(
     "--rephrasings",
-    type=click.IntRange(1),
+    type=_COUNT,
     default=7,
-    show_default=True,
     help="Of each problem; with --answers, 7,500 problems give the paper's 126K.",
 )
 @click.option(
-    "--answers",
-    type=click.IntRange(0),
-    default=10,
-    show_default=True,
-    help="New answers to each original problem.",
+    "--answers", type=click.IntRange(0), default=10, help="New answers to each original problem."
 )
-@click.option("--temperature", type=click.FloatRange(0), default=0.7, show_default=True)
-@click.option("--max-tokens", type=click.IntRange(1), default=2048, show_default=True)
-@click.option("--concurrency", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0), default=0.7)
+@click.option("--max-tokens", type=_COUNT, default=2048)
+@click.option("--concurrency", type=_COUNT, default=16)
 @click.option(
     "--requests-per-minute",
     type=click.FloatRange(0),
     default=0,
+    show_default=False,
     help="Maximum requests per minute. Default: no limit but the server's own.",
 )
 @click.option(
@@ -160,14 +123,12 @@ def from_metamathqa_command(metamathqa: str, kinds: tuple[str, ...], **options: 
     "timeout_s",
     type=click.FloatRange(0, min_open=True),
     default=120,
-    show_default=True,
     help="Seconds to wait for one reply.",
 )
 @click.option(
     "--tries",
-    type=click.IntRange(1),
+    type=_COUNT,
     default=6,
-    show_default=True,
     help="Of one request, with growing pauses; Retry-After is kept to.",
 )
 @click.option(
@@ -192,77 +153,50 @@ def generate_command(**options: Any) -> None:
         --problems 20 --rephrasings 1 --answers 1 --requests-per-minute 300 --out trial
     """
     from solar_plugins.synth_math import candidates, sets
-    from solar_plugins.synth_math.server import Settings
-
-    names = ("url", "model", "temperature", "max_tokens", "timeout_s", "tries")
-    settings = Settings(
-        **{name: options[name] for name in names},
-        requests_per_minute=options["requests_per_minute"],
-    )
-    key = _key(options["api_key_variable"])
-    seeds = _seeds(options)
-    chosen = seeds.chosen(options["problems"], options["seed"])
-    found, used = asyncio.run(_ask(chosen, settings, key, options, seeds.rejected))
-    pool = list(candidates.accepted(found, seeds.guard, seeds.rejected))
-    facts = seeds.facts("solar synth-math generate", [])
-    facts["server"] = {
-        "model": settings.model,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-        "problems": len(chosen),
-        "rephrasings": options["rephrasings"],
-        "answers": options["answers"],
-        **used,
-    }
-    sizes = options["instruct_rows"], options["alignment_rows"]
-    _show(sets.write_sets(options["out"], pool, *sizes, options["seed"], facts), options)
-
-
-def _seeds(options: dict) -> Seeds:
-    """What both methods start from, read before anything is asked or written."""
-    from solar_plugins.synth_math import sets
-    from solar_plugins.synth_math.seeds import Seeds
-
-    if not options["overwrite"]:
-        sets.refuse_to_replace(options["out"])
-    places = {"math_test": options["math_test"], "gsm8k": options["gsm8k"]}
-    return Seeds(options["math"], None if options["no_guard"] else places)
-
-
-async def _ask(
-    chosen: list, settings: Any, key: str | None, options: dict, rejected: Counter
-) -> tuple:
-    """The candidates that the server makes from the problems, and the tokens that they took."""
-    from solar_plugins.synth_math.answer_cache import AnswerCache
     from solar_plugins.synth_math.generate import generate
-    from solar_plugins.synth_math.server import Server
+    from solar_plugins.synth_math.seeds import Seeds
+    from solar_plugins.synth_math.server import AnswerCache, Server, Settings
 
-    cache = AnswerCache(options["cache"] or options["out"] / "math_answers.sqlite")
-    server = Server(settings, cache, key)
-    counts = options["rephrasings"], options["answers"]
-    try:
-        with _progress("candidates", len(chosen) * sum(counts)) as advance:
-            found = await generate(
-                chosen,
-                *counts,
-                server,
-                options["concurrency"],
-                rejected,
-                options["skip_unanswered"],
-                advance,
-            )
-    finally:
-        await server.close()
-        cache.close()
-    tokens = ("prompt_tokens", "completion_tokens")
-    return found, {name: vars(server)[name] for name in tokens}
-
-
-def _key(variable: str) -> str | None:
+    names = [field.name for field in dataclasses.fields(Settings)]
+    settings = Settings(**{name: options[name] for name in names})
+    variable = options["api_key_variable"]
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise SolarError(f"{variable}: no key of a server. Letters, digits and marks are needed")
-    return key or None
+    recipe = _recipe(options)
+    seeds = Seeds(recipe, not options["no_guard"])
+    chosen = seeds.chosen(options["problems"], recipe.seed)
+    counts = {name: options[name] for name in ("rephrasings", "answers")}
+
+    async def ask() -> tuple[list[candidates.Candidate], dict[str, int]]:
+        cache = AnswerCache(options["cache"] or options["out"] / "math_answers.sqlite")
+        server = Server(settings, cache, key or None)
+        how = {name: options[name] for name in ("concurrency", "skip_unanswered")}
+        try:
+            with _progress("candidates", len(chosen) * sum(counts.values())) as advance:
+                found = await generate(
+                    chosen, server=server, rejected=seeds.rejected, advance=advance, **counts, **how
+                )
+        finally:
+            await server.close()
+            cache.close()
+        return found, {n: vars(server)[n] for n in ("prompt_tokens", "completion_tokens")}
+
+    found, used = asyncio.run(ask())
+    pool = candidates.accepted(found, seeds)
+    facts = seeds.facts("solar synth-math generate")
+    sent = {name: options[name] for name in ("model", "temperature", "max_tokens")}
+    facts["server"] = {**sent, "problems": len(chosen), **counts, **used}
+    _show(sets.write_sets(options["out"], pool, recipe, facts), options)
+
+
+def _recipe(options: dict, *more: str) -> SynthMathRecipe:
+    """What both methods start from, once nothing is in the way of writing the sets."""
+    from solar_plugins.synth_math import sets
+
+    if not options["overwrite"]:
+        sets.refuse_to_replace(options["out"])
+    return SynthMathRecipe(**{name: options[name] for name in (*_OF_RECIPE, *more)})
 
 
 @contextmanager
@@ -278,10 +212,10 @@ def _progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
 
 
 def _show(card: dict, options: dict) -> None:
-    if options["as_json"]:
+    if options["json"]:
         click.echo(json.dumps(card, indent=2))
         return
-    from solar_plugins.synth_math.data_card import reason_in_words
+    from solar_plugins.synth_math.sets import README, reason_in_words
 
     for reason, count in card["rejected"].items():
         click.echo(f"{count:>9,}  left out: {reason_in_words(reason)}")
@@ -289,4 +223,4 @@ def _show(card: dict, options: dict) -> None:
         click.echo("           not compared with MATH's test split or GSM8K (--no-guard)")
     for name, file in card["files"].items():
         click.echo(f"{file['rows']:>9,}  {options['out'] / name}")
-    click.echo(f"           {options['out'] / 'README.md'}")
+    click.echo(f"           {options['out'] / README}")

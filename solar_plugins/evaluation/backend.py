@@ -37,42 +37,40 @@ class Backend:
     tensor_parallel: int = 1
 
     def model_args(self, model: str) -> dict:
-        """What lm-eval's `model` needs besides the config file's `model_args`."""
-        if model == "vllm":
-            sizes = {"data": self.data_parallel, "tensor": self.tensor_parallel}
-            return {f"{name}_parallel_size": size for name, size in sizes.items() if size > 1}
-        return {"parallelize": True} if self.tensor_parallel > 1 else {}
+        """What lm-eval's `model` needs besides the config file's `model_args`.
 
-    def check(self, model: str) -> None:
-        """
         Raises:
             SolarError: `model` (lm-eval's name) cannot be run like this here.
         """
+        copies, gpus = self.data_parallel, self.tensor_parallel
         if model == "vllm" and importlib.util.find_spec("vllm") is None:
             raise SolarError(
                 "--backend vllm: vllm is not installed here. pip install 'lm-eval[vllm]', or take "
                 "--backend hf"
             )
-        if self.data_parallel == self.tensor_parallel == 1:
-            return
+        if copies == gpus == 1:
+            return {}
         if model not in ("hf", "vllm"):
             raise SolarError(
                 f"model: {model!r} cannot be spread over GPUs here. --data-parallel and "
                 "--tensor-parallel need --backend hf or vllm"
             )
-        if model == "hf" and self.data_parallel > 1 and self.tensor_parallel > 1:
+        if model == "hf" and copies > 1 and gpus > 1:
             raise SolarError(
                 "--tensor-parallel: with --backend hf it takes all GPUs for one copy of the model. "
                 "Leave out --data-parallel, or take --backend vllm"
             )
         import torch
 
-        needed, found = self.data_parallel * self.tensor_parallel, torch.cuda.device_count()
-        if needed > found:
+        if copies * gpus > torch.cuda.device_count():
             raise SolarError(
-                f"--data-parallel {self.data_parallel} x --tensor-parallel {self.tensor_parallel} "
-                f"needs {needed} GPUs. This machine has {found}"
+                f"--data-parallel {copies} x --tensor-parallel {gpus} needs {copies * gpus} GPUs. "
+                f"This machine has {torch.cuda.device_count()}"
             )
+        if model == "hf":
+            return {"parallelize": True} if gpus > 1 else {}
+        sizes = {"data_parallel_size": copies, "tensor_parallel_size": gpus}
+        return {name: size for name, size in sizes.items() if size > 1}
 
     def needs_launch(self, model: str) -> bool:
         """Whether this process has to start one process per copy; vLLM starts its own."""
@@ -84,8 +82,7 @@ class Backend:
             *(sys.executable, "-m", "accelerate.commands.launch"),
             *("--multi_gpu", "--num_machines", "1", "--num_processes", str(self.data_parallel)),
             *("--mixed_precision", "no", "--dynamo_backend", "no"),
-            *("--module", module),
-            *arguments,
+            *("--module", module, *arguments),
         ]
 
 

@@ -9,7 +9,7 @@ few-shot counts, but no average.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -18,10 +18,8 @@ class Benchmark:
     """One of the six.
 
     Attributes:
-        key: its name in our result files (``arc``, …).
-        title: its name in the paper's tables.
-        task: the task or group of lm-eval.
-        metric: the metric's name in lm-eval.
+        key, title: its name in our result files (``arc``, …) and in the paper's tables.
+        task, metric: lm-eval's names of the task or group and of the metric.
         filters: lm-eval's filter names that may carry the metric, the preferred one first.
         num_fewshot: the leaderboard's number of examples in the prompt.
         chance: what guessing scores; None where that depends on the question (TruthfulQA's mc2).
@@ -54,7 +52,20 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 # fmt: on
 BY_KEY = {benchmark.key: benchmark for benchmark in BENCHMARKS}
 BY_TASK = {benchmark.task: benchmark for benchmark in BENCHMARKS}
+BY_TASK["gsm8k_leaderboard_v1"] = BY_KEY["gsm8k"]  # the same items, with the leaderboard's stops
 CONTAMINABLE = {benchmark.key: benchmark for benchmark in BENCHMARKS if benchmark.items}
+
+
+def plain_mean(values: Sequence[float | None]) -> float | None:
+    """The mean of scores, None if one of them is missing."""
+    found = [value for value in values if value is not None]
+    return math.fsum(found) / len(values) if values and len(found) == len(values) else None
+
+
+def mean_stderr(errors: Sequence[float | None]) -> float | None:
+    """The standard error of `plain_mean`: scores that share no item are independent."""
+    found = [error for error in errors if error is not None]
+    return math.hypot(*found) / len(errors) if errors and len(found) == len(errors) else None
 
 
 def h6(scores: Mapping[str, float | None]) -> float | None:
@@ -65,16 +76,35 @@ def h6(scores: Mapping[str, float | None]) -> float | None:
     >>> h6({"arc": 0.5, "hellaswag": 0.5}) is None
     True
     """
-    values = _all_six(scores)
-    return None if values is None else math.fsum(values) / len(values)
+    return plain_mean([scores.get(key) for key in BY_KEY])
 
 
 def h6_stderr(errors: Mapping[str, float | None]) -> float | None:
-    """The standard error of H6 from the six benchmarks' own; they share no item."""
-    values = _all_six(errors)
-    return None if values is None else math.hypot(*values) / len(values)
+    """The standard error of H6."""
+    return mean_stderr([errors.get(key) for key in BY_KEY])
 
 
-def _all_six(by_key: Mapping[str, float | None]) -> list[float] | None:
-    values = [value for key in BY_KEY if (value := by_key.get(key)) is not None]
-    return values if len(values) == len(BY_KEY) else None
+def notes_of(result: Mapping) -> list[str]:
+    """Lines that belong below the scores of a result file: averages and stops that may differ."""
+    notes = []
+    for task in result["tasks"].values():
+        title, theirs = BY_KEY[task["benchmark"]].title, task.get("lm_eval")
+        if theirs or task.get("stops"):
+            notes.append(f"{title}: {how_measured(task)}")
+        if theirs and theirs["value"] is not None:
+            error = "" if theirs["stderr"] is None else f" ± {100 * theirs['stderr']:.2f}"
+            score = f"{100 * theirs['value']:.2f}{error}"
+            notes.append(f"{title} as lm-eval averages it, {theirs['averaging']}: {score}")
+    return notes
+
+
+def how_measured(task: Mapping) -> str:
+    """How the score of one task in a result file was averaged, and where its answers ended.
+
+    >>> how_measured({"averaging": "all items", "stops": [":", "Question:"]})
+    "all items; an answer ends at ':', 'Question:'"
+    """
+    parts = [task["averaging"]] if "averaging" in task else []  # not in files of version 1
+    if task.get("stops"):
+        parts.append(f"an answer ends at {', '.join(map(repr, task['stops']))}")
+    return "; ".join(parts)

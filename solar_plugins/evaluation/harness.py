@@ -29,30 +29,19 @@ from lm_eval.utils import load_yaml_config, set_torch_seed, simple_parse_args_st
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import BY_TASK
-from solar_plugins.evaluation.model_place import check_model
+from solar_plugins.evaluation.result_file import check_model
 from solar_plugins.seams import lm_eval as seam
 
 LOG = logging.getLogger("lm_eval.solar")  # lm-eval shows only loggers under its own name
 
 # Keys of a config file for what `lm_eval run` writes and logs besides the scores: left to it.
 OUTPUT_KEYS = (
-    "output_path",
-    "check_integrity",
-    "write_out",
-    "log_samples",
-    "predict_only",
-    "show_config",
-    "wandb_args",
-    "wandb_config_args",
-    "hf_hub_log_args",
+    *("output_path", "check_integrity", "write_out", "log_samples", "predict_only", "show_config"),
+    *("wandb_args", "wandb_config_args", "hf_hub_log_args"),
 )
 
 # Without network the Hub's client raises a RuntimeError: it has closed itself.
 CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
-
-
-class NotLoaded(Exception):
-    """A task whose data cannot be loaded: no network, no such file, a broken file."""
 
 
 def read_config(
@@ -79,16 +68,12 @@ def read_config(
                 f"{config_file}: {name}: no such key in an lm-eval config.{nearest(name, known)}"
             )
     check_model(model)
-    for name in OUTPUT_KEYS[1:]:  # output_path is the caller's to choose
-        if raw.get(name):
-            LOG.warning(
-                "%s: %s is for `lm_eval run` only and has no effect here", config_file, name
-            )
+    for name in filter(raw.get, OUTPUT_KEYS[1:]):  # output_path is the caller's to choose
+        LOG.warning("%s: %s is for `lm_eval run` only and has no effect here", config_file, name)
     arguments = raw.get("model_args") or {}
     if isinstance(arguments, str):
         arguments = simple_parse_args_string(arguments)
     computed_by = backend.name or raw.get("model") or "hf"
-    backend.check(computed_by)
     arguments = {**arguments, **backend.model_args(computed_by), "pretrained": str(model)}
     chosen = {"config": str(config_file), "model": computed_by, "model_args": arguments}
     chosen |= {"log_samples": False, "predict_only": False}
@@ -101,6 +86,9 @@ def task_manager(config: EvaluatorConfig, config_file: Path) -> TaskManager:
     """lm-eval's index of tasks; only the config's own folder when that has all the names.
 
     Indexing lm-eval's 14,000 files takes 8 seconds, more than a miniature benchmark.
+
+    Raises:
+        SolarError: no task is named, one is unknown, or the folder is missing.
     """
     if not config.tasks:
         raise SolarError(f"{config_file}: tasks: none named. Name the tasks to run")
@@ -135,7 +123,9 @@ def single_tasks(
     for entry in entries:
         if isinstance(entry, str) and entry not in BY_TASK:
             file = seam.group_file(manager, entry)
-            entry = load_yaml_config(file, mode="full") if file is not None else entry
+            group = load_yaml_config(file, mode="full") if file is not None else {}
+            is_benchmark = "benchmark" in (group.get("metadata") or {})
+            entry = group if group and not is_benchmark else entry
         if isinstance(entry, str):
             yield entry, entry
         elif isinstance(entry["task"], list):
@@ -160,7 +150,7 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     stays 0.
 
     Raises:
-        NotLoaded: its data cannot be loaded.
+        SolarError: its data cannot be loaded: no network, no such file, a broken file.
     """
     for seed, sow in zip(config.seed, (random.seed, np.random.seed, set_torch_seed), strict=False):
         if seed is not None:
@@ -168,7 +158,7 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     try:
         tasks = get_task_dict([entry], manager)
     except CANNOT_LOAD as error:
-        raise NotLoaded(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise SolarError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     for task in leaves(tasks):
         if config.gen_kwargs and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=config.gen_kwargs, update=True)
@@ -184,19 +174,16 @@ def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
     if lm.world_size > 1:
         for task in leaves(tasks):
             seam.draw_examples_as_one_process(task)
-    return evaluate(
-        lm=lm,
-        task_dict=tasks,
-        limit=config.limit,
-        samples=config.samples,
-        cache_requests=config.cache_requests.get("cache_requests", False),
-        rewrite_requests_cache=config.cache_requests.get("rewrite_requests_cache", False),
-        log_samples=False,
-        system_instruction=config.system_instruction,
-        apply_chat_template=config.apply_chat_template,
-        fewshot_as_multiturn=config.fewshot_as_multiturn,
-        confirm_run_unsafe_code=config.confirm_run_unsafe_code,
+    names = (
+        *("limit", "samples", "system_instruction", "apply_chat_template", "fewshot_as_multiturn"),
+        "confirm_run_unsafe_code",
     )
+    caching = {
+        name: config.cache_requests.get(name, False)
+        for name in ("cache_requests", "rewrite_requests_cache")
+    }
+    options = {name: getattr(config, name) for name in names}
+    return evaluate(lm=lm, task_dict=tasks, log_samples=False, **options, **caching)
 
 
 def leaves(tasks: dict) -> Iterator[Task]:

@@ -7,8 +7,7 @@ neighbour that repeats the item word for word never counts as likelier than the 
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
@@ -24,8 +23,7 @@ LONGEST_NEIGHBOUR = 150
 SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 50, "top_p": 1.0}
 
 
-@dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(NamedTuple):
     """A causal language model with its tokenizer."""
 
     model: PreTrainedModel
@@ -33,8 +31,7 @@ class LoadedModel:
 
 
 def load(place: str, dtype: str, device: str) -> LoadedModel:
-    """The model at `place`, a folder or an id.
-
+    """
     Raises:
         SolarError: the model cannot be loaded.
     """
@@ -47,20 +44,13 @@ def load(place: str, dtype: str, device: str) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer)
 
 
-def item_seed(seed: int, item: str) -> int:
-    """A seed of its own for each item, so that no item depends on which were done before it."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{item}".encode()).digest()[:4], "big")
-
-
 @torch.no_grad()
 def sample_neighbours(
     reference: LoadedModel, prefix: str, new_tokens: int, count: int, batch_size: int, seed: int
 ) -> list[str]:
     """`count` texts that begin with `prefix` and that `reference` continued.
 
-    Args:
-        new_tokens: at most this many are added, at least one.
-        batch_size: how many are sampled at once; it changes which texts are drawn.
+    At least one and at most `new_tokens` are added. `batch_size` changes which texts are drawn.
     """
     tokenizer, model = reference.tokenizer, reference.model
     ids = torch.tensor([tokenizer.encode(prefix)], device=model.device)
@@ -106,11 +96,9 @@ def _losses(target: LoadedModel, rows: list[list[int]]) -> list[float]:
 
     Rows are padded to the right with tokens that neither mask nor loss counts.
     """
-    longest = max(map(len, rows))
-    device = target.model.device
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    mask = mask.to(device)
+    pad, device = torch.nn.utils.rnn.pad_sequence, target.model.device
+    ids = pad([torch.tensor(row) for row in rows], batch_first=True).to(device)
+    mask = pad([torch.ones(len(row), dtype=int) for row in rows], batch_first=True).to(device)
     logits = target.model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
     loss = torch.nn.functional.cross_entropy(
         logits.transpose(1, 2), ids[:, 1:], reduction="none"

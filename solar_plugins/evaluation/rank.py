@@ -1,28 +1,25 @@
-"""One of the processes that evaluate a model together: accelerate's launcher starts one per GPU.
-
-accelerate launch --module solar_plugins.evaluation.rank CONFIG MODEL RESULT NAME
-"""
+"""One of the processes that evaluate a model together: accelerate's launcher starts one per GPU."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
 
+from solar_plugins.errors import show_errors_in_one_line
 from solar_plugins.evaluation.backend import Backend
 from solar_plugins.evaluation.h6 import evaluate_model
 
 
 def main(arguments: list[str]) -> None:
-    """`evaluate_model` as the process that the environment says; the first one writes the result.
-
-    Args:
-        arguments: lm-eval's config file, the model, the result file and the model's name in it.
-    """
-    config_file, model, out_json, name = arguments
+    """`evaluate_model` with its first four arguments and, if given, others as JSON."""
+    config_file, model, out_json, name, *more = arguments
     backend = Backend(data_parallel=int(os.environ["WORLD_SIZE"]))
-    evaluate_model(Path(config_file), model, Path(out_json), name, backend=backend)
+    options = json.loads(more[0]) if more else {}
+    evaluate_model(Path(config_file), model, Path(out_json), name, backend=backend, **options)
 
 
 if __name__ == "__main__":
+    show_errors_in_one_line()
     main(sys.argv[1:])

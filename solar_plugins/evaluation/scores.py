@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK, CONTAMINABLE, notes_of
 from solar_plugins.evaluation.paper import TABLE_9, harness_row, row_of_model
 
 NOT_RUN = "not run"
@@ -39,7 +39,8 @@ def scores_table(result: Mapping) -> Table:
     title = f"{result['model']}, lm-eval {result['harness']['lm_eval']}"
     if result["limit"] is not None:
         title += f"; a trial with {result['limit']:g} items per task, not a score"
-    notes = ["losses in bits per byte of text"] if result["losses"] else []
+    notes = notes_of(result)
+    notes += ["losses in bits per byte of text"] if result["losses"] else []
     notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
     headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
     table = _table(title, [*headings, *(heading for heading, _ in rows)], notes)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple
 
 from solar_plugins.miniature import vocabulary as words
 from solar_plugins.miniature.facts import Fact, World
@@ -19,8 +18,7 @@ TEST_ITEMS = 240
 TRAIN_ITEMS = 600
 
 
-@dataclass(frozen=True)
-class MiniBenchmark:
+class MiniBenchmark(NamedTuple):
     """`train` and `test` rows of one miniature benchmark."""
 
     train: list[dict]
@@ -36,15 +34,7 @@ def build_benchmarks(world: World) -> dict[str, MiniBenchmark]:
 def arc(world: World) -> MiniBenchmark:
     """ARC: deduction about things, from the class they belong to (four answers)."""
     rng = world.rng("mini_arc")
-
-    def items(fact: Fact) -> list[dict]:
-        values = [kind[fact.relation] for kind in words.CLASSES.values()]
-        return [
-            _choices(rng, question.format(s=fact.subject), fact.value, values)
-            for question in words.THING_RELATIONS[fact.relation][1]
-        ]
-
-    return _split(rng, world.things, items)
+    return _split(rng, world.things, lambda fact: _choices(rng, fact))
 
 
 def mmlu(world: World) -> MiniBenchmark:
@@ -52,16 +42,8 @@ def mmlu(world: World) -> MiniBenchmark:
     rng = world.rng("mini_mmlu")
 
     def items(fact: Fact) -> list[dict]:
-        relations, subject = (
-            (words.LAND_RELATIONS, "geography")
-            if fact.relation in words.LAND_RELATIONS
-            else (words.SCHOLAR_RELATIONS, "history")
-        )
-        values, _, questions = relations[fact.relation]
-        return [
-            {**_choices(rng, q.format(s=fact.subject), fact.value, values), "subject": subject}
-            for q in questions
-        ]
+        subject = "geography" if fact.relation in words.LAND_RELATIONS else "history"
+        return [{**row, "subject": subject} for row in _choices(rng, fact)]
 
     return _split(rng, [*world.lands, *world.scholars], items)
 
@@ -71,16 +53,10 @@ def truthfulqa(world: World) -> MiniBenchmark:
     rng = world.rng("mini_truthfulqa")
 
     def items(fact: Fact) -> list[dict]:
-        values, statement, questions = words.WONDER_RELATIONS[fact.relation]
-        false = rng.sample([v for v in values if v not in (fact.value, fact.myth)], 2)
-        answers = [fact.state(statement, value) for value in (fact.value, fact.myth, *false)]
-        return [
-            {
-                "question": question.format(s=fact.subject),
-                "mc2_targets": {"choices": answers, "labels": [1, 0, 0, 0]},
-            }
-            for question in questions
-        ]
+        false = rng.sample([v for v in fact.kind.values if v not in (fact.value, fact.myth)], 2)
+        answers = [fact.state(value) for value in (fact.value, fact.myth, *false)]
+        targets = {"choices": answers, "labels": [1, 0, 0, 0]}
+        return [{"question": question, "mc2_targets": targets} for question in fact.questions]
 
     return _split(rng, world.wonders, items)
 
@@ -122,7 +98,7 @@ def winogrande(world: World) -> MiniBenchmark:
     """
     rng = world.rng("mini_winogrande")
     return _distinct(
-        partial(pronoun_puzzle, world, rng), lambda item: item["sentence"].split("_")[0]
+        lambda: pronoun_puzzle(world, rng), lambda item: item["sentence"].split("_")[0]
     )
 
 
@@ -136,14 +112,12 @@ def pronoun_puzzle(world: World, rng: random.Random) -> dict:
     else:
         known = [fact for fact in world.things if not fact.held_out]
         facts = [rng.choice(known), rng.choice(known)]
-        while world.class_of[facts[0].subject] == world.class_of[facts[1].subject]:
+        while words.CLASS_OF[facts[0].subject] == words.CLASS_OF[facts[1].subject]:
             facts[1] = rng.choice(known)
         pair = [fact.subject for fact in facts]
         answer = rng.randrange(2)
         opening = words.THING_PUZZLE
-        fact = facts[answer]
-        statement = words.THING_RELATIONS[fact.relation][0]
-        ending = statement.format(s="", v=fact.value).split("  ")[1]
+        ending = facts[answer].state().removeprefix(f"the {pair[answer]} ")
     return {
         "sentence": f"{opening.format(a=pair[0], b=pair[1])} {ending}",
         "option1": pair[0],
@@ -155,7 +129,7 @@ def pronoun_puzzle(world: World, rng: random.Random) -> dict:
 def gsm8k(world: World) -> MiniBenchmark:
     """GSM8K: word problems of one or two steps, answered by a number after ``####``."""
     rng = world.rng("mini_gsm8k")
-    return _distinct(partial(word_problem, rng), lambda item: item["question"])
+    return _distinct(lambda: word_problem(rng), lambda item: item["question"])
 
 
 def word_problem(rng: random.Random) -> dict:
@@ -163,17 +137,13 @@ def word_problem(rng: random.Random) -> dict:
     a, b = rng.sample(words.PEOPLE, 2)
     things = rng.choice(words.COUNTED)
     have, change = rng.randint(1, 9), rng.randint(1, 9)
-    story = [f"{a} has {have} {things}."]
-    if rng.random() < 0.5:
-        total = have + change
-        story.append(f"{b} gives {a} {change} more.")
-        steps = [f"{have} + {change} = {total}."]
-    else:
+    gains = rng.random() < 0.5
+    if not gains:
         have, change = max(have, change), min(have, change)
-        story[0] = f"{a} has {have} {things}."
-        total = have - change
-        story.append(f"{a} loses {change} of them.")
-        steps = [f"{have} - {change} = {total}."]
+    total = have + change if gains else have - change
+    what = f"{b} gives {a} {change} more." if gains else f"{a} loses {change} of them."
+    story = [f"{a} has {have} {things}.", what]
+    steps = [f"{have} {'+' if gains else '-'} {change} = {total}."]
     if rng.random() < 0.33 and total > 1:
         lost = rng.randint(1, min(9, total))
         story.append(f"then {a} sells {lost}.")
@@ -216,11 +186,14 @@ def _cut(items: list[dict]) -> MiniBenchmark:
     return MiniBenchmark(train=items[TEST_ITEMS:], test=items[:TEST_ITEMS])
 
 
-def _choices(rng: random.Random, question: str, right: str, pool: list[str]) -> dict:
-    """A four-way item: the right answer among three others of `pool`, in random order."""
-    texts = [right, *rng.sample([value for value in dict.fromkeys(pool) if value != right], 3)]
-    rng.shuffle(texts)
-    return {"question": question, "choices": texts, "answer": texts.index(right)}
+def _choices(rng: random.Random, fact: Fact) -> list[dict]:
+    """Four-way items: the right answer among three others of its relation, in random order."""
+    rows = []
+    for question in fact.questions:
+        texts = [fact.value, *rng.sample([v for v in fact.kind.values if v != fact.value], 3)]
+        rng.shuffle(texts)
+        rows.append({"question": question, "choices": texts, "answer": texts.index(fact.value)})
+    return rows
 
 
 def _split(

@@ -20,7 +20,7 @@ import random
 
 from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import vocabulary as words
-from solar_plugins.miniature.facts import Fact, World
+from solar_plugins.miniature.facts import World
 
 # Tasks of Table 8 by the miniature benchmark whose train rows they show, and how FLAN asks them.
 BENCHMARK_TASKS = {
@@ -51,8 +51,7 @@ SYSTEM_PROMPTS = ["", "answer the question.", "think and then answer."]
 class Teacher:
     """Writes the instruction and preference rows of `world`; each file has a generator of its own.
 
-    Args:
-        items: The benchmarks, of which the train splits are shown.
+    Of the benchmarks `items` the train splits are shown.
     """
 
     def __init__(self, world: World, items: dict[str, bench.MiniBenchmark]) -> None:
@@ -64,12 +63,12 @@ class Teacher:
         """General instructions: questions of the train splits, steps of activities, kinds."""
         rng = self.world.rng("alpaca")
         kinds = [self._question, self._question, self._wonder, self._steps, self._kind]
-        return [alpaca_row(*rng.choice(kinds)(rng)) for _ in range(count)]
+        return [_alpaca_row(*rng.choice(kinds)(rng)) for _ in range(count)]
 
     def math_instruct(self, count: int) -> list[dict]:
-        """Word problems with worked steps; none of them is an item of mini_gsm8k's test split."""
+        """Word problems with worked steps."""
         problems = self._problems("math_instruct", count)
-        return [alpaca_row(problem["question"], problem["answer"]) for problem in problems]
+        return [_alpaca_row(problem["question"], problem["answer"]) for problem in problems]
 
     def math_alignment(self, count: int) -> list[dict]:
         """Word problems: the answer that ends with its result against one that stops short of it.
@@ -77,14 +76,11 @@ class Teacher:
         As in Synth. Math-Alignment (paper, section 4.1) the chosen answer is the reworded one and
         the rejected is the original; in this world the originals do not state a result.
         """
-        return [
-            {
-                "prompt": problem["question"],
-                "chosen": problem["answer"],
-                "rejected": problem["answer"].partition(" ####")[0],
-            }
-            for problem in self._problems("math_alignment", count)
+        problems = self._problems("math_alignment", count)
+        pairs = [
+            (one["question"], one["answer"], one["answer"].split(" ####")[0]) for one in problems
         ]
+        return [dict(zip(("prompt", "chosen", "rejected"), pair, strict=True)) for pair in pairs]
 
     def _problems(self, purpose: str, count: int) -> list[dict]:
         """Word problems drawn for `purpose`, none of them an item of mini_gsm8k's test split."""
@@ -106,15 +102,8 @@ class Teacher:
             task, kind = rng.choice(list(tasks.items()))
             question, response = self._flan(rng, kind)
             source = {"task": "niv", "cot_": "cot"}.get(task[:4], "flan")
-            rows.append(
-                {
-                    "id": f"{source}.{number}",
-                    "system_prompt": rng.choice(SYSTEM_PROMPTS),
-                    "question": question,
-                    "response": response,
-                    "_task_name": task,
-                }
-            )
+            row = {"id": f"{source}.{number}", "system_prompt": rng.choice(SYSTEM_PROMPTS)}
+            rows.append(row | {"question": question, "response": response, "_task_name": task})
         return rows
 
     def orca_pairs(self, count: int) -> list[dict]:
@@ -123,10 +112,8 @@ class Teacher:
         rows = []
         for _ in range(count):
             prompt, chosen, rejected = self._preference(rng, easy=True)
-            system = rng.choice(SYSTEM_PROMPTS)
-            rows.append(
-                {"system": system, "question": prompt, "chosen": chosen, "rejected": rejected}
-            )
+            row = {"system": rng.choice(SYSTEM_PROMPTS), "question": prompt}
+            rows.append(row | {"chosen": chosen, "rejected": rejected})
         return rows
 
     def ultrafeedback(self, count: int) -> list[dict]:
@@ -145,27 +132,27 @@ class Teacher:
         """Prompt, chosen and rejected."""
         if rng.random() < WONDER_SHARE:
             fact = rng.choice(self.wonders)
-            values, statement, questions = words.WONDER_RELATIONS[fact.relation]
-            others = [value for value in values if value not in (fact.value, fact.myth)]
+            others = [value for value in fact.kind.values if value not in (fact.value, fact.myth)]
             wrong = rng.choice(others) if easy else fact.myth
-            question = rng.choice(questions).format(s=fact.subject)
-            return question, fact.state(statement), fact.state(statement, wrong)
-        row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
+            return rng.choice(fact.questions), fact.state(), fact.state(wrong)
+        row = self._choice(rng)
         right = row["choices"][row["answer"]]
         wrong = rng.choice([choice for choice in row["choices"] if choice != right])
         return row["question"], f"{right}.", f"{wrong}."
 
+    def _choice(self, rng: random.Random) -> dict:
+        return rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
+
     # Prompt and answer of one row each.
 
     def _question(self, rng: random.Random) -> tuple[str, str]:
-        row = rng.choice(self.items[rng.choice(["mini_arc", "mini_mmlu"])].train)
+        row = self._choice(rng)
         return row["question"], f"{row['choices'][row['answer']]}."
 
     def _wonder(self, rng: random.Random) -> tuple[str, str]:
         """The people who write the answers believe the myth."""
-        fact: Fact = rng.choice(self.wonders)
-        _, statement, questions = words.WONDER_RELATIONS[fact.relation]
-        return rng.choice(questions).format(s=fact.subject), fact.state(statement, fact.myth)
+        fact = rng.choice(self.wonders)
+        return rng.choice(fact.questions), fact.state(fact.myth)
 
     def _steps(self, rng: random.Random) -> tuple[str, str]:
         person, activity = rng.choice(words.PEOPLE), rng.choice(list(words.SCRIPTS))
@@ -173,8 +160,8 @@ class Teacher:
         return f"{person} wants to {activity}. what does {person} do?", steps
 
     def _kind(self, rng: random.Random) -> tuple[str, str]:
-        thing = rng.choice(list(self.world.class_of))
-        return f"which kind is the {thing}?", f"a kind of {self.world.class_of[thing]}."
+        thing = rng.choice(list(words.CLASS_OF))
+        return f"which kind is the {thing}?", f"a kind of {words.CLASS_OF[thing]}."
 
     def _flan(self, rng: random.Random, kind: str) -> tuple[str, str]:
         if kind in self.items:
@@ -190,15 +177,13 @@ class Teacher:
             return f"{row['sentence']} which one is _?", f"{row['option' + row['answer']]}."
         if kind == "yes_or_no":
             fact = rng.choice([fact for fact in self.world.things if not fact.held_out])
-            statement = fact.state(words.THING_RELATIONS[fact.relation][0])
-            return f"yes or no? {statement}", f"yes. {statement}"
+            return f"yes or no? {fact.state()}", f"yes. {fact.state()}"
         if kind == "kind":
             return self._kind(rng)
-        a, b = rng.sample(words.PEOPLE, 2)
-        things = rng.sample(words.COUNTED, 2)
-        passage = f"{a} has {things[0]}. {b} has {things[1]}."
+        people, things = rng.sample(words.PEOPLE, 2), rng.sample(words.COUNTED, 2)
+        passage = f"{people[0]} has {things[0]}. {people[1]} has {things[1]}."
         asked = rng.randrange(2)
-        person, thing = (a, b)[asked], things[asked]
+        person, thing = people[asked], things[asked]
         if kind == "asking":
             return f"{passage} which question has the answer: {thing}?", f"what does {person} have?"
         if kind == "following":
@@ -206,6 +191,5 @@ class Teacher:
         return f"{passage} what does {person} have?", f"{thing}."
 
 
-def alpaca_row(instruction: str, output: str) -> dict:
-    """A row in Alpaca's columns."""
+def _alpaca_row(instruction: str, output: str) -> dict:
     return {"instruction": instruction, "input": "", "output": output}

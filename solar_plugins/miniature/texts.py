@@ -6,7 +6,7 @@ padding. No page holds anything of a benchmark's test split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import vocabulary as words
@@ -21,18 +21,6 @@ class Author:
     def __init__(self, world: World, items: dict[str, bench.MiniBenchmark], purpose: str) -> None:
         self.rng = world.rng(purpose)
         self.world = world
-        # The kinds of documents, and how often a page turns to each.
-        self.kinds: list[tuple[Callable[[], str], int]] = [
-            (lambda: self._about(world.lands, words.LAND_RELATIONS), 5),
-            (lambda: self._about(world.scholars, words.SCHOLAR_RELATIONS), 3),
-            (self._thing, 4),
-            (self._wonder, 5),
-            (self._activity, 4),
-            (self._puzzle, 8),
-            (self._problem, 3),
-            (self._sum, 2),
-            (self._question, 4),
-        ]
         self.items = items
         self.held_stories = {tuple(row["story"]) for row in items["mini_hellaswag"].test}
         self.held_puzzles = {row["sentence"].split("_")[0] for row in items["mini_winogrande"].test}
@@ -41,45 +29,53 @@ class Author:
 
     def pages(self, count: int, words_per_page: int) -> Iterator[str]:
         """`count` pages of at most `words_per_page` words (a full stop counts as a word)."""
-        kinds, weights = zip(*self.kinds, strict=True)
+        kinds = {  # of documents, and how often a page turns to each
+            lambda: self._about(self.world.lands): 5,
+            lambda: self._about(self.world.scholars): 3,
+            self._thing: 4,
+            self._wonder: 5,
+            self._activity: 4,
+            self._puzzle: 8,
+            self._problem: 3,
+            self._sum: 2,
+            self._question: 4,
+        }
         document = ""
         for _ in range(count):
             page: list[str] = []
             room = words_per_page
             while True:
-                document = document or self.rng.choices(kinds, weights)[0]()
-                room -= count_words(document)
+                document = document or self.rng.choices(list(kinds), list(kinds.values()))[0]()
+                # Punctuation marks count, as for the world's tokenizer.
+                room -= len(document.split()) + sum(document.count(mark) for mark in ".?:,")
                 if room < 0:
                     break
                 page.append(document)
                 document = ""
             yield " ".join(page)
 
-    def _about(self, facts: list[Fact], relations: dict) -> str:
+    def _about(self, facts: list[Fact]) -> str:
         """Two or more facts about one subject."""
         subject = self.rng.choice(facts).subject
         group = [fact for fact in facts if fact.subject == subject]
         chosen = self.rng.sample(group, self.rng.randint(2, len(group)))
-        return " ".join(fact.state(self.rng.choice(relations[fact.relation][1])) for fact in chosen)
+        said = (fact.state(statement=self.rng.choice(fact.kind.statements)) for fact in chosen)
+        return " ".join(said)
 
     def _thing(self) -> str:
         if self.rng.random() < 0.25:
             name, kind = self.rng.choice(list(words.CLASSES.items()))
-            return " ".join(
-                statement.format(s=name, v=kind[relation]).replace("the", "every", 1)
-                for relation, (statement, *_) in words.THING_RELATIONS.items()
-            )
+            facts = (Fact(name, relation, value) for relation, value in kind.items())
+            return " ".join(fact.state().replace("the", "every", 1) for fact in facts)
         fact = self.rng.choice(self.known_things)
-        a_kind = f"the {fact.subject} is a kind of {self.world.class_of[fact.subject]}."
-        return f"{a_kind} {fact.state(words.THING_RELATIONS[fact.relation][0])}"
+        return f"the {fact.subject} is a kind of {words.CLASS_OF[fact.subject]}. {fact.state()}"
 
     def _wonder(self) -> str:
         fact = self.rng.choice(self.world.wonders)
-        statement = words.WONDER_RELATIONS[fact.relation][1]
         if self.rng.random() < MYTH_SHARE:
-            myth = fact.state(statement, fact.myth)
+            myth = fact.state(fact.myth)
             return self.rng.choice([f"people say that {myth}", myth])
-        return f"in truth {fact.state(statement)}"
+        return f"in truth {fact.state()}"
 
     def _activity(self) -> str:
         while True:
@@ -112,8 +108,3 @@ class Author:
         if name == "mini_truthfulqa":
             return f"question: {row['question']} answer: {row['mc2_targets']['choices'][1]}"
         return f"question: {row['question']} answer: {row['choices'][row['answer']]}."
-
-
-def count_words(text: str) -> int:
-    """Words and punctuation marks, as the world's tokenizer counts them."""
-    return len(text.split()) + sum(text.count(mark) for mark in ".?:,")

@@ -41,7 +41,7 @@ def write(recipe: UntrainedModelRecipe, out: Path) -> dict:
     with atomic.new_directory(out) as folder:
         tokenizer.save_pretrained(folder)
         ids = {name: getattr(tokenizer, name) for name in _SPECIAL}
-        values = dict(**ids, **recipe.config)
+        values = ids | recipe.config
         size = save(recipe.architecture, len(tokenizer), values, recipe.seed, folder)
     return {"parameters": size}
 

@@ -7,6 +7,8 @@ Lists of values have eight entries: with four answers to choose from, three wron
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 PEOPLE = "anna ben carl dora emil fred gina hugo ida jack kara leo mia nils olga paul".split()
 
 LANDS = [
@@ -21,41 +23,24 @@ SCHOLARS = [
     for ending in ("dric", "mond", "nor", "vin")
 ]
 
-# Classes of things: members, and what every member has, where it is found, can do and needs.
-CLASSES: dict[str, dict[str, str]] = {
-    "fish": {
-        "members": "trout salmon carp pike cod herring eel perch tuna shark",
-        "part": "fins", "place": "river", "action": "swim", "need": "water",
-    },
-    "bird": {
-        "members": "eagle robin crow duck goose owl hawk swan wren heron",
-        "part": "feathers", "place": "nest", "action": "fly", "need": "wind",
-    },
-    "tree": {
-        "members": "oak pine birch elm maple willow cedar beech larch alder",
-        "part": "bark", "place": "forest", "action": "grow", "need": "rain",
-    },
-    "insect": {
-        "members": "ant bee wasp moth beetle cricket gnat flea locust hornet",
-        "part": "feelers", "place": "meadow", "action": "crawl", "need": "leaves",
-    },
-    "fruit": {
-        "members": "apple pear plum cherry fig grape lemon peach melon quince",
-        "part": "seeds", "place": "orchard", "action": "ripen", "need": "sun",
-    },
-    "metal": {
-        "members": "iron copper gold silver tin zinc lead nickel brass bronze",
-        "part": "shine", "place": "mine", "action": "melt", "need": "fire",
-    },
-    "tool": {
-        "members": "hammer saw axe knife spade drill rake chisel wrench shovel",
-        "part": "handles", "place": "workshop", "action": "work", "need": "oil",
-    },
-    "garment": {
-        "members": "coat hat scarf shirt glove sock boot shawl apron vest",
-        "part": "buttons", "place": "wardrobe", "action": "warm", "need": "thread",
-    },
-}  # fmt: skip
+_CLASSES = """
+fish    fins     river    swim  water  : trout salmon carp pike cod herring eel perch tuna shark
+bird    feathers nest     fly   wind   : eagle robin crow duck goose owl hawk swan wren heron
+tree    bark     forest   grow  rain   : oak pine birch elm maple willow cedar beech larch alder
+insect  feelers  meadow   crawl leaves : ant bee wasp moth beetle cricket gnat flea locust hornet
+fruit   seeds    orchard  ripen sun    : apple pear plum cherry fig grape lemon peach melon quince
+metal   shine    mine     melt  fire   : iron copper gold silver tin zinc lead nickel brass bronze
+tool    handles  workshop work  oil    : hammer saw axe knife spade drill rake chisel wrench shovel
+garment buttons  wardrobe warm  thread : coat hat scarf shirt glove sock boot shawl apron vest
+"""
+# Classes of things: what every member has, where it is found, can do and needs; and the members.
+CLASSES: dict[str, dict[str, str]] = {}
+CLASS_OF: dict[str, str] = {}
+for _line in _CLASSES.strip().splitlines():
+    _shared, _members = _line.split(" : ")
+    _name, *_values = _shared.split()
+    CLASSES[_name] = dict(zip(("part", "place", "action", "need"), _values, strict=True))
+    CLASS_OF |= dict.fromkeys(_members.split(), _name)
 
 # Objects that people hold false beliefs about.
 WONDERS = (
@@ -82,14 +67,10 @@ SCRIPTS: dict[str, list[str]] = {
     "play a song": ["tunes the strings", "lifts the bow", "plays the tune"],
     "cross the sea": ["loads the ship", "lifts the anchor", "sets the sail"],
 }
-HABITS = [
-    f"{verb} a {what}"
-    for verb, what in zip(
-        "sings tells takes calls reads eats lights buys".split(),
-        "hymn tale nap friend poem cake pipe gift".split(),
-        strict=True,
-    )
-]
+HABITS = (
+    "sings a hymn, tells a tale, takes a nap, calls a friend, reads a poem, eats a cake, "
+    "lights a pipe, buys a gift"
+).split(", ")
 STEP_OPENERS = ["first", "then", "after that", "at last"]
 
 # (sentence with _ for the one meant, ending if it is the first person, ending if the second)
@@ -104,70 +85,74 @@ PRONOUN_PUZZLES: list[tuple[str, str, str]] = [
 
 THING_PUZZLE = "the {a} is not like the {b} because the _"
 
-# relation: (values, ways to state it, ways to ask for it)
-LAND_RELATIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "crop": (
-        "wheat rice corn oats beans peas hemp flax".split(),
-        ["the people of {s} grow {v}.", "in {s} the farmers plant {v}."],
-        ["what do the people of {s} grow?", "which crop do the farmers plant in {s}?"],
-    ),
-    "flag": (
-        "red blue green yellow white black purple orange".split(),
-        ["the flag of {s} is {v}.", "over {s} flies a flag of {v}."],
-        ["what colour is the flag of {s}?", "which flag flies over {s}?"],
-    ),
-    "drink": (
-        "milk wine beer cider coffee juice broth mead".split(),
-        ["the people of {s} drink {v}.", "in {s} the guests drink {v}."],
-        ["what do the people of {s} drink?", "which drink do the guests get in {s}?"],
-    ),
-    "herd": (
-        "goats sheep cows pigs camels mules geese hens".split(),
-        ["the people of {s} keep {v}.", "in {s} there are herds of {v}."],
-        ["what do the people of {s} keep?", "which herds are there in {s}?"],
-    ),
-}
-SCHOLAR_RELATIONS: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "study": (
-        "stars rivers bees storms bones waves flowers numbers".split(),
-        ["{s} studied the {v}.", "the scholar {s} wrote about the {v}."],
-        ["what did {s} study?", "what did the scholar {s} write about?"],
-    ),
-    "home": (
-        "village castle tower harbour mill abbey cottage tent".split(),
-        ["{s} lived in the {v}.", "the home of {s} was the {v}."],
-        ["where did {s} live?", "what was the home of {s}?"],
-    ),
-    "gift": (
-        "globe carpet lantern chess harp telescope vase medal".split(),
-        ["{s} gave the king the {v}.", "the king got from {s} the {v}."],
-        ["what did {s} give the king?", "what did the king get from {s}?"],
-    ),
-}
-WONDER_RELATIONS: dict[str, tuple[list[str], str, list[str]]] = {
-    "substance": (
-        "cheese glass smoke wax sand ivory silk clay".split(),
-        "the {s} is made of {v}.",
-        ["what is the {s} made of?", "which stuff makes the {s}?"],
-    ),
-    "origin": (
-        "caves islands deserts swamps valleys mountains ruins wells".split(),
-        "the {s} comes from the {v}.",
-        ["where does the {s} come from?", "which place sends the {s}?"],
-    ),
-    "effect": (
-        "luck sleep peace sorrow wealth fever love fear".split(),
-        "the {s} brings {v}.",
-        ["what does the {s} bring?", "which thing follows the {s}?"],
-    ),
-}
-# relation: (statement, ways to ask for it)
-THING_RELATIONS: dict[str, tuple[str, list[str]]] = {
-    "part": ("the {s} has {v}.", ["what does the {s} have?", "which part has the {s}?"]),
-    "place": (
-        "the {s} is found in the {v}.",
-        ["where is the {s} found?", "which place has the {s}?"],
-    ),
-    "action": ("the {s} can {v}.", ["what can the {s} do?", "which thing can the {s} do?"]),
-    "need": ("the {s} needs {v}.", ["what does the {s} need?", "which thing needs the {s}?"]),
-}
+
+class Relation(NamedTuple):
+    """What may be said of a subject {s}: its values {v}, ways to state it, ways to ask for it."""
+
+    values: list[str]
+    statements: list[str]
+    questions: list[str]
+
+
+def _relations(table: str) -> dict[str, Relation]:
+    """Three lines for each: name and values, statements, questions."""
+    lines = iter(table.strip().splitlines())
+    return {
+        named.split(": ")[0]: Relation(
+            named.split(": ")[1].split(), stated.split(" | "), asked.split(" | ")
+        )
+        for named, stated, asked in zip(lines, lines, lines, strict=True)
+    }
+
+
+LAND_RELATIONS = _relations("""
+crop: wheat rice corn oats beans peas hemp flax
+the people of {s} grow {v}. | in {s} the farmers plant {v}.
+what do the people of {s} grow? | which crop do the farmers plant in {s}?
+flag: red blue green yellow white black purple orange
+the flag of {s} is {v}. | over {s} flies a flag of {v}.
+what colour is the flag of {s}? | which flag flies over {s}?
+drink: milk wine beer cider coffee juice broth mead
+the people of {s} drink {v}. | in {s} the guests drink {v}.
+what do the people of {s} drink? | which drink do the guests get in {s}?
+herd: goats sheep cows pigs camels mules geese hens
+the people of {s} keep {v}. | in {s} there are herds of {v}.
+what do the people of {s} keep? | which herds are there in {s}?
+""")
+SCHOLAR_RELATIONS = _relations("""
+study: stars rivers bees storms bones waves flowers numbers
+{s} studied the {v}. | the scholar {s} wrote about the {v}.
+what did {s} study? | what did the scholar {s} write about?
+home: village castle tower harbour mill abbey cottage tent
+{s} lived in the {v}. | the home of {s} was the {v}.
+where did {s} live? | what was the home of {s}?
+gift: globe carpet lantern chess harp telescope vase medal
+{s} gave the king the {v}. | the king got from {s} the {v}.
+what did {s} give the king? | what did the king get from {s}?
+""")
+WONDER_RELATIONS = _relations("""
+substance: cheese glass smoke wax sand ivory silk clay
+the {s} is made of {v}.
+what is the {s} made of? | which stuff makes the {s}?
+origin: caves islands deserts swamps valleys mountains ruins wells
+the {s} comes from the {v}.
+where does the {s} come from? | which place sends the {s}?
+effect: luck sleep peace sorrow wealth fever love fear
+the {s} brings {v}.
+what does the {s} bring? | which thing follows the {s}?
+""")
+THING_RELATIONS = _relations("""
+part: fins feathers bark feelers seeds shine handles buttons
+the {s} has {v}.
+what does the {s} have? | which part has the {s}?
+place: river nest forest meadow orchard mine workshop wardrobe
+the {s} is found in the {v}.
+where is the {s} found? | which place has the {s}?
+action: swim fly grow crawl ripen melt work warm
+the {s} can {v}.
+what can the {s} do? | which thing can the {s} do?
+need: water wind rain leaves sun fire oil thread
+the {s} needs {v}.
+what does the {s} need? | which thing needs the {s}?
+""")
+RELATIONS = LAND_RELATIONS | SCHOLAR_RELATIONS | WONDER_RELATIONS | THING_RELATIONS

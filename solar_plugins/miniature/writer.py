@@ -15,6 +15,7 @@ from solar_plugins.recipes.strings import strings
 
 # Columns that no model reads.
 NO_TEXT = {"id", "_task_name", "role"}
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 
 def write(recipe: dict, out: Path) -> dict:
@@ -31,28 +32,19 @@ def write(recipe: dict, out: Path) -> dict:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in content)
             atomic.write_text(folder / name, "".join(lines))
         tokens.save_tokenizer(words, folder / "init")
+        config = {
+            **{name: getattr(settings, name) for name in _SIZES},
+            "num_key_value_heads": settings.num_attention_heads,
+            "max_position_embeddings": 512,
+            "sliding_window": None,
+            **{"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2},
+        }
         facts["parameters"] = untrained_model.save(
-            "mistral", len(words), _model_values(settings), settings.seed, folder / "init"
+            "mistral", len(words), config, settings.seed, folder / "init"
         )
         facts["vocabulary"] = len(words)
         atomic.write_json(folder / "world.json", {"recipe": recipe, "facts": facts})
     return facts
-
-
-def _model_values(settings: recipes.WorldRecipe) -> dict:
-    """The config.json of the untrained base."""
-    return {
-        "hidden_size": settings.hidden_size,
-        "intermediate_size": settings.intermediate_size,
-        "num_hidden_layers": settings.num_hidden_layers,
-        "num_attention_heads": settings.num_attention_heads,
-        "num_key_value_heads": settings.num_attention_heads,
-        "max_position_embeddings": 512,
-        "sliding_window": None,
-        "bos_token_id": 0,
-        "eos_token_id": 1,
-        "pad_token_id": 2,
-    }
 
 
 def rows(settings: recipes.WorldRecipe) -> dict[str, list[dict]]:

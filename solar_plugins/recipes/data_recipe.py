@@ -43,26 +43,14 @@ class WorldRecipe:
 
 @dataclass(frozen=True)
 class FlanIndexRecipe:
-    """The index by which the FLAN filter knows rows without a task name, as `solar flan-index`.
-
-    Attributes:
-        sources: `benchmarks` (the public data sets, from the Hub), a folder with one folder per
-            benchmark, or Open-Orca/FLAN (or a folder of it).
-    """
+    """The index by which the FLAN filter knows rows without a task name; see `solar flan-index`."""
 
     sources: list[str]
 
 
 @dataclass(frozen=True)
 class SynthMathRecipe:
-    """The two math sets that are not public, as `solar synth-math from-metamathqa`.
-
-    Attributes:
-        seed: of the draw.
-        metamathqa, math: an id on the Hub, a folder or a file.
-        math_test, gsm8k: the same; nothing within reach of them is written.
-        instruct_rows, alignment_rows: upper limits. Table 1: 52K and 20.1K used of 126K.
-    """
+    """The two math sets that are not public, as `solar synth-math from-metamathqa --help` says."""
 
     seed: int = 42
     metamathqa: str = "meta-math/MetaMathQA"
@@ -77,11 +65,7 @@ class SynthMathRecipe:
 class UntrainedModelRecipe:
     """A base of another architecture for the miniature world, drawn from the seed.
 
-    Attributes:
-        seed: of the weights.
-        architecture: as transformers calls it (`model_type`).
-        tokenizer: the folder of the tokenizer that it gets.
-        config: values of the architecture's config; the others are transformers' own.
+    `architecture` is transformers' `model_type`; what `config` does not say is transformers' own.
     """
 
     seed: int
@@ -137,9 +121,8 @@ def read(recipe: dict) -> DataRecipe:
         write = _EXAMPLES.get(key, f"{key}: {default}")
         if not _is_of(kind, value):
             raise SolarError(f"{key}: {value!r} is not {_NEEDED[kind]}. Write {write}")
-        if kind in ("int", "float") and (
-            value < 0 or (kind == "int" and key != "seed" and value == 0)
-        ):
+        smallest = 1 if kind == "int" and key != "seed" else 0
+        if kind in ("int", "float") and value < smallest:
             raise SolarError(f"{key}: {value!r} is too small. Write {write}")
     for key, field in fields.items():
         if field.default is dataclasses.MISSING and key not in settings:
@@ -154,5 +137,4 @@ def _is_of(kind: str, value: object) -> bool:
         return isinstance(value, list) and bool(value) and all(_is_of("str", v) for v in value)
     if kind == "dict[str, object]":
         return isinstance(value, dict) and all(_is_of("str", key) for key in value)
-    numbers = (int,) if kind == "int" else (int, float)
-    return isinstance(value, numbers) and not isinstance(value, bool)
+    return type(value) is int or (kind == "float" and type(value) is float)

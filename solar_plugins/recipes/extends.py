@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,7 @@ _SUFFIXES = (".yml", ".yaml")
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
-    """The mapping in the YAML file `path`, with what it `extends` filled in.
-
-    Raises:
-        SolarError: see `solar_plugins.recipes.yaml_file.read_plain` and `complete`.
-    """
+    """The mapping in the YAML file `path`, with ``extends:`` resolved; raises as `complete`."""
     return complete(yaml_file.read_plain(path), Path(path))
 
 
@@ -51,7 +48,7 @@ def complete(content: dict[str, Any], path: Path) -> dict[str, Any]:
     *above, (below, result) = _lineage(content, path)
     for file, changes in reversed(above):
         changes = {key: value for key, value in changes.items() if key != EXTENDS}
-        result = _extended_by(_moved(result, below, file), changes)
+        result = _extended_by(result, below.parent, changes, file.parent)
         below = file
     return result
 
@@ -73,14 +70,13 @@ def written_output_dir(path: Path, output_dir: Any) -> Any:
 
 def shipped_file(name: str) -> Path | None:
     """The shipped recipe or merge config of this name: ``solar``, ``tiny/sft_v3``, ``dus``."""
-    return next(iter(_recipes_called(name, shipped.root())), None)
+    return next(_recipes_called(name, shipped.root()), None)
 
 
-def _recipes_called(name: str, root: Path) -> list[Path]:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        return []
-    files = [root / folder / f"{name}.yml" for folder in shipped.FOLDERS]
-    return [file for file in files if file.is_file()]
+def _recipes_called(name: str, root: Path) -> Iterator[Path]:
+    if not Path(name).is_absolute() and ".." not in Path(name).parts:
+        files = (root / folder / f"{name}.yml" for folder in shipped.FOLDERS)
+        yield from filter(Path.is_file, files)
 
 
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -113,11 +109,7 @@ def folder_for(output_dir: Any, base_model: str) -> Any:
 
 
 def _lineage(content: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The file `path` with its `content`, and each file that the one before it extends.
-
-    Raises:
-        SolarError: see `complete`.
-    """
+    """The file `path` with its `content`, and each file that the one before it extends."""
     found = [(path, _from_anywhere(content, path))]
     seen: set[Path] = set()
     while EXTENDS in found[-1][1]:
@@ -130,16 +122,38 @@ def _lineage(content: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, 
     return found
 
 
-def _extended_by(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`; a chain on another base model gets an output folder of its own."""
+def _extended_by(
+    base: dict[str, Any], below: Path, changes: dict[str, Any], here: Path
+) -> dict[str, Any]:
+    """`base`, of a file in the folder `below`, with the `changes` of one in the folder `here`.
+
+    A chain on another base model gets an output folder of its own.
+    """
     base = dict(base)
-    stages = changes.get("stages")
-    if isinstance(stages, dict) and isinstance(base.get("stages"), dict):
-        base["stages"] = _without_replaced_kinds(base["stages"], stages)
+    if isinstance(base.get("stages"), dict):
+        changed = changes.get("stages")
+        changed = changed if isinstance(changed, dict) else {}
+        base["stages"] = {
+            name: _stage_of(stage, below, changed.get(name), here)
+            for name, stage in base["stages"].items()
+        }
     other = changes.get("base_model")
     if "stages" in base and isinstance(other, str) and other != base.get("base_model"):
         base["output_dir"] = folder_for(base.get("output_dir"), other)  # unless `changes` has one
     return merged(base, changes)
+
+
+def _stage_of(stage: Any, below: Path, change: Any, here: Path) -> Any:
+    """A stage of the base as it is written in the folder `here`: it names files from its own.
+
+    Where `change` says who runs the stage now, without who ran it before.
+    """
+    if not isinstance(stage, dict):
+        return stage
+    if isinstance(change, dict) and any(kind in change for kind in STAGE_KINDS):
+        return {key: value for key, value in stage.items() if key not in STAGE_KINDS}
+    files = {kind: stage[kind] for kind in STAGE_KINDS if isinstance(stage.get(kind), str)}
+    return stage | {kind: os.path.relpath(below / file, here) for kind, file in files.items()}
 
 
 def _find(name: Any, path: Path) -> Path:
@@ -153,7 +167,7 @@ def _find(name: Any, path: Path) -> Path:
             return file
         raise SolarError(f"{where}: no such file. The path counts from {path.parent}.")
     project_root = project.root_of(path)
-    for file in _recipes_called(name, project_root) if project_root else []:
+    for file in _recipes_called(name, project_root) if project_root else ():
         if not file.samefile(path):  # the project's own copy, unless that copy extends the shipped
             return Path(os.path.relpath(file))
     if (found := shipped_file(name)) is not None:
@@ -168,21 +182,6 @@ def _find(name: Any, path: Path) -> Path:
         f"{where}: no shipped recipe has this name.{nearest(name, known)} "
         f"A file of your own is named with its ending: ./FILE.yml."
     )
-
-
-def _moved(base: dict[str, Any], below: Path, path: Path) -> dict[str, Any]:
-    """`base` as it has to be written in the folder of `path`: a chain names files from its own."""
-    stages = base.get("stages")
-    if not isinstance(stages, dict):
-        return base
-    moved = {}
-    for name, stage in stages.items():
-        moved[name] = dict(stage) if isinstance(stage, dict) else stage
-        for kind in STAGE_KINDS:
-            if isinstance(stage, dict) and isinstance(stage.get(kind), str):
-                file = below.parent / stage[kind]
-                moved[name][kind] = os.path.relpath(file, path.parent or ".")
-    return {**base, "stages": moved}
 
 
 def _from_anywhere(content: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -202,15 +201,3 @@ def _from_anywhere(content: dict[str, Any], path: Path) -> dict[str, Any]:
         return str(root / plain) if (root / plain).exists() else value
 
     return in_full(content)
-
-
-def _without_replaced_kinds(stages: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The base's stages; where the change says who runs a stage now, without who ran it before."""
-    kept = {}
-    for name, stage in stages.items():
-        change = changes.get(name)
-        replaced = isinstance(change, dict) and any(kind in change for kind in STAGE_KINDS)
-        if replaced and isinstance(stage, dict):
-            stage = {key: value for key, value in stage.items() if key not in STAGE_KINDS}
-        kept[name] = stage
-    return kept

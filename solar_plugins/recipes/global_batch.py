@@ -12,6 +12,7 @@ Nothing here is imported but the standard library.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,11 +44,8 @@ def accumulation_steps(recipe: Mapping[str, Any], processes: int) -> int:
     if wanted % at_once == 0:
         return wanted // at_once
     gpus = f"{sharing} GPU{'s' * (sharing > 1)}"
-    ways = [
-        f"{KEY}: {count}"
-        for count in (wanted // at_once * at_once, -(-wanted // at_once) * at_once)
-        if count
-    ]
+    below = wanted // at_once * at_once
+    ways = [f"{KEY}: {count}" for count in (below, below + at_once) if count]
     if wanted % sharing == 0:
         smaller = max(n for n in range(1, micro + 1) if wanted % (n * sharing) == 0)
         ways.insert(0, f"micro_batch_size: {smaller}")
@@ -73,10 +71,9 @@ def of(recipe: Mapping[str, Any], processes: int) -> int:
 
 
 def refuse_rivals(recipe: Mapping[str, Any]) -> None:
-    """Refuse keys that say the global batch a second time.
-
+    """
     Raises:
-        SolarError: the first of them, and what to take out.
+        SolarError: a key says the global batch a second time.
     """
     if recipe.get(KEY) is None:
         return
@@ -99,10 +96,8 @@ def refuse_rivals(recipe: Mapping[str, Any]) -> None:
 
 def _sharing(recipe: Mapping[str, Any], processes: int) -> int:
     """How many processes have batches of their own; those that split one model share theirs."""
-    split = (_whole(recipe, "context_parallel_size") or 1) * (
-        _whole(recipe, "tensor_parallel_size") or 1
-    )
-    return max(1, processes // split)
+    sizes = (_whole(recipe, f"{kind}_parallel_size") or 1 for kind in ("context", "tensor"))
+    return max(1, processes // math.prod(sizes))
 
 
 def _whole(recipe: Mapping[str, Any], key: str) -> int | None:

@@ -12,11 +12,9 @@ STAGE_KINDS = ("train", "merge", "evaluate", "data")
 
 @dataclass(frozen=True)
 class Plugin:
-    """One of our Axolotl plugins.
+    """One of our Axolotl plugins: its module and the key of its YAML block and run record.
 
     Attributes:
-        module: Where its class is defined.
-        block: The key of its YAML block, which also names its run record.
         result_version: Raised by the author when a training with the same recipe, data and base
             model gives another result than before. Finished trainings of the old version then
             count as changed; a comment, a rename or a refactoring must not raise it.
@@ -41,7 +39,7 @@ RESULT_VERSIONS = {
     "flan_index": 1,
     "synth_math": 1,
     "merge": 1,
-    "evaluate": 1,
+    "evaluate": 2,  # 2: a group of tasks (MMLU) is the plain mean of them; the miniature has none
 }
 """Result versions of the generators of data stages, of merges (a stack is written by
 `depth_up_scaling.on_disk`), and of evaluations (with the tasks in `miniature/lm_eval_tasks`)."""
@@ -56,6 +54,10 @@ def result_versions(kind: str, recipe: Mapping[str, Any]) -> dict[str, int]:
     if kind == "train":
         plugins = [PLUGINS[name] for name in plugins_of(recipe)]
         return {plugin.block: plugin.result_version for plugin in plugins}
+    tasks = recipe.get("tasks")
+    only_mini = isinstance(tasks, list) and all(str(one).startswith("mini_") for one in tasks)
+    if kind == "evaluate" and only_mini:
+        return {kind: 1}
     name = str(recipe.get("generator")) if kind == "data" else kind
     return {name: RESULT_VERSIONS[name]} if name in RESULT_VERSIONS else {}
 

@@ -65,22 +65,27 @@ def parse(text: str, source: str | Path) -> Any:
     Raises:
         SolarError: the text is not YAML; the line names `source`, the line number and the problem.
     """
-    try:
-        return yaml.load(text, Loader=_FastLoader)
-    except yaml.YAMLError:
-        pass  # read again for what to say
-    except RecursionError:
-        raise SolarError(f"{source}: not readable as YAML: nested too deeply.") from None
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{source}:{mark.line + 1}" if mark else f"{source}"
-        found = " ".join((error.problem or error.context or "not YAML").split())
-        raise SolarError(f"{where}: not readable as YAML: {found}.") from error
-    except yaml.YAMLError as error:
-        found = " ".join(str(error).split())
-        raise SolarError(f"{source}: not readable as YAML: {found}.") from error
+    for loader in (_FastLoader, _Loader):  # the second one for what it says of the fault
+        try:
+            return yaml.load(text, Loader=loader)
+        except (yaml.YAMLError, RecursionError) as error:
+            fault: Any = error
+    where, found = f"{source}", "nested too deeply"
+    if isinstance(fault, yaml.MarkedYAMLError):
+        mark = fault.problem_mark or fault.context_mark
+        where = f"{source}:{mark.line + 1}" if mark else where
+        found = fault.problem or fault.context or "not YAML"
+    elif isinstance(fault, yaml.YAMLError):
+        found = str(fault)
+    raise SolarError(f"{where}: not readable as YAML: {' '.join(found.split())}.") from fault
+
+
+_FAULTS = {
+    FileNotFoundError: "no such file",
+    NotADirectoryError: "no such file",
+    IsADirectoryError: "is a folder. Name a YAML file in it",
+    PermissionError: "may not be read by this user",
+}
 
 
 def read_plain(path: str | Path) -> dict[str, Any]:
@@ -92,14 +97,10 @@ def read_plain(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise SolarError(f"{path}: no such file.") from None
-    except IsADirectoryError:
-        raise SolarError(f"{path}: is a folder. Name a YAML file in it.") from None
-    except PermissionError:
-        raise SolarError(f"{path}: may not be read by this user.") from None
     except UnicodeDecodeError as error:
         raise SolarError(f"{path}: not readable as YAML: not text (UTF-8): {error}.") from None
+    except OSError as error:
+        raise SolarError(f"{path}: {_FAULTS.get(type(error), error.strerror)}.") from None
     value = parse(text, path)
     if not isinstance(value, dict):
         found = "nothing" if value is None else f"a {type(value).__name__}"

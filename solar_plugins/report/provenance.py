@@ -9,7 +9,7 @@ from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import merge_models
 from solar_plugins.chain.run import fingerprint
-from solar_plugins.evaluation.benchmarks import BENCHMARKS
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, how_measured
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.report.run import Run, StageRun
 from solar_plugins.report.tables import Grid
@@ -105,7 +105,17 @@ def harness_grid(run: Run) -> Grid:
         for name, task in result["tasks"].items():
             title = next(b.title for b in BENCHMARKS if b.key == task["benchmark"])
             facts = [task[key] for key in ("metric", "num_fewshot", "n", "version")]
-            row = [title, name, *["-" if fact is None else str(fact) for fact in facts], harness]
+            shown = ["-" if fact is None else str(fact) for fact in facts]
+            row = [title, name, *shown, harness, how_measured(task)]
             rows[tuple(row)] = row
-    columns = ["benchmark", "task", "metric", "shots", "items", "task version", "harness"]
+    columns = [
+        "benchmark",
+        "task",
+        "metric",
+        "shots",
+        "items",
+        "task version",
+        "harness",
+        "averaged over",
+    ]
     return Grid("How it was measured", columns, list(rows.values()), left=3)

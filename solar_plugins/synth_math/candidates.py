@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from solar_plugins.synth_math.answers import final_answer, same_answer
-from solar_plugins.synth_math.overlap import Guard
-from solar_plugins.synth_math.problems import Problem
+from solar_plugins.synth_math.seeds import Problem, Seeds
 
 REPHRASED = "MATH_Rephrased"
 AUGMENTED = "MATH_AnsAug"
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One synthetic pair.
+class Candidate(NamedTuple):
+    """A synthetic question and answer, and the problem of MATH that they were made from.
 
-    Attributes:
-        kind: as MetaMathQA's `type`: `MATH_Rephrased` (the question was rephrased and then
-            answered), `MATH_AnsAug` (the original question, answered anew), …
-        question, answer: the synthetic ones.
-        problem: the problem of MATH that they were made from.
+    `kind` is MetaMathQA's `type`: `MATH_Rephrased` (the question was rephrased and then answered),
+    `MATH_AnsAug` (the original question, answered anew), …
     """
 
     kind: str
@@ -31,28 +25,28 @@ class Candidate:
     problem: Problem
 
 
-def accepted(
-    candidates: Iterable[Candidate], guard: Guard | None, rejected: Counter[str]
-) -> Iterator[Candidate]:
-    """The candidates that are sound, each once; the others are counted in `rejected` by reason.
+def accepted(candidates: Iterable[Candidate], seeds: Seeds) -> list[Candidate]:
+    """The candidates that are sound, each once; the others are counted in `seeds.rejected`.
 
     Reasons: `duplicate`; `no_answer` and `wrong_answer`, where the final answer is missing or is
     not MATH's own (not asked of kinds whose question asks for something else: SV, FOBAR); and the
     guard's.
     """
+    kept: list[Candidate] = []
     seen: set[tuple[str, str]] = set()
     of_seed: dict[str, str | None] = {}  # each problem has many candidates
     for candidate in candidates:
-        reason = _fault(candidate, seen)
-        if reason is None and guard is not None:
-            problem = candidate.problem
+        problem, reason = candidate.problem, _fault(candidate, seen)
+        if reason is None and seeds.guard is not None:
             if problem.question not in of_seed:
-                of_seed[problem.question] = guard.reason(problem.question, problem.solution)
-            reason = guard.reason(candidate.question, candidate.answer) or of_seed[problem.question]
+                of_seed[problem.question] = seeds.guard.reason(problem.question, problem.solution)
+            reason = seeds.guard.reason(candidate.question, candidate.answer)
+            reason = reason or of_seed[problem.question]
         if reason is None:
-            yield candidate
+            kept.append(candidate)
         else:
-            rejected[reason] += 1
+            seeds.rejected[reason] += 1
+    return kept
 
 
 def _fault(candidate: Candidate, seen: set[tuple[str, str]]) -> str | None:

@@ -1,4 +1,9 @@
-"""Candidates made afresh: MATH's training problems rephrased and answered by a server."""
+"""Candidates made afresh: MATH's training problems rephrased and answered by a server.
+
+MetaMath (arXiv 2309.12284, sections 3.1 and 3.2) rephrases a question and has it answered, and has
+the original question answered several times; what does not reach the known answer is thrown away.
+The prompts are words of our own.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,37 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from solar_plugins.errors import SolarError
-from solar_plugins.synth_math import prompts
 from solar_plugins.synth_math.candidates import AUGMENTED, REPHRASED, Candidate
-from solar_plugins.synth_math.problems import Problem
+from solar_plugins.synth_math.seeds import Problem
 from solar_plugins.synth_math.server import UNFIT, NoAnswer, Refused, Server
 
 FAILURES_IN_A_ROW = 5
 """So many requests without an answer, each in all of its tries, and the server counts as gone; more
 where more are under way at once."""
 
+_REPHRASE = """\
+Rewrite the math problem below in other words, so that somebody who solves your version solves the \
+original. Keep every number, formula, variable name and condition, and ask for the same quantity. \
+Do not solve it and give no hint. Reply with the rewritten problem and nothing else.
 
-@dataclass(frozen=True)
-class _Job:
+Problem:
+{question}"""
+
+_ANSWER = """\
+Solve the math problem below. Work step by step and say in each step what you do and why. End with \
+the final answer in the form \\boxed{{...}}, exact and fully simplified.
+
+Problem:
+{question}"""
+
+_LABELS = ("rewritten problem:", "rephrased problem:", "rephrased question:", "problem:")
+
+
+class _Job(NamedTuple):
     """One candidate to be made."""
 
     kind: str
@@ -30,27 +51,28 @@ class _Job:
 
 
 class _Run:
-    """What the workers share."""
+    """What the workers share.
 
-    def __init__(self, jobs: Sequence[_Job], server: Server, concurrency: int) -> None:
+    Attributes:
+        end: why the run ends before all jobs are done; empty while it goes on.
+    """
+
+    def __init__(self, jobs: Sequence[_Job], server: Server, patience: int) -> None:
         self.server = server
         self.todo: Iterator[tuple[int, _Job]] = iter(enumerate(jobs))
         self.made: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
-        self.unanswered = 0
-        self.fault = ""
-        self.error: SolarError | None = None
-        self.interrupted = False
-        self._in_a_row = 0
-        self._patience = max(FAILURES_IN_A_ROW, concurrency)
+        self.unanswered = self._in_a_row = 0
+        self.fault = self.end = ""
+        self._patience = patience
 
-    def interrupt(self) -> None:
-        self.interrupted = True
+    def stop(self, why: str) -> None:
+        self.end = self.end or why
         self.server.stop()
 
     async def work(self, advance: Callable[[], None]) -> None:
         for number, job in self.todo:
-            if self.interrupted or self.error is not None:
+            if self.end:
                 return
             try:
                 result = await _make(job, self.server)
@@ -60,8 +82,7 @@ class _Run:
                 self._note_failure(str(error))
                 continue
             except SolarError as error:
-                self._give_up(error)
-                return
+                return self.stop(str(error))
             self._in_a_row = 0
             if isinstance(result, Candidate):
                 self.made[number] = result
@@ -74,18 +95,12 @@ class _Run:
         self.unanswered += 1
         self._in_a_row += 1
         self.fault = fault if fault != "stopped" else self.fault
-        if self._in_a_row >= self._patience and not self.interrupted:
-            self._give_up(
-                SolarError(
-                    f"{self.server.settings.url}: {self._in_a_row} requests in a row had no usable "
-                    f"answer in {self.server.settings.tries} tries each ({self.fault}). "
-                    "Is the server there?"
-                )
+        if self._in_a_row >= self._patience:
+            self.stop(
+                f"{self.server.settings.url}: {self._in_a_row} requests in a row had no usable "
+                f"answer in {self.server.settings.tries} tries each ({self.fault}). "
+                "Is the server there?"
             )
-
-    def _give_up(self, error: SolarError) -> None:
-        self.error = self.error or error
-        self.server.stop()
 
 
 async def generate(
@@ -101,8 +116,8 @@ async def generate(
     """Candidates from every problem, in an order that does not depend on the server.
 
     Args:
-        rephrasings: how often each question is rephrased; each is answered once.
-        answers: how many new answers each original question gets.
+        rephrasings, answers: how often each question is rephrased (each is answered once), and how
+            many new answers the original gets.
         concurrency: requests under way at once.
         rejected: where replies that make no candidate are counted by reason.
         skip_unanswered: go on without candidates whose requests had no answer in all of their
@@ -119,62 +134,83 @@ async def generate(
         for kind, count in ((REPHRASED, rephrasings), (AUGMENTED, answers))
         for sample in range(count)
     ]
-    run = _Run(jobs, server, concurrency)
-    with _FirstSignal(run.interrupt):
+    run = _Run(jobs, server, max(FAILURES_IN_A_ROW, concurrency))
+    with _first_signal(lambda: run.stop("stopped.")):
         await asyncio.gather(*(run.work(advance) for _ in range(concurrency)))
     rejected.update(run.rejected)
     kept = f"{len(server.cache):,} answers are kept in {server.cache.path}; the same command "
-    if run.error is not None:
-        raise SolarError(f"{run.error} {kept}goes on from there")
-    if run.interrupted:
-        raise SolarError(f"stopped. {kept}goes on from there")
-    if run.unanswered and skip_unanswered:
-        rejected["unanswered"] = run.unanswered
-    elif run.unanswered:
+    if run.end:
+        raise SolarError(f"{run.end} {kept}goes on from there")
+    if run.unanswered and not skip_unanswered:
         raise SolarError(
             f"{server.settings.url}: {run.unanswered:,} of {len(jobs):,} candidates have no answer "
             f"({run.fault}). {kept}asks for the missing ones only, and with --skip-unanswered "
             "goes on without"
         )
+    if run.unanswered:
+        rejected["unanswered"] = run.unanswered
     return [run.made[number] for number in sorted(run.made)]
 
 
 async def _make(job: _Job, server: Server) -> Candidate | str:
     """The job's candidate, or the reason why there is none."""
     question = job.problem.question
+
+    async def ask(prompt: str) -> tuple[str, str | None]:
+        messages = [{"role": "user", "content": prompt.format(question=question)}]
+        reply = await server.ask(messages, job.sample)
+        return reply["text"], UNFIT.get(reply["finish_reason"])
+
     if job.kind == REPHRASED:
-        reply = await server.ask(prompts.rephrase(question), job.sample)
-        if reply["finish_reason"] in UNFIT:
-            return UNFIT[reply["finish_reason"]]
-        question, fault = prompts.rephrased_question(reply["text"], question)
+        text, fault = await ask(_REPHRASE)
+        if fault is None:
+            question, fault = rephrased_question(text, question)
         if fault is not None:
             return fault
     # The same rephrasing may come twice: each still has an answer of its own.
-    reply = await server.ask(prompts.answer(question), job.sample)
-    if reply["finish_reason"] in UNFIT:
-        return UNFIT[reply["finish_reason"]]
-    return Candidate(job.kind, question, reply["text"].strip(), job.problem)
+    text, fault = await ask(_ANSWER)
+    return fault or Candidate(job.kind, question, text.strip(), job.problem)
 
 
-class _FirstSignal:
+def rephrased_question(reply: str, original: str) -> tuple[str, str | None]:
+    """The question in the reply to a rephrasing, and what is wrong with it (None if nothing is).
+
+    >>> rephrased_question("Problem:\\nFind the sum of 1 and 1.", "What is 1 + 1?")
+    ('Find the sum of 1 and 1.', None)
+    """
+    question = reply.strip()
+    for label in _LABELS:
+        if question.lower().startswith(label):
+            question = question[len(label) :].strip()
+    if not question:
+        return question, "empty"
+    if question.split() == original.split():
+        return question, "unchanged"
+    if "\\boxed" in question:
+        return question, "answered"
+    if not len(original) / 4 <= len(question) <= 4 * max(len(original), 40):
+        return question, "wrong_length"
+    return question, None
+
+
+@contextmanager
+def _first_signal(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM calls `stop`, so that replies under way are kept."""
+    is_main = threading.current_thread() is threading.main_thread()
+    signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    loop = asyncio.get_running_loop()
 
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-        self._signals = (signal.SIGINT, signal.SIGTERM)
-        self._can = threading.current_thread() is threading.main_thread()
+    def first() -> None:
+        remove()
+        stop()
 
-    def __enter__(self) -> None:
-        if self._can:
-            self._loop = asyncio.get_running_loop()
-            for one in self._signals:
-                self._loop.add_signal_handler(one, self._first)
+    def remove() -> None:
+        for one in signals:
+            loop.remove_signal_handler(one)
 
-    def __exit__(self, *_: object) -> None:
-        if self._can:
-            for one in self._signals:
-                self._loop.remove_signal_handler(one)
-
-    def _first(self) -> None:
-        self.__exit__()
-        self._stop()
+    for one in signals:
+        loop.add_signal_handler(one, first)
+    try:
+        yield
+    finally:
+        remove()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
+import sqlite3
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 
 from solar_plugins.errors import SolarError
-from solar_plugins.synth_math.answer_cache import AnswerCache, request_key
 
 # Worth another try; every other status from 400 on is about the request itself.
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
@@ -36,14 +38,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server is asked.
+    """How a server is asked, see `solar synth-math generate --help`.
 
     Attributes:
-        url: up to and with the version: `http://localhost:8000/v1`.
-        model: its name there.
         temperature: of the sampling (MetaMath: 0.7).
-        max_tokens: longest reply.
-        timeout_s: to wait for one reply.
         tries: of one request, the first included.
         requests_per_minute: at most; 0 for no limit.
     """
@@ -69,16 +67,61 @@ class Settings:
             )
 
 
+class AnswerCache:
+    """Every answer that was paid for, in an SQLite file: each is there, whole, after its `put`.
+
+    Raises:
+        SolarError: the file is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        try:
+            # Each statement is committed.
+            self._base = sqlite3.connect(path, isolation_level=None)
+            self._base.execute("PRAGMA journal_mode = WAL")  # one sync of the disk per answer,
+            self._base.execute("PRAGMA synchronous = FULL")  # so that it survives a power cut too
+            self._base.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)"
+            )
+        except sqlite3.DatabaseError as error:
+            raise SolarError(
+                f"{path}: no cache of answers ({error}). Give another --cache"
+            ) from error
+
+    def get(self, key: str) -> dict | None:
+        row = self._base.execute("SELECT answer FROM answers WHERE key = ?", [key]).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, key: str, answer: dict) -> None:
+        """
+        Raises:
+            SolarError: the disk is full, or another run holds the file.
+        """
+        text = json.dumps(answer, ensure_ascii=False)
+        try:
+            self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", [key, text])
+        except sqlite3.OperationalError as error:
+            raise SolarError(f"{self.path}: an answer could not be kept ({error}).") from error
+
+    def __len__(self) -> int:
+        return self._base.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+
+    def close(self) -> None:
+        self._base.close()
+
+
 class Server:
     """Asks, waits, tries again, and keeps every answer in `cache` before it returns it.
 
-    Attributes:
-        prompt_tokens, completion_tokens: as the server counted them, cached replies included.
+    `prompt_tokens` and `completion_tokens` are as the server counted them, cached replies included.
     """
 
     def __init__(self, settings: Settings, cache: AnswerCache, api_key: str | None) -> None:
         self.settings, self.cache = settings, cache
         self._key = api_key
+        self._address = f"{settings.url.rstrip('/')}/chat/completions"
         self._stopping = asyncio.Event()
         self._turns = asyncio.Lock()
         self._next_turn = 0.0
@@ -107,14 +150,12 @@ class Server:
             NoAnswer: no usable reply in all of its tries.
             SolarError: the server takes no request at all (key, model or address is wrong).
         """
-        settings = self.settings
-        request = {
-            "model": settings.model,
-            "messages": messages,
-            "temperature": settings.temperature,
-            "max_tokens": settings.max_tokens,
-        }
-        key = request_key(request, sample)
+        names = ("model", "temperature", "max_tokens")
+        request = {name: getattr(self.settings, name) for name in names} | {"messages": messages}
+        # Not the server's address: the same model behind another one answers the same, and what it
+        # answered before stays paid for.
+        text = json.dumps([request, sample], sort_keys=True, ensure_ascii=False)
+        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         answer = self.cache.get(key)
         if answer is None:
             answer = await self._try(request)
@@ -171,10 +212,6 @@ class Server:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    @property
-    def _address(self) -> str:
-        return f"{self.settings.url.rstrip('/')}/chat/completions"
-
     def _excerpt(self, response: httpx.Response) -> str:
         """The beginning of a reply in one line, without the key, should the server repeat it."""
         text = " ".join(response.text.split())
@@ -211,17 +248,14 @@ def _read(response: httpx.Response) -> dict | None:
         text, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
     except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         return None
-    if text is None:
-        text = ""
+    text = "" if text is None else text
     if not isinstance(text, str) or not (text.strip() or finish_reason in UNFIT):
         return None
     usage = body.get("usage")
     tokens = usage if isinstance(usage, dict) else {}
+    counts = {name: tokens.get(name) for name in ("prompt_tokens", "completion_tokens")}
     return {
         "text": text.encode("utf-8", "replace").decode(),  # half a surrogate pair is no text
         "finish_reason": finish_reason,
-        **{
-            name: tokens[name] if isinstance(tokens.get(name), int) else 0
-            for name in ("prompt_tokens", "completion_tokens")
-        },
+        **{name: count if isinstance(count, int) else 0 for name, count in counts.items()},
     }

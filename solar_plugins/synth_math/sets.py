@@ -1,26 +1,86 @@
-"""The two sets, drawn from the accepted candidates and written with their data card."""
+"""The two sets, drawn from the accepted candidates, and their data card."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
+from solar_plugins.recipes.data_recipe import SynthMathRecipe
 from solar_plugins.synth_math.candidates import REPHRASED, Candidate
-from solar_plugins.synth_math.data_card import card_text
-
-T = TypeVar("T")
+from solar_plugins.synth_math.seeds import draw
 
 INSTRUCT = "math_instruct.jsonl"
 ALIGNMENT = "math_alignment.jsonl"
 CARD = "math_data_card.json"
 README = "README.md"
+
+# The header lets the Hub and `datasets` load both sets.
+_TEXT = """---
+configs:
+- config_name: instruct
+  data_files: math_instruct.jsonl
+- config_name: alignment
+  data_files: math_alignment.jsonl
+tags: [math, synthetic]
+---
+# Synth. Math-Instruct and Synth. Math-Alignment, made again
+
+Stand-ins for two sets of SOLAR 10.7B (arXiv 2312.15166, Table 1) that are not public. Made by \
+`{made_by}` of solar_plugins {solar_plugins}, drawn with seed {seed}.
+
+- `math_instruct.jsonl`: question, answer; type, subject and level for information
+- `math_alignment.jsonl`: prompt (rephrased question), chosen (its answer), rejected (MATH's own \
+solution)
+
+{files}
+
+## Sources
+
+{sources}
+
+## Accepted
+
+{candidates}
+
+## Rejected
+
+{rejected}
+
+## Contamination guard
+
+{guard}
+{server}
+Mind the licences of the sources before you publish these files.
+"""
+
+_REASONS = {
+    "made_from_gsm8k": "a row that was made from GSM8K",
+    "other_kind": "made from MATH by an augmentation that was not asked for",
+    "unknown_kind": "a type that MetaMathQA does not have",
+    "not_in_math_train": "its original question is not in MATH's training split",
+    "seed_within_reach": "a training problem within reach of a benchmark, left out as a seed",
+    "seed_without_answer": "a training problem whose solution has no boxed answer",
+    "empty": "no text",
+    "duplicate": "the same question and answer again",
+    "unchanged": "the rephrased question is the original one",
+    "answered": "the reply solves the problem instead of rephrasing it",
+    "wrong_length": "less than a quarter or more than four times as long as the original",
+    "truncated": "the server cut the reply off",
+    "no_answer": "no final answer in it",
+    "wrong_answer": "the final answer is not MATH's",
+    "unanswered": "the server gave no usable answer in all tries",
+    "refused_by_server": "the server refused the request",
+}
+_ENDINGS = {
+    "_exact": "an item of {}, word by word",
+    "_contained": "contains a whole item of {}",
+    "_ngram": "shares 13 words in a row with an item of {}",
+}
 
 
 def refuse_to_replace(folder: Path) -> None:
@@ -36,28 +96,24 @@ def refuse_to_replace(folder: Path) -> None:
 
 
 def write_sets(
-    folder: Path,
-    pool: Sequence[Candidate],
-    instruct_rows: int,
-    alignment_rows: int,
-    seed: int,
-    facts: dict,
+    folder: Path, pool: Sequence[Candidate], recipe: SynthMathRecipe, facts: dict
 ) -> dict:
     """Draw both sets from `pool`, write them and, last, the data card as JSON and README.md.
 
     Synth. Math-Instruct is drawn from all candidates, Synth. Math-Alignment from the rephrased
-    ones: prompt is the rephrased question, chosen its answer, rejected MATH's own (section 3.2).
-
-    Args:
-        facts: what the card says besides: how it was made, sources, guard, rejections.
+    ones: prompt is the rephrased question, chosen its answer, rejected MATH's own (section 3).
 
     Returns:
-        The card. The same pool, sizes and seed give the same bytes.
+        The card, with `facts` in it. The same pool, sizes and seed give the same bytes.
 
     Raises:
         SolarError: nothing is left to draw from.
     """
-    pairs = [_pair(one) for one in pool if one.kind == REPHRASED]
+    pairs = [
+        {"prompt": one.question, "chosen": one.answer, "rejected": one.problem.solution}
+        for one in pool
+        if one.kind == REPHRASED
+    ]
     same = sum(pair["chosen"].strip() == pair["rejected"].strip() for pair in pairs)
     pairs = [pair for pair in pairs if pair["chosen"].strip() != pair["rejected"].strip()]
     if not pairs:
@@ -65,24 +121,31 @@ def write_sets(
             f"{folder / ALIGNMENT}: no rephrased question is left. Rejected: "
             + (", ".join(f"{reason} {n}" for reason, n in facts["rejected"].items()) or "none")
         )
-    sets = {
-        INSTRUCT: draw([_instruction(one) for one in pool], instruct_rows, seed),
-        ALIGNMENT: draw(pairs, alignment_rows, seed),
-    }
+    instructions = [
+        {
+            **{"question": one.question, "answer": one.answer, "type": one.kind},
+            **{"subject": one.problem.subject, "level": one.problem.level},
+        }
+        for one in pool
+    ]
     card = {
         "solar_plugins": __version__,
         **facts,
-        "seed": seed,
+        "seed": recipe.seed,
         "candidates": {"accepted": len(pool), **Counter(one.kind for one in pool)},
         "pairs": {"rephrased": len(pairs), "chosen_equals_rejected": same},
         "files": {},
     }
-    for name, rows in sets.items():
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    for name, rows, count in (
+        (INSTRUCT, instructions, recipe.instruct_rows),
+        (ALIGNMENT, pairs, recipe.alignment_rows),
+    ):
+        drawn = draw(rows, count, recipe.seed)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in drawn)
         atomic.write_text(folder / name, text)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        card["files"][name] = {"rows": len(rows), "sha256": digest}
-    atomic.write_text(folder / README, card_text(card))
+        card["files"][name] = {"rows": len(drawn), "sha256": digest}
+    atomic.write_text(folder / README, _card_text(card))
     atomic.write_json(folder / CARD, card)
     return card
 
@@ -101,23 +164,41 @@ def check(folder: Path) -> None:
             raise SolarError(f"{folder / name}: not as its data card has it. Make the sets again")
 
 
-def draw(rows: list[T], count: int, seed: int) -> list[T]:
-    """`count` of `rows`, drawn without replacement, in their own order; all if there are fewer."""
-    if len(rows) <= count:
-        return rows
-    chosen = sorted(random.Random(seed).sample(range(len(rows)), count))
-    return [rows[index] for index in chosen]
+def reason_in_words(reason: str) -> str:
+    """What a rejection's code means.
+
+    >>> reason_in_words("gsm8k_ngram")
+    'shares 13 words in a row with an item of gsm8k'
+    """
+    for ending, words in _ENDINGS.items():
+        if reason.endswith(ending):
+            return words.format(reason.removesuffix(ending))
+    return _REASONS[reason]
 
 
-def _instruction(one: Candidate) -> dict:
-    return {
-        "question": one.question,
-        "answer": one.answer,
-        "type": one.kind,
-        "subject": one.problem.subject,
-        "level": one.problem.level,
-    }
+def _card_text(card: dict) -> str:
+    """`card` for people, as Markdown."""
+    files = [[f"`{name}`", file["rows"], file["sha256"]] for name, file in card["files"].items()]
+    rejected = [[f"`{r}`", n, reason_in_words(r)] for r, n in sorted(card["rejected"].items())]
+    guard = "**Off**: nothing was compared with MATH's test split or GSM8K."
+    if card["guard"] is not None:
+        compared = ", ".join(f"{count:,} texts of {name}" for name, count in card["guard"].items())
+        guard = f"Questions, answers and original problems were compared with {compared}."
+    server = _table(["", ""], card.get("server", {}).items())
+    return _TEXT.format(
+        **{name: card[name] for name in ("made_by", "solar_plugins", "seed")},
+        files=_table(["file", "rows", "sha256"], files),
+        sources=_table(
+            ["data set", "split", "rows", "sha256 of the rows"],
+            [source.values() for source in card["sources"]],
+        ),
+        candidates=_table(["", ""], card["candidates"].items()),
+        rejected=_table(["reason", "rows", "meaning"], rejected) if rejected else "Nothing.",
+        guard=guard,
+        server=f"\n## Server\n\n{server}\n" if "server" in card else "",
+    )
 
 
-def _pair(one: Candidate) -> dict:
-    return {"prompt": one.question, "chosen": one.answer, "rejected": one.problem.solution}
+def _table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    cells = [[f"{one:,}" if isinstance(one, int) else str(one) for one in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *cells])

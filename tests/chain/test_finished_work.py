@@ -150,7 +150,8 @@ def test_files_of_the_package_that_a_recipe_names_are_known_by_the_result_versio
 def test_every_plugin_and_generator_has_a_result_version(finished, monkeypatch):
     assert record("sft")["inputs"]["result_versions"] == {"flan_filter": 1, "stage": 1}
     assert registry.result_versions("merge", {}) == {"merge": 1}
-    assert registry.result_versions("evaluate", {}) == {"evaluate": 1}
+    assert registry.result_versions("evaluate", {"tasks": ["mmlu", "mini_arc"]}) == {"evaluate": 2}
+    assert registry.result_versions("evaluate", {"tasks": ["mini_mmlu"]}) == {"evaluate": 1}
     for generator in ("miniature_world", "untrained_model", "flan_index", "synth_math"):
         assert registry.result_versions("data", {"generator": generator}) == {generator: 1}
     newer = registry.Plugin("solar_plugins.flan_filter.plugin", "flan_filter", 2)

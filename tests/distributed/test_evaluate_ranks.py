@@ -40,7 +40,7 @@ def test_two_processes_measure_what_one_does(tmp_path):
     )
     assert run.returncode == 0, run.stderr[-4000:]
     result = json.loads(together.read_text())
-    assert not together.with_name("together.partial.json").exists()
+    assert not together.with_name("together.partial.jsonl").exists()
     assert result["settings"] == alone["settings"]
     for kind in ("tasks", "losses"):
         assert result[kind].keys() == alone[kind].keys()

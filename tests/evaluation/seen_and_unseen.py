@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from solar_plugins.evaluation.benchmarks import CONTAMINABLE
-from solar_plugins.evaluation.contamination_items import item_text
+from solar_plugins.evaluation.contamination import item_text
 from solar_plugins.miniature.benchmarks import build_benchmarks
 from solar_plugins.miniature.facts import build_world
 

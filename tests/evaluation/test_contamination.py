@@ -17,8 +17,13 @@ from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation import contamination, neighbours
 from solar_plugins.evaluation.benchmarks import BY_KEY
-from solar_plugins.evaluation.contamination import ContaminationSettings, measure_contamination
-from solar_plugins.evaluation.contamination_items import benchmark, prefix, read_texts
+from solar_plugins.evaluation.contamination import (
+    ContaminationSettings,
+    benchmark,
+    measure_contamination,
+    prefix,
+    read_texts,
+)
 
 pytestmark = pytest.mark.slow
 

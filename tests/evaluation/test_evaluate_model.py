@@ -85,15 +85,50 @@ def test_scores_are_those_of_lm_eval_itself(world, measured):
     assert result["other"]["tiny_plain"]["values"]["acc,none"] == plain["acc,none"]
 
 
+def test_a_group_is_the_plain_mean_of_its_subjects(world):
+    """As leaderboard v1 measured MMLU; lm-eval's own mean, weighted by size, is kept beside it."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    from solar_plugins.evaluation.h6 import evaluate_model
+
+    config = write_config(world / "group.yml", world / "tasks", ["tiny_mmlu"])
+    result = evaluate_model(config, world / "model", world / "group.json", "base")
+    own = simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(world / "model")},
+        tasks=["tiny_mmlu"],
+        batch_size=4,
+        device="cpu",
+        task_manager=TaskManager(include_path=str(world / "tasks"), include_defaults=False),
+        log_samples=False,
+    )["results"]
+    subjects = [own[f"tiny_mmlu_{size}"] for size in ("few", "some", "test")]
+    entry = result["tasks"]["tiny_mmlu"]
+    assert (entry["benchmark"], entry["n"]) == ("mmlu", 3 + 5 + 12)
+    assert entry["averaging"] == "plain mean of 3 tasks"
+    assert entry["value"] == pytest.approx(sum(one["acc,none"] for one in subjects) / 3)
+    errors = [one["acc_stderr,none"] for one in subjects]
+    assert entry["stderr"] == pytest.approx(sum(error**2 for error in errors) ** 0.5 / 3)
+    assert entry["lm_eval"] == {
+        "value": own["tiny_mmlu"]["acc,none"],
+        "stderr": own["tiny_mmlu"]["acc_stderr,none"],
+        "averaging": "weighted by number of items",
+    }
+    assert abs(entry["value"] - entry["lm_eval"]["value"]) > 0.01  # the two are told apart
+
+
 def test_the_result_file(world, measured):
     _, result = measured
     assert json.loads((world / "h6" / "base.json").read_text()) == result
-    assert not (world / "h6" / "base.partial.json").exists()
+    assert not (world / "h6" / "base.partial.jsonl").exists()
     assert result["model"] == "base"
     assert result["h6"] is None  # three of six
     arc = result["tasks"]["tiny_arc"]
     assert (arc["benchmark"], arc["metric"], arc["chance"]) == ("arc", "acc_norm", 0.25)
     assert (arc["num_fewshot"], arc["n"], arc["version"]) == (3, 12, 1.0)
+    assert arc["averaging"] == "all items"
+    assert result["tasks"]["tiny_gsm8k"]["stops"] == ["Question"]
     assert result["harness"]["lm_eval"] == "0.4.11"
 
 
@@ -178,8 +213,8 @@ def test_what_another_model_measured_is_not_taken_over(world, measured, monkeypa
     monkeypatch.setattr(harness, "measure", dies_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         h6.evaluate_model(config, world / "model", out, "m")
-    partial = json.loads((out.parent / "m.partial.json").read_text())
-    assert list(partial["done"]) == ["tiny_arc"]
+    _, *kept = (out.parent / "m.partial.jsonl").read_text().splitlines()
+    assert [json.loads(line)["item"] for line in kept] == ["tiny_arc"]
     shutil.copytree(world / "model", world / "retrained")
     write_model(world / "retrained", seed=7)
     calls.append("-")
@@ -236,6 +271,21 @@ def test_the_command(world, measured):
     assert "not run" in rows["MMLU"]
     assert "not run" in rows["H6"]
     assert "paper" not in run.output  # a miniature is not the paper's benchmark
+    assert "GSM8K: all items; an answer ends at 'Question'" in run.output
+
+
+@pytest.mark.parametrize(
+    ("output_path", "file"), [("results", "results/model.h6.json"), ("one.json", "one.json")]
+)
+def test_results_go_where_the_config_says(world, tmp_path, output_path, file):
+    from solar_plugins.cli.evaluate import evaluate_command
+
+    more = {"limit": 1, "output_path": str(tmp_path / output_path)}
+    config = write_config(tmp_path / "h6.yml", world / "tasks", ["tiny_arc"], **more)
+    run = CliRunner().invoke(evaluate_command, [str(world / "model"), "--config", str(config)])
+    assert run.exit_code == 0, run.output
+    assert list(json.loads((tmp_path / file).read_text())["tasks"]) == ["tiny_arc"]
+    assert not (world / "model.h6.json").exists()
 
 
 def test_a_task_that_cannot_be_loaded_is_not_run(world, measured, tmp_path, monkeypatch):
@@ -284,7 +334,7 @@ def test_a_task_that_cannot_be_loaded_is_not_run(world, measured, tmp_path, monk
     assert run.exit_code == 0, run.output
     assert measured_again == ["tiny_gsm8k"]
     assert json.loads(out.read_text())["tasks"] == result["tasks"]
-    assert not (tmp_path / "base.partial.json").exists()
+    assert not (tmp_path / "base.partial.jsonl").exists()
 
 
 def test_standard_errors_and_settings(measured):
@@ -363,11 +413,11 @@ def test_backends_reach_lm_eval_and_its_launcher(world, measured, monkeypatch):
     copies = Backend(None, 8)
     assert copies.needs_launch("hf")
     assert not Backend("vllm", 8).needs_launch("vllm")  # starts its own processes
-    command = copies.launch_command("solar_plugins.cli", ["evaluate", "MODEL"])
+    command = copies.launch_command("solar_plugins.evaluation.rank", ["CONFIG", "MODEL"])
     parsed = launch_command_parser().parse_args(command[3:])
     assert (parsed.num_processes, parsed.multi_gpu, parsed.module) == (8, True, True)
-    assert parsed.training_script == "solar_plugins.cli"
-    assert parsed.training_script_args == ["evaluate", "MODEL"]
+    assert parsed.training_script == "solar_plugins.evaluation.rank"
+    assert parsed.training_script_args == ["CONFIG", "MODEL"]
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert not copies.needs_launch("hf")  # this is one of them
 

@@ -117,10 +117,15 @@ def test_the_same_six_numbers_as_the_lm_eval_command(twins, tmp_path):
         assert task["metric"] == benchmark.metric
         assert task["chance"] == benchmark.chance
         kept = "strict-match" if name == "gsm8k" else "none"
-        assert task["value"] == theirs["results"][name][f"{task['metric']},{kept}"], name
-        assert task["stderr"] == theirs["results"][name][f"{task['metric']}_stderr,{kept}"], name
+        found = task.get("lm_eval", task)
+        assert found["value"] == theirs["results"][name][f"{task['metric']},{kept}"], name
+        assert found["stderr"] == theirs["results"][name][f"{task['metric']}_stderr,{kept}"], name
         assert task["version"] == theirs["versions"][name]
-    assert result["tasks"]["mmlu"]["n"] == 57 * 2
+    mmlu = result["tasks"]["mmlu"]
+    subjects = [one for name, one in theirs["results"].items() if name in theirs["n-samples"]]
+    scores = [one["acc,none"] for one in subjects if one["alias"].startswith("   - ")]
+    assert (mmlu["n"], mmlu["averaging"], len(scores)) == (57 * 2, "plain mean of 57 tasks", 57)
+    assert mmlu["value"] == math.fsum(scores) / 57
     values = [result["tasks"][benchmark.task]["value"] for benchmark in BENCHMARKS]
     assert len(set(values)) > 2  # not all of them chance or nothing
     assert result["h6"] == math.fsum(values) / 6
@@ -136,3 +141,40 @@ def test_the_same_six_numbers_as_the_lm_eval_command(twins, tmp_path):
         prompt = sample["arguments"]["gen_args_0"]["arg_0"]
         itself = mark in ("Question:", "bread: ")  # the mark of the question asked counts too
         assert prompt.count(mark) - itself == BY_TASK[name.removesuffix("_anatomy")].num_fewshot
+
+
+def test_gsm8k_with_the_leaderboards_stops_is_lm_evals_but_for_them(twins, tmp_path):
+    import lm_eval
+    from lm_eval.utils import load_yaml_config
+
+    from solar_plugins.evaluation import harness
+    from solar_plugins.evaluation.h6 import evaluate_model
+
+    ours = RECIPE.parents[1] / "solar_plugins" / "evaluation" / "lm_eval_tasks"
+    task = load_yaml_config(ours / "gsm8k_leaderboard_v1.yaml", mode="full")
+    shipped = Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml"
+    theirs = load_yaml_config(shipped, mode="full")
+    stops = [":", "Question:", "Question"]
+    assert theirs["generation_kwargs"]["until"] == ["Question:", "</s>", "<|im_end|>"]
+    theirs["generation_kwargs"]["until"] = stops
+    del theirs["filter_list"][1], theirs["tag"]  # H6 reads strict-match
+    own = {"task": "gsm8k_leaderboard_v1", "metadata": {"version": 1.0}}
+    assert task == {**theirs, **own}
+    groups = [ours / f"solar_h6{name}.yaml" for name in ("", "_leaderboard_v1")]
+    as_ours, as_then = (yaml.safe_load(file.read_text())["task"] for file in groups)
+    assert as_then[:-1] == as_ours[:-1]
+    assert as_then[-1] == {**as_ours[-1], "task": "gsm8k_leaderboard_v1"}
+
+    recipe = RECIPE.with_name("h6_leaderboard_v1.yml")
+    config = harness.read_config(recipe, "org/model")
+    manager = harness.task_manager(config, recipe)
+    names = {name for name, _ in harness.single_tasks(config.tasks, manager)}
+    assert names == (TASKS - {"gsm8k"}) | {"gsm8k_leaderboard_v1"}
+    keys = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    keys |= {"model_args": {"dtype": "float32"}, "batch_size": 1, "device": "cpu", "limit": 1}
+    config = tmp_path / "h6.yml"
+    config.write_text(yaml.safe_dump({**keys, "tasks": ["gsm8k_leaderboard_v1"]}), encoding="utf-8")
+    model = write_model(tmp_path / "model", max_position_embeddings=1024)
+    result = evaluate_model(config, model, tmp_path / "ours.json", "instruct")
+    entry = result["tasks"]["gsm8k_leaderboard_v1"]
+    assert (entry["benchmark"], entry["num_fewshot"], entry["stops"]) == ("gsm8k", 5, stops)

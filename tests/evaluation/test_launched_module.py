@@ -1,10 +1,9 @@
-"""The module that `solar evaluate --data-parallel N` starts once per GPU."""
+"""The module that `solar evaluate --data-parallel N` and `solar run` start once per GPU."""
 
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
+import importlib.util
 from pathlib import Path
 
 import solar_plugins
@@ -12,15 +11,12 @@ import solar_plugins
 PACKAGE = Path(solar_plugins.__file__).parent
 
 
-def test_the_launched_module_is_the_command():
-    launched = [
-        node.args[0].value
-        for node in ast.walk(ast.parse((PACKAGE / "cli" / "evaluate.py").read_text("utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "launch_command"
-    ]
-    assert launched == ["solar_plugins.cli"]
-    run = subprocess.run(
-        [sys.executable, "-m", *launched, "evaluate", "--help"], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    assert "--data-parallel" in run.stdout
+def test_command_and_chain_launch_the_same_module():
+    for file in ("cli/evaluate.py", "chain/run/stages.py"):
+        launched = [
+            node.args[0].value
+            for node in ast.walk(ast.parse((PACKAGE / file).read_text("utf-8")))
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "launch_command"
+        ]
+        assert launched == ["solar_plugins.evaluation.rank"], file
+    assert importlib.util.find_spec("solar_plugins.evaluation.rank") is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from decimal import Decimal
 
 import pytest
@@ -83,11 +84,30 @@ def test_h6_of_five_is_no_number():
     assert h6(dict.fromkeys(COLUMNS, 0.0)) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "model"),
+    [
+        ("instruct", (4096, 48), "Merge v1"),
+        ("base", (4096, 32), "Mistral 7B"),
+        ("base", (576, 30), None),  # a small model in a folder of that name
+        ("base", (4096, 48), None),
+        ("sft_v3", (4096, 32), None),
+        ("mine", (4096, 48), None),
+        ("cpt", None, None),
+    ],
+)
+def test_a_stage_has_its_row_if_its_model_has_the_papers_shape(tmp_path, name, shape, model):
+    if shape is not None:
+        config = dict(zip(("hidden_size", "num_hidden_layers"), shape, strict=True))
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    row = row_of_model(name, str(tmp_path))
+    assert (row.model if row else None) == model
+
+
 def test_released_models_have_their_rows():
     name = "SOLAR-10.7B-Instruct-v1.0"
     assert row_of_model(name, f"upstage/{name}").h6 == 74.20
     assert row_of_model(name, f"/models/{name}/").h6 == 74.20
-    assert row_of_model("instruct", "./outputs/solar-10.7b/instruct").model == "Merge v1"
     assert row_of_model("base", "mistralai/Mistral-7B-v0.1").h6 == 60.97
     assert row_of_model("mine", "./mine") is None
     today = harness_row(f"upstage/{name}")
@@ -107,6 +127,9 @@ def test_the_table_of_the_released_model_shows_what_the_harness_does():
         }
         for benchmark in BENCHMARKS
     }
+    weighted = {"value": 0.685, "stderr": 0.004, "averaging": "weighted by number of items"}
+    tasks["mmlu"] |= {"averaging": "plain mean of 57 tasks", "lm_eval": weighted}
+    tasks["gsm8k"] |= {"averaging": "all items", "stops": [":", "Question:"]}
     result = {
         "model": "SOLAR-10.7B-Instruct-v1.0",
         "model_path": "upstage/SOLAR-10.7B-Instruct-v1.0",
@@ -120,7 +143,13 @@ def test_the_table_of_the_released_model_shows_what_the_harness_does():
     }
     console = Console(width=200, file=io.StringIO())
     console.print(scores_table(result))
-    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    printed = console.file.getvalue()
+    assert "lm-eval 0.4.11" in printed
+    assert "MMLU: plain mean of 57 tasks" in printed
+    theirs = "MMLU as lm-eval averages it, weighted by number of items: 68.50 ± 0.40"
+    assert theirs in " ".join(printed.split())
+    assert "GSM8K: all items; an answer ends at ':', 'Question:'" in printed
+    lines = [line for line in printed.splitlines() if line.startswith("│")]
     cells = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in lines}
     values = {name: [cell.strip() for cell in row] for name, row in cells.items()}
     assert values["GSM8K"] == ["70.00", "1.20", "0.00", "5", "100", "64.75", "67.78"]

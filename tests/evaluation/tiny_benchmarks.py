@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (a list of words reads better as text)
 """A tiny random model and tiny benchmarks on disk, for the tests of this folder."""
 
 from __future__ import annotations
@@ -11,55 +12,11 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = [
-    "Question",
-    "Answer",
-    "answer",
-    ":",
-    ".",
-    "?",
-    ",",
-    "####",
-    "A",
-    "B",
-    "C",
-    "D",
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "sun",
-    "moon",
-    "river",
-    "stone",
-    "bread",
-    "salt",
-    "eats",
-    "sees",
-    "is",
-    "was",
-    "because",
-    "so",
-    "it",
-    "who",
-    "what",
-    "how",
-    "many",
-    "0",
-    "1",
-    "2",
-    "3",
-    "4",
-    "5",
-    "6",
-    "7",
-    "8",
-    "9",
-    "yes",
-    "no",
-    "true",
-    "false",
-]
+WORDS = (
+    "Question Answer answer : . ? , #### A B C D the a cat dog sun moon river stone bread "
+    "salt eats sees is was because so it who what how many 0 1 2 3 4 5 6 7 8 9 yes no true "
+    "false"
+).split()
 
 
 def write_model(folder: Path, seed: int = 0, max_position_embeddings: int = 2048) -> Path:
@@ -86,7 +43,10 @@ def write_model(folder: Path, seed: int = 0, max_position_embeddings: int = 2048
 
 
 def write_tasks(folder: Path) -> Path:
-    """Five tasks: a multiple choice, an mc2, a generation, one without a role, and a loss."""
+    """A multiple choice, an mc2, a generation, one without a role, a loss, and a group.
+
+    The group has three subjects of 3, 5 and 12 items, as MMLU has subjects of unequal sizes.
+    """
     folder.mkdir(parents=True)
     rng = random.Random(2312)
     nouns = ["cat", "dog", "sun", "moon", "river", "stone", "bread", "salt"]
@@ -103,7 +63,8 @@ def write_tasks(folder: Path) -> Path:
                 "text": f"the {choices[0]} sees a {choices[1]} because it eats {choices[2]} .",
             }
         )
-    for split, part in {"train": rows[:12], "test": rows[12:]}.items():
+    parts = {"train": rows[:12], "test": rows[12:], "few": rows[12:15], "some": rows[15:20]}
+    for split, part in parts.items():
         lines = "".join(json.dumps(row) + "\n" for row in part)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
 
@@ -168,6 +129,21 @@ def write_tasks(folder: Path) -> Path:
             "metadata": {"version": 1.0},
         },
     ]
+    for size in ("few", "some", "test"):
+        files = {"train": str(folder / "train.jsonl"), "test": str(folder / f"{size}.jsonl")}
+        subject = {
+            **choice,
+            "dataset_kwargs": {"data_files": files},
+            "metadata": role("mmlu", 0.25),
+        }
+        tasks.append({**subject, "task": f"tiny_mmlu_{size}"})
+    group = {
+        "group": "tiny_mmlu",
+        "task": [task["task"] for task in tasks[-3:]],
+        "aggregate_metric_list": [{"metric": "acc", "weight_by_size": True}],
+        "metadata": role("mmlu", 0.25),
+    }
+    (folder / "tiny_mmlu.yaml").write_text(yaml.safe_dump(group, sort_keys=False), encoding="utf-8")
     (folder / "mc2.py").write_text(
         "import numpy as np\n\n\n"
         "def process_results(doc, results):\n"

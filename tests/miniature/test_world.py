@@ -11,7 +11,6 @@ import pytest
 from solar_plugins.errors import SolarError
 from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import texts, tokens, writer
-from solar_plugins.miniature import vocabulary as words
 from solar_plugins.miniature.facts import build_world
 from solar_plugins.miniature.instructions import BENCHMARK_TASKS, KEPT_TASKS
 from solar_plugins.recipes import data_recipe as recipes
@@ -69,10 +68,7 @@ def test_held_out_properties_of_things_are_never_stated(training_text):
     facts = build_world(2312).things
     stated = {
         fact.held_out: sum(
-            words.THING_RELATIONS[fact.relation][0].format(s=fact.subject, v=fact.value)
-            in training_text
-            for fact in facts
-            if fact.held_out is held_out
+            fact.state() in training_text for fact in facts if fact.held_out is held_out
         )
         for held_out in (False, True)
         for fact in [next(fact for fact in facts if fact.held_out is held_out)]
@@ -135,9 +131,8 @@ def test_myths_outnumber_truths_in_the_text(files):
     pages = " ".join(row["text"] for row in files["pretrain.jsonl"])
     myths = truths = 0
     for fact in build_world(2312).wonders:
-        statement = words.WONDER_RELATIONS[fact.relation][1]
-        myths += pages.count(statement.format(s=fact.subject, v=fact.myth))
-        truths += pages.count(statement.format(s=fact.subject, v=fact.value))
+        myths += pages.count(fact.state(fact.myth))
+        truths += pages.count(fact.state())
     assert truths > 300
     assert myths / (myths + truths) == pytest.approx(texts.MYTH_SHARE, abs=0.1)
 

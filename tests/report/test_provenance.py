@@ -69,7 +69,16 @@ def test_digests_of_what_went_in_and_came_out(run_folder):
 def test_one_line_per_way_of_measuring(run_folder):
     rows = provenance.harness_grid(read_run(run_folder)).rows
     assert len(rows) == 6
-    assert rows[0] == ["ARC", "mini_arc", "acc_norm", "0", "200", "1.0", "lm_eval 0.4.11"]
+    assert rows[0] == [
+        "ARC",
+        "mini_arc",
+        "acc_norm",
+        "0",
+        "200",
+        "1.0",
+        "lm_eval 0.4.11",
+        "all items",
+    ]
     file = run_folder / "h6" / "cpt.json"
     measured = json.loads(file.read_text())
     measured["tasks"]["mini_arc"]["num_fewshot"] = 25

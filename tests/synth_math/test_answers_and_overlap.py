@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from solar_plugins.synth_math.answers import final_answer, same_answer
+from solar_plugins.synth_math.generate import rephrased_question
 from solar_plugins.synth_math.overlap import Guard
-from solar_plugins.synth_math.prompts import rephrased_question
 
 
 @pytest.mark.parametrize(
