@@ -184,8 +184,8 @@ def _portable(name: str, data: bytes, root: Path) -> bytes:
             text = text.replace(f"{absolute}/", "./")
     if name.endswith(".json"):
         return text.encode()
-    content = safe_yaml.read_mapping(text.encode(), name)
-    lines = safe_yaml.lines_of(text.encode())
+    read = safe_yaml.read(text.encode(), name)
+    content, lines = read.content, read.lines
     for place, _, value in values_of(content):
         if not isinstance(value, str):
             continue

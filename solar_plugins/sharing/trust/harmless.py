@@ -154,6 +154,18 @@ LM_EVAL = _words("""
     gpu_memory_utilization max_model_len
 """)
 
+LM_EVAL_TASKS = _words("""
+    task group tag include group_alias task_alias aggregate_metric_list weight_by_size
+    dataset_path dataset_name dataset_kwargs data_files data_dir training_split validation_split
+    test_split fewshot_split output_type doc_to_text doc_to_target doc_to_choice
+    doc_to_decontamination_query should_decontaminate description target_delimiter
+    fewshot_delimiter fewshot_config sampler generation_kwargs until repeats num_fewshot gen_prefix
+    filter_list name filter regex_pattern group_select fallback k metric_list aggregation
+    higher_is_better ignore_case ignore_punctuation ignore_numbers regexes_to_ignore metadata
+    version benchmark chance
+""")
+"""Keys of a task of lm-eval; what it imports, and what its templates do, is looked at."""
+
 DEEPSPEED = _words("""
     activation_checkpointing amp bf16 communication_data_type data_types fp16
     gradient_accumulation_steps gradient_clipping gradient_predivide_factor optimizer
@@ -180,7 +192,7 @@ DEEPSPEED_BLOCKS = _words("""
     synchronize_checkpoint_boundary profile grad_accum_dtype autotp_size
 """)
 
-KEYS = AXOLOTL | AXOLOTL_BLOCKS | AXOLOTL_PLUGIN_KEYS | OURS | MERGEKIT | LM_EVAL
+KEYS = AXOLOTL | AXOLOTL_BLOCKS | AXOLOTL_PLUGIN_KEYS | OURS | MERGEKIT | LM_EVAL | LM_EVAL_TASKS
 KEYS |= DEEPSPEED | DEEPSPEED_BLOCKS
 """Every key that may be in a recipe without the user being asked; dangerous values still ask."""
 
@@ -196,6 +208,7 @@ TEXT_KEYS = _words("""
     prompt_format chosen_format rejected_format no_system_format completion_format
     system_instruction step_separator special_tokens tokens added_tokens_overrides eot_tokens
     lora_target_modules lora_target_parameters unfrozen_parameters role_boundaries filter
+    description target_delimiter fewshot_delimiter until regex_pattern regexes_to_ignore
 """)
 """What people write or what is shown to a model: never a path, a variable or a command."""
 
@@ -206,6 +219,3 @@ PLUGINS = _words("""
 
 LOADERS = _words("json csv parquet text arrow")
 """The loaders of `datasets` that read data only."""
-
-LM_EVAL_MODELS = _words("hf hf-auto huggingface hf-multimodal vllm")
-COMPILE_BACKENDS = _words("inductor eager aot_eager")
