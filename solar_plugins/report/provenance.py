@@ -97,6 +97,7 @@ def harness_grid(run: Run) -> Grid:
         for name, task in result["tasks"].items():
             facts = [number(task[key], "") for key in ("metric", "num_fewshot", "n", "version")]
             harness = f"lm_eval {result['harness']['lm_eval']}"
-            rows[(BY_KEY[task["benchmark"]].title, name, *facts, harness)] = None
+            row = (BY_KEY[task["benchmark"]].title, name, *facts, harness)
+            rows[row] = None
     columns = ["benchmark", "task", "metric", "shots", "items", "task version", "harness"]
     return Grid("How it was measured", columns, [list(row) for row in rows], left=3)

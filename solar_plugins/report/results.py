@@ -149,7 +149,7 @@ def paper_row(run: Run, model: str) -> PaperRow | None:
         return row_of_stage(model)
     went_in = [paper_row(run, source) for source in stage.sources]
     models = stage.recipe.get("models") or []
-    weights = [(entry.get("parameters") or {}).get("weight") for entry in models]
+    weights: list[Any] = [(entry.get("parameters") or {}).get("weight") for entry in models]
     if None in went_in or len(weights) != len(went_in):
         return None
     total = sum(weights) if all(isinstance(weight, int | float) for weight in weights) else 0

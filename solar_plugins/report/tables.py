@@ -46,8 +46,8 @@ class Grid:
             padding=(0, 1, 0, 0),
         )
         for number, column in enumerate(self.columns):
-            justify = "left" if number < self.left else "right"
-            table.add_column(FOLDED.get(column, column), justify=justify)
+            is_left = number < self.left
+            table.add_column(FOLDED.get(column, column), justify="left" if is_left else "right")
         for row in self.rows:
             table.add_row(*map(Text, row))
         return table

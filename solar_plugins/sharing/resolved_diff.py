@@ -101,8 +101,8 @@ def effect(file: Path) -> dict[str, Any]:
     if file.name.endswith(".zip"):
         opened = unpack.open_pack(read_source(str(file)), str(file))
         with tempfile.TemporaryDirectory() as place:
-            unpack.write_files(opened, Path(place))
-            return effect(Path(place) / opened.lock["chain"])
+            opened.write(Path(place))
+            return effect(Path(place) / opened.lock.chain)
     before = Path.cwd()
     root = project.root_of(file)
     try:

@@ -7,6 +7,7 @@ what those replace.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -71,7 +72,7 @@ class Declared:
     def lines(self) -> list[str]:
         """The same for people."""
         said = [
-            ("downloads", f"{what} {name}{'' if '/' in name else _OR_A_FOLDER}")
+            ("downloads", f"{what} {name}{'' if re.search('[/ ]', name) else _OR_A_FOLDER}")
             for what, names in (("model", self.models), ("dataset", self.datasets))
             for name in names
         ]
@@ -176,10 +177,10 @@ def _recipe(
     for _, _, value in values_of(content):
         if isinstance(value, str) and "://" in value:
             declared.addresses[value] = None
-    named = []
+    named: list[Any] = []
     if not in_chain:  # where a chain names the models
         declared.note(models, content.get("base_model"), content.get("revision_of_model"))
-        named = merge_models(content) if kind == "merge" else []
+        named += merge_models(content) if kind == "merge" else []
     named += [content.get(key) for key in ("tokenizer_config", "lora_model_dir", "reward_model")]
     block = content.get("sdpo")
     steps = block.get("steps") if isinstance(block, dict) else None

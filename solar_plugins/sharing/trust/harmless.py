@@ -199,7 +199,7 @@ KEYS |= DEEPSPEED | DEEPSPEED_BLOCKS
 NAMED_BY_USER = _words("""
     stages modules special_tokens added_tokens_overrides roles message_property_mappings
     chat_template_kwargs lora_alpha_pattern lora_rank_pattern max_memory device_map config metadata
-    task_column prompt_column
+    task_column prompt_column data_files
 """)
 """Blocks whose keys are names that the author chooses: stages, tokens, columns, config values."""
 

@@ -81,8 +81,3 @@ def parse_permissions(texts: Iterable[str], files: Iterable[str]) -> frozenset[t
             )
         pairs.add((kind, file))
     return frozenset(pairs)
-
-
-def refused(risks: Iterable[Risk], allowed: frozenset[tuple[str, str]]) -> list[Risk]:
-    """The risks that the user has not allowed."""
-    return [risk for risk in risks if (risk.kind, risk.file) not in allowed]

@@ -51,8 +51,7 @@ def read(data: bytes, name: str) -> SafeYaml:
     text = as_text(data, name)
     try:
         functions = list(_functions(text, name))
-        for event in functions:
-            at = event.start_mark.index
+        for at, _, _ in functions:
             text = f"{text[:at]}{' ' * len(FUNCTION)}{text[at + len(FUNCTION) :]}"
         content = yaml_file.parse(text, name)
         node = yaml.compose(text, Loader=_Loader)
@@ -65,8 +64,8 @@ def read(data: bytes, name: str) -> SafeYaml:
         raise SolarError(f"{name}: not YAML: {printable(error)}.") from None
     if not isinstance(content, dict):
         raise SolarError(f"{name}: not a mapping. A recipe is keys with values.")
-    found = [(event.start_mark.line + 1, str(event.value)) for event in functions]
-    return SafeYaml(content, dict(_lines(node, ())), found)
+    found = [(line, function) for _, line, function in functions]
+    return SafeYaml(content, dict(_lines(node, ())) if node else {}, found)
 
 
 def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
@@ -100,8 +99,8 @@ def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
             yield from _lines(value, (*place, index))
 
 
-def _functions(text: str, name: str) -> Iterator[yaml.ScalarEvent]:
-    """Values with the tag `FUNCTION`; anything that no recipe needs is refused.
+def _functions(text: str, name: str) -> Iterator[tuple[int, int, str]]:
+    """Offset, line and value of each tag `FUNCTION`; anything that no recipe needs is refused.
 
     Walks the scanner's events, which costs no more than the file is long.
     """
@@ -109,7 +108,8 @@ def _functions(text: str, name: str) -> Iterator[yaml.ScalarEvent]:
     sizes: dict[str | None, int] = {}  # of what an anchor names
     open_anchors: list[tuple[str | None, int]] = []
     for event in yaml.parse(text, Loader=_Loader):
-        found = None
+        found, mark = None, event.start_mark
+        at, line = (mark.index, mark.line + 1) if mark else (0, 0)
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             found = "a second YAML document. A recipe has one." if documents > 1 else None
@@ -119,16 +119,16 @@ def _functions(text: str, name: str) -> Iterator[yaml.ScalarEvent]:
             values += sizes.get(event.anchor, 0)
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             values += 1
-            if event.tag == FUNCTION and text.startswith(FUNCTION, event.start_mark.index):
-                yield event
-            elif event.tag is not None:
+            is_function = event.tag == FUNCTION and text.startswith(FUNCTION, at)
+            if event.tag is not None and not (is_function and isinstance(event, yaml.ScalarEvent)):
                 found = f"the tag {event.tag!r}. A recipe has plain values only."
-            if isinstance(event, yaml.ScalarEvent):
-                sizes[event.anchor] = 1
-            else:  # a tag before a block has no end of its own
-                found = found or (f"the tag {event.tag!r}." if event.tag else None)
+            if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 open_anchors.append((event.anchor, values))
+            else:
+                sizes[event.anchor] = 1
+                if is_function:
+                    yield at, line, str(event.value)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
             anchor, before = open_anchors.pop()
@@ -138,5 +138,4 @@ def _functions(text: str, name: str) -> Iterator[yaml.ScalarEvent]:
         if values > MAX_VALUES:
             found = f"more than {MAX_VALUES:,} values, aliases counted as what they repeat."
         if found:
-            line = event.start_mark.line + 1 if event.start_mark else 0
             raise SolarError(f"{name}:{line}: {found}")
