@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import solar_plugins
+from solar_plugins.check.source import dotted, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.recipes.registry import STAGE_KINDS
 from solar_plugins.sharing.trust import harmless, templates
@@ -105,23 +106,15 @@ def risks_of(
             risks += _text_risks(place, key, value, file)
         for risk, found in risks:
             shown = "a block" if isinstance(found, dict) else str(found)
-            yield Risk(file, lines.get(place, 0), risk, _dotted(place), shown)
+            yield Risk(file, lines.get(place, 0), risk, dotted(place), shown)
 
 
-def values_of(value: Any, place: Place = ()) -> Iterator[tuple[Place, str, Any]]:
-    """Every value at every depth, with the nearest key above it."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            here = (*place, str(key))
-            yield here, _plain(key), item
-            yield from values_of(item, here)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            here = (*place, index)
-            key = next((_plain(part) for part in reversed(place) if isinstance(part, str)), "")
-            if not isinstance(item, dict):
-                yield here, key, item
-            yield from values_of(item, here)
+def values_of(value: Any) -> Iterator[tuple[Place, str, Any]]:
+    """Every value at every depth, with the nearest key above it; a mapping in a list is none."""
+    for place, item in walk(value):
+        keys = [_plain(part) for part in place if isinstance(part, str)]
+        if place and not (isinstance(place[-1], int) and isinstance(item, dict)):
+            yield place, keys[-1] if keys else "", item
 
 
 def _plain(key: Any) -> str:
@@ -267,13 +260,7 @@ def _leads_outside(value: str, place: Place, file: str) -> bool:
         return True
     if ".." not in value.replace("\\", "/").split("/"):
         return False
-    from_own_folder = place[0] == "extends" or (place[0] == "stages" and place[-1] in STAGE_KINDS)
+    from_own_folder = place[0] in ("extends", "include")
+    from_own_folder |= place[0] == "stages" and place[-1] in STAGE_KINDS
     start = os.path.dirname(file) if from_own_folder else ""
     return os.path.normpath(os.path.join(start, value)).startswith("..")
-
-
-def _dotted(place: Place) -> str:
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
