@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from markupsafe import Markup, escape
+from solar_plugins.report.render import TEMPLATES, render
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 34
@@ -44,20 +44,6 @@ class Figure:
         )
 
 
-def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """An SVG element; text in it is escaped.
-
-    >>> tag("text", "a<b", class_="tick", text_anchor="end")
-    Markup('<text class="tick" text-anchor="end">a&lt;b</text>')
-    """
-    written = (
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value)
-        for key, value in attributes.items()
-    )
-    inside = Markup("").join(escape(child) for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(name, Markup("").join(written), inside)
-
-
 def line_chart(
     title: str,
     series: list[Series],
@@ -86,30 +72,12 @@ def line_chart(
     bottom = HEIGHT - BOTTOM - (14 if names else 0)
     across = _scale([*x_ticks, *xs], LEFT, WIDTH - RIGHT, margin=1 / 8 if names else 0)
     up = _scale([*y_ticks, *ys], bottom, TOP)
-    parts = []
-    for tick in y_ticks:
-        y = up(tick)
-        parts.append(tag("line", class_="grid", x1=LEFT, y1=y, x2=WIDTH - RIGHT, y2=y))
-        parts.append(_tick(LEFT - 6, y + 4, f"{tick:g}", "end"))
-    for tick in x_ticks:
-        parts.append(_tick(across(tick), bottom + 15, f"{tick:g}"))
-        if names and names[tick]:
-            parts.append(_tick(across(tick), bottom + 28, names[tick]))
-    parts.append(_tick(WIDTH - RIGHT, HEIGHT - 4, x_label, "end"))
-    for number, bound in enumerate(bounds, start=2):
-        x = across(bound)
-        parts.append(tag("line", class_="bound", x1=x, y1=TOP, x2=x, y2=bottom))
-        parts.append(_tick(x + 4, TOP + 9, f"step {number}", "start"))
-    for line in sorted(series, key=lambda line: not line.faint):
-        path = " ".join(f"{across(x)},{up(y)}" for x, y in line.points)
-        faint = " faint" if line.faint else ""
-        parts.append(tag("polyline", class_=f"line series-{line.color}{faint}", points=path))
-        dotted = line.points if names else line.points[-1:]
-        for x, y in () if line.faint else dotted:
-            told = tag("title", f"{line.label}: {y:.4g}")
-            look = f"dot series-{line.color}"
-            parts.append(tag("circle", told, class_=look, cx=across(x), cy=up(y), r=2.6))
-    return _picture("chart", HEIGHT, title, parts)
+    return render(
+        TEMPLATES / "line_chart.svg.j2",
+        **{"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
+        **{"bottom": bottom, "across": across, "up": up, "x_ticks": x_ticks, "y_ticks": y_ticks},
+        **{"title": title, "series": series, "x_label": x_label, "bounds": bounds, "names": names},
+    )
 
 
 def _scale(
@@ -119,16 +87,6 @@ def _scale(
     low, high = min(values), max(values)
     low, high = low - margin * (high - low), high + margin * (high - low)
     return lambda value: round(start + (value - low) / (high - low or 1) * (end - start), 1)
-
-
-def _picture(classes: str, height: int, title: str, parts: list[Markup]) -> str:
-    box = f"0 0 {WIDTH} {height}"
-    named = tag("title", title)
-    return tag("svg", named, *parts, class_=classes, viewBox=box, role="img", aria_label=title)
-
-
-def _tick(x: float, y: float, text: str, anchor: str = "middle") -> Markup:
-    return tag("text", text, class_="tick", x=x, y=y, text_anchor=anchor)
 
 
 def smooth(points: Points) -> Points:
@@ -187,23 +145,10 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
     ends = [dot.value + sign * (dot.stderr or 0) for dot in dots for sign in (-1, 1)]
     ends += [value for dot in dots for _, value in dot.before]
     marks = ticks(min(ends), max(ends), 4)
-    at = _scale([*marks, *ends], left, right)
-    parts = []
-    for mark in marks:
-        x = at(mark)
-        parts.append(tag("line", class_="grid", x1=x, y1=TOP, x2=x, y2=bottom))
-        parts.append(_tick(x, bottom + 15, f"{mark:g}"))
-    for number, dot in enumerate(dots):
-        y, x = TOP + row * (number + 0.5), at(dot.value)
-        parts.append(tag("text", dot.label, x=left - 8, y=y + 4, text_anchor="end"))
-        for name, value in dot.before:
-            told = tag("title", f"{name}: {value:.{digits}f}")
-            parts.append(tag("line", class_="came", x1=at(value), y1=y, x2=x, y2=y))
-            parts.append(tag("circle", told, class_="hollow", cx=at(value), cy=y, r=3.5))
-        if dot.stderr is not None:
-            bar = f"{at(dot.value - dot.stderr)},{y} {at(dot.value + dot.stderr)},{y}"
-            parts.append(tag("polyline", class_="line series-0", points=bar))
-        parts.append(tag("circle", class_="dot series-0", cx=x, cy=y, r=4))
-        shown = f"{dot.value:.{digits}f}"
-        parts.append(tag("text", shown, x=WIDTH - 2, y=y + 4, text_anchor="end"))
-    return _picture("chart dots", bottom + BOTTOM, title, parts)
+    return render(
+        TEMPLATES / "dot_chart.svg.j2",
+        **{"width": WIDTH, "height": bottom + BOTTOM, "top": TOP, "left": left, "bottom": bottom},
+        **{"title": title, "dots": dots, "marks": marks, "row": row},
+        at=_scale([*marks, *ends], left, right),
+        number=lambda value: f"{value:.{digits}f}",
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from solar_plugins.report.charts import tag
+from solar_plugins.report.render import TEMPLATES, render
 
 NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y, MARGIN = 116, 56, 14, 32, 6
 
@@ -40,25 +40,14 @@ def lineage(nodes: list[Node]) -> str:
             routes.append([source, *passing, node.name])
     x, width = _across(level, routes)
     height = MARGIN * 2 + (max(level.values(), default=0) + 1) * (NODE_HEIGHT + GAP_Y) - GAP_Y
-    title = "Lineage of the models"
-    parts = [tag("title", title)]
-    for route in routes:
-        points = [(x[key], MARGIN + level[key] * (NODE_HEIGHT + GAP_Y)) for key in route]
-        parts.append(tag("path", class_="edge", d=_path(points)))
-    for node in nodes:
-        centre, top = x[node.name], MARGIN + level[node.name] * (NODE_HEIGHT + GAP_Y)
-        first = top + NODE_HEIGHT / 2 + 4 - 7 * len(node.details)
-        box = {"x": centre - NODE_WIDTH / 2, "y": top, "width": NODE_WIDTH, "height": NODE_HEIGHT}
-        lines = [tag("text", _short(node.name, 16), class_="name", x=centre, y=first)]
-        for number, detail in enumerate(node.details, start=1):
-            y = first + 1 + 14 * number
-            lines.append(tag("text", _short(detail, 20), class_="detail", x=centre, y=y))
-        told = tag("title", ", ".join([node.name, *node.details]))
-        parts.append(tag("g", told, tag("rect", **box, rx=7), *lines, class_=f"node {node.look}"))
-    # names stay readable on a phone, where the picture is moved sideways
-    style = f"max-width:{width:.0f}px;min-width:{0.7 * width:.0f}px"
-    view = {"viewBox": f"0 0 {width:.0f} {height}", "role": "img", "aria_label": title}
-    return tag("svg", *parts, class_="lineage", style=style, **view)
+    y = {key: MARGIN + row * (NODE_HEIGHT + GAP_Y) for key, row in level.items()}
+    return render(
+        TEMPLATES / "lineage.svg.j2",
+        **{"width": width, "height": height, "nodes": nodes, "x": x, "y": y},
+        paths=[_path([(x[key], y[key]) for key in route]) for route in routes],
+        box_width=NODE_WIDTH,
+        box_height=NODE_HEIGHT,
+    )
 
 
 def _across(level: dict[str, int], routes: list[list[str]]) -> tuple[dict[str, float], float]:
@@ -98,7 +87,3 @@ def _path(tops: list[tuple[float, int]]) -> str:
         x, y = x_next, y_next + NODE_HEIGHT
         path.append(f"L{x:.1f} {y}")
     return "".join(path[:-1])  # not through the last box
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -118,22 +118,14 @@ def model_rows(run: Run) -> list[ModelRow]:
     for model in run.evaluated:
         result = run.results.get(model, {})
         tasks = {task["benchmark"]: task for task in result.get("tasks", {}).values()}
-        scores = {}
-        for key in run.benchmarks:
-            task = tasks.get(key, {})
-            scores[key] = Score(task.get("value"), task.get("stderr"), task.get("chance"))
-        stage = run.stages.get(model)
-        rows.append(
-            ModelRow(
-                model=model,
-                scores=scores,
-                h6=result.get("h6"),
-                loss=_loss(run, model),
-                other={task: found["values"] for task, found in result.get("other", {}).items()},
-                paper=paper_row(run, model),
-                missing=FAILED if stage is not None and stage.state == FAILED else NOT_RUN,
-            )
-        )
+        scores = {
+            key: Score(*(tasks.get(key, {}).get(part) for part in ("value", "stderr", "chance")))
+            for key in run.benchmarks
+        }
+        other = {task: found["values"] for task, found in result.get("other", {}).items()}
+        failed = model in run.stages and run.stages[model].state == FAILED
+        found = (scores, result.get("h6"), _loss(run, model), other, paper_row(run, model))
+        rows.append(ModelRow(model, *found, FAILED if failed else NOT_RUN))
     return rows
 
 
@@ -232,18 +224,8 @@ def rewards(run: Run) -> list[Rewards]:
             accuracies = [log["rewards/accuracies"] for log in logs]
             margins = [log["rewards/margins"] for log in logs if "rewards/margins" in log]
             gone = [value for _, value in distances.get(number, [])]
-            found.append(
-                Rewards(
-                    stage=stage.name,
-                    step=number,
-                    rows=rows.get(number),
-                    first=_mean_of_last_fifth(accuracies[::-1]),
-                    last=_mean_of_last_fifth(accuracies),
-                    margin_last=_mean_of_last_fifth(margins),
-                    kl_last=_mean_of_last_fifth(gone),
-                    logs=len(logs),
-                )
-            )
+            ends = map(_mean_of_last_fifth, (accuracies[::-1], accuracies, margins, gone))
+            found.append(Rewards(stage.name, number, rows.get(number), *ends, len(logs)))
     return found
 
 

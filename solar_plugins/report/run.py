@@ -26,14 +26,11 @@ PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo")
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage of a run.
+    """One stage of a run; without record and recipe where it was never started.
 
     Attributes:
-        name: the stage's name in the chain.
-        kind: train, merge, evaluate or data.
         sources: the stages (or `base_model`) whose models went in.
-        record: what the runner noted of it; None where it was never started.
-        recipe: the plain file that it ran; empty where it was never started.
+        recipe: the plain file that it ran.
         metrics: what its trainer logged, in order.
         proofs: what the plugins left in its folder, by file name.
     """
@@ -66,8 +63,6 @@ class Run:
     """A run folder.
 
     Attributes:
-        folder: the run's output folder.
-        chain: the chain as it was run.
         note: `.solar/run.json`: when it was created, tool versions, …
         stages: by name, in the order in which they run.
         results: evaluation results by the model's name.

@@ -154,25 +154,17 @@ def up_scaling_grid(run: Run) -> Grid:
 
 def rewards_grid(run: Run) -> Grid:
     """Reward accuracy at the start and the end of every preference step."""
-    rows = [
-        [
-            found.stage,
-            str(found.step),
-            number(found.rows, ","),
-            *[number(value, ".3f") for value in (found.first, found.last, found.margin_last)],
-            number(found.kl_last),
-        ]
-        for found in results.rewards(run)
+    rows = []
+    for one in results.rewards(run):
+        means = [number(value, ".3f") for value in (one.first, one.last, one.margin_last)]
+        start = [one.stage, str(one.step), number(one.rows, ",")]
+        rows.append([*start, *means, number(one.kl_last)])
+    columns = ["stage", "step", "pairs", "start", "end", "margin at end", "KL at end"]
+    notes = [
+        "Means over the first and the last fifth of the step's logs. Guessing is 0.5; a step",
+        "begins near 0, since policy and reference are one model and ties do not count.",
     ]
-    return Grid(
-        "Reward accuracy over each preference step",
-        ["stage", "step", "pairs", "start", "end", "margin at end", "KL at end"],
-        rows,
-        [
-            "Means over the first and the last fifth of the step's logs. Guessing is 0.5; a step",
-            "begins near 0, since policy and reference are one model and ties do not count.",
-        ],
-    )
+    return Grid("Reward accuracy over each preference step", columns, rows, notes)
 
 
 def failures_grid(run: Run) -> Grid:

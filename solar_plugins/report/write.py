@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from solar_plugins import __version__, atomic
@@ -21,9 +20,8 @@ from solar_plugins.report.comparisons import comparisons
 from solar_plugins.report.cost import cost_grid
 from solar_plugins.report.drawings import Node, lineage
 from solar_plugins.report.paper_tables import paper_tables
+from solar_plugins.report.render import TEMPLATES, render
 from solar_plugins.report.run import NOT_RUN, Run, StageRun, read_run
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -51,13 +49,12 @@ def write_report(
 
 def to_html(run: Run) -> str:
     """The page: inline style and SVG, readable on a phone, in the dark and on paper."""
-    rows = results.model_rows(run)
-    return _rendered(
-        "report.html.j2",
-        run,
+    return render(
+        TEMPLATES / "report.html.j2",
+        **_both(run),
         version=__version__,
         benchmarks=[BY_KEY[key] for key in run.benchmarks],
-        rows=rows,
+        rows=results.model_rows(run),
         chance=results.chance_levels(run),
         miniature=results.is_miniature(run),
         limits=sorted({r["limit"] for r in run.results.values() if r["limit"] is not None}),
@@ -82,36 +79,24 @@ def to_markdown(run: Run) -> str:
         if proof := stage.proofs.get("depth_up_scaling"):
             layers, depth = proof["layer_map"], proof["base_num_hidden_layers"]
             layer_maps.append((stage.name, depth, runs_of(layers), in_words(layers, depth)))
-    return _rendered(
-        "report.md.j2",
-        run,
-        results=tables.result_grids(run),
-        layer_maps=layer_maps,
-        nodes=_nodes(run),
-        stages=tables.stages_grid(run),
-    )
+    grids, stages = tables.result_grids(run), tables.stages_grid(run)
+    more = {"results": grids, "stages": stages, "layer_maps": layer_maps, "nodes": _nodes(run)}
+    return render(TEMPLATES / "report.md.j2", **_both(run), **more)
 
 
-def _rendered(template: str, run: Run, **more: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(
-        run=run,
-        headline=headline(run),
-        paper_tables=paper_tables(run),
-        comparisons=comparisons(run),
-        filters=[tables.filter_grid(stage, audit) for stage, audit in results.filters(run)],
-        cost=cost_grid(run),
-        versions=provenance.versions(run),
-        provenance=provenance.grids(run),
-        papers=provenance.papers(run),
-        **more,
-    )
+def _both(run: Run) -> dict[str, Any]:
+    """What both files show."""
+    return {
+        "run": run,
+        "headline": headline(run),
+        "paper_tables": paper_tables(run),
+        "comparisons": comparisons(run),
+        "filters": [tables.filter_grid(stage, audit) for stage, audit in results.filters(run)],
+        "cost": cost_grid(run),
+        "versions": provenance.versions(run),
+        "provenance": provenance.grids(run),
+        "papers": provenance.papers(run),
+    }
 
 
 def headline(run: Run) -> list[tuple[str, str]]:

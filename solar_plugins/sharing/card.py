@@ -19,6 +19,7 @@ from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.report.render import render
 from solar_plugins.report.run import Run, StageRun, read_run
 from solar_plugins.report.tables import Grid, number, percent
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 FILE = "README.md"
+_TEMPLATE = Path(__file__).parent / "templates" / "card.md.j2"
 
 _HARNESS = "https://github.com/EleutherAI/lm-evaluation-harness"
 _ITEMS = {  # dataset on the Hub, configuration and split of each benchmark
@@ -63,13 +65,10 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
-    from jinja2 import Environment, FileSystemLoader
-
-    folder = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=folder, trim_blocks=True, lstrip_blocks=True)
     lineage, result = _lineage(run, name), run.results.get(name)
     return (
-        environment.get_template("card.md.j2").render(
+        render(
+            _TEMPLATE,
             run=run,
             stage=run.stages[name],
             data=_front_matter(run, name, lineage),
