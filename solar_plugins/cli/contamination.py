@@ -86,6 +86,7 @@ def contamination_command(
     from solar_plugins.evaluation.benchmarks import CONTAMINABLE
     from solar_plugins.evaluation.model_place import beside
     from solar_plugins.evaluation.scores import contamination_table
+    from solar_plugins.terminal import print_whole
 
     for key in given:
         contamination_items.benchmark(key)
@@ -111,7 +112,7 @@ def contamination_command(
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
-        Console().print(contamination_table(result))
+        print_whole(Console(), contamination_table(result))
         click.echo(f"written to {out}")
     if result["not_run"] or contamination.contaminated(result):
         raise click.exceptions.Exit(1)
