@@ -6,14 +6,14 @@ An ablation is several trainings of one file. The chain says what varies: the ke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.picture import how_far
 from solar_plugins.report import results
-from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart, smooth
+from solar_plugins.report.charts import Dot, Figure, Points, Series, dot_chart, line_chart, smooth
 from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
 from solar_plugins.report.tables import Grid, number
@@ -195,26 +195,22 @@ def _losses(variants: list[Variant], unit: str) -> Figure:
 def _curves(variants: list[Variant]) -> list[Figure]:
     """What the trainings logged, over each other; the lines of one sDPO step end with it."""
     preferences = any(results.preference_logs(variant.stage) for variant in variants)
+    logged: dict[str, Callable[[StageRun], Iterable[Points]]] = {
+        "loss": lambda stage: [results.series(stage, "loss")]
+    }
+    if preferences:
+        logged = {
+            "reward accuracy": lambda stage: results.by_step(stage, "rewards/accuracies"),
+            "KL to the start": lambda stage: results.kl_to_start(stage).values(),
+        }
     figures = []
-    for what in ("reward accuracy", "KL to the start") if preferences else ("loss",):
+    for what, parts in logged.items():
         lines = [
             Series(variant.stage.name, smooth(part), color)
             for color, variant in enumerate(variants)
-            for part in _logged(variant.stage, what)
+            for part in parts(variant.stage)
         ]
         several = len({line.label for line in lines if line.points}) > 1
         picture = line_chart(what, lines, "step") if several else ""
         figures.append(Figure(f"Training: {what}", picture, lines))
     return figures
-
-
-def _logged(stage: StageRun, what: str) -> list[list[tuple[float, float]]]:
-    """`(step, value)` of one quantity, by sDPO step where it is one of preference training."""
-    if what == "loss":
-        return [results.series(stage, "loss")]
-    if what == "KL to the start":
-        return list(results.kl_to_start(stage).values())
-    return [
-        [(float(log["step"]), log["rewards/accuracies"]) for log in logs]
-        for logs in results.preference_logs(stage).values()
-    ]

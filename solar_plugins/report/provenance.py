@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.missing_inputs import is_local
@@ -11,7 +13,7 @@ from solar_plugins.chain.resolve import merge_models
 from solar_plugins.chain.run import fingerprint
 from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.recipes.named_data import datasets_of
-from solar_plugins.report.run import Run, StageRun
+from solar_plugins.report.run import Run
 from solar_plugins.report.tables import Grid, number
 
 PAPERS = {  # what to cite where the plugin of that proof took part
@@ -65,27 +67,37 @@ def digests_grid(run: Run) -> Grid:
     return Grid("Digests", ["stage", "seed", "inputs", "outputs"], rows, notes)
 
 
+def taken_by(
+    kind: str, recipe: dict[str, Any], base_model: str | None
+) -> Iterator[tuple[str, str, str | None]]:
+    """``model`` or ``dataset``, name and pinned revision of what a stage takes.
+
+    Args:
+        base_model: the chain's, where the stage starts from it.
+    """
+    if base_model and kind != "merge":
+        yield "model", base_model, recipe.get("revision_of_model")
+    for name in merge_models(recipe) if kind == "merge" else [recipe.get("tokenizer_config")]:
+        if isinstance(name, str):
+            yield "model", name, None
+    for entry in datasets_of(recipe) if kind == "train" else ():
+        yield "dataset", str(entry["path"]), entry.get("revision")
+
+
 def sources_grid(run: Run) -> Grid:
     """Models and data that the run took from elsewhere, with what fixes each."""
     found: dict[tuple[str, str, str], list[str]] = {}
-
-    def note(what: str, name: str, revision: str | None, stage: StageRun) -> None:
-        if Path(os.path.normpath(name)).is_relative_to(run.chain.output_dir):
-            return
-        if is_local(name):
-            known = stage.record.inputs.get("files", {}) if stage.record else {}
-            fixed = known.get(name) or known.get(os.path.normpath(name))
-            revision = f"sha256 {fixed[:SHOWN]}" if fixed else "-"
-        found.setdefault((name, what, revision or "main, not pinned"), []).append(stage.name)
-
     for stage in run.stages.values():
-        recipe = stage.recipe
-        if BASE_MODEL in stage.sources and stage.kind != "merge":
-            note("model", run.chain.base_model, recipe.get("revision_of_model"), stage)
-        for name in merge_models(recipe) if stage.kind == "merge" else ():
-            note("model", name, None, stage)
-        for entry in datasets_of(recipe) if stage.kind == "train" else ():
-            note("data", str(entry["path"]), entry.get("revision"), stage)
+        base = run.chain.base_model if BASE_MODEL in stage.sources else None
+        files = stage.record.inputs.get("files", {}) if stage.record else {}
+        for what, name, revision in taken_by(stage.kind, stage.recipe, base):
+            plain = os.path.normpath(name)
+            if Path(plain).is_relative_to(run.chain.output_dir):
+                continue
+            if is_local(name):
+                fixed = files.get(name) or files.get(plain)
+                revision = f"sha256 {fixed[:SHOWN]}" if fixed else "-"
+            found.setdefault((name, what, revision or "main, not pinned"), []).append(stage.name)
     rows = [[*facts, ", ".join(dict.fromkeys(stages))] for facts, stages in found.items()]
     return Grid("Taken from elsewhere", ["name", "kind", "revision", "for"], rows, left=4)
 

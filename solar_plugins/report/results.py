@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -291,11 +292,17 @@ def series(stage: StageRun, key: str) -> Points:
     ]
 
 
+def by_step(stage: StageRun, key: str) -> list[Points]:
+    """The series of one logged quantity, cut where the next step of sDPO begins."""
+    edges = pairwise([float("-inf"), *step_bounds(stage), float("inf")])
+    points = series(stage, key)
+    return [[p for p in points if low < p[0] <= high] for low, high in edges]
+
+
 def step_bounds(stage: StageRun) -> list[float]:
     """Where in the stage's steps the second and later sDPO steps begin."""
     logs = preference_logs(stage)
-    ends = [max(log["step"] for log in logs[number]) for number in sorted(logs)]
-    return [float(end) for end in ends[:-1]]
+    return [float(max(log["step"] for log in logs[number])) for number in sorted(logs)[:-1]]
 
 
 def filters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:

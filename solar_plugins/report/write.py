@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,20 +140,14 @@ def _training(stage: StageRun) -> list[Figure]:
         faint = [Series("", part, color, faint=True) for part in parts if raw]
         return faint + [Series(label, smooth(part), color) for part in parts]
 
-    def logged(key: str) -> list[Points]:
-        """By sDPO step: the line of one ends where the next begins."""
-        points = results.series(stage, key)
-        edges = pairwise([float("-inf"), *bounds, float("inf")])
-        return [[p for p in points if low < p[0] <= high] for low, high in edges]
-
     held_out = Series("held-out", results.series(stage, "eval_loss"), 1)
     figures = {
-        "loss": [*smoothed("mean", logged("loss"), 0), held_out],
-        "reward accuracy": smoothed("mean", logged("rewards/accuracies"), 2),
+        "loss": [*smoothed("mean", results.by_step(stage, "loss"), 0), held_out],
+        "reward accuracy": smoothed("mean", results.by_step(stage, "rewards/accuracies"), 2),
         "rewards": [
             line
             for color, name in ((3, "margins"), (2, "chosen"), (1, "rejected"))
-            for line in smoothed(name, logged(f"rewards/{name}"), color, raw=False)
+            for line in smoothed(name, results.by_step(stage, f"rewards/{name}"), color, raw=False)
         ],
         "KL to the start": smoothed("nats per answer", [*results.kl_to_start(stage).values()], 0),
     }

@@ -106,7 +106,7 @@ def _read_hub(source: str) -> bytes:
     from huggingface_hub import HfApi, hf_hub_download
 
     repository, revision, file = split_hub(source)
-    with _hub_errors(source):
+    with hub_errors(source):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
         sizes = {entry.rfilename: entry.size for entry in info.siblings or []}
         packs = [name for name in sizes if name.endswith(SUFFIX)]
@@ -130,7 +130,7 @@ def upload(data: bytes, file: str, target: str) -> str:
     from huggingface_hub import HfApi
 
     repository, revision, named = split_hub(target)
-    with _hub_errors(target):
+    with hub_errors(target):
         api = HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
         commit = api.upload_file(
@@ -158,19 +158,14 @@ def split_hub(source: str) -> tuple[str, str | None, str | None]:
 
 
 @contextmanager
-def _hub_errors(source: str) -> Iterator[None]:
+def hub_errors(source: str) -> Iterator[None]:
     """Turns what huggingface_hub raises into one line that begins with the address."""
     import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+    raised = (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError)
     try:
         yield
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        httpx.HTTPError,
-        OSError,
-    ) as error:
+    except raised as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise SolarError(f"{printable(source)}: {printable(said[0])}") from None

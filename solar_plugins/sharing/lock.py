@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,13 +22,14 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from solar_plugins import __version__
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.missing_inputs import is_local
-from solar_plugins.chain.resolve import merge_models, resolve
+from solar_plugins.chain.resolve import resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
 from solar_plugins.chain.run.record import DONE, Record
 from solar_plugins.chain.run.run_folder import RunFolder, output_files, sha256
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import global_batch
-from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.report.provenance import taken_by
+from solar_plugins.sharing.fetch import hub_errors
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
 from solar_plugins.sharing.trust.names import check_name, printable
 
@@ -186,46 +188,30 @@ def revision_of(name: str, kind: str, pinned: str | None) -> str | None:
 
 @cache
 def _commit_on_hub(name: str, kind: str, revision: str) -> str | None:
-    import httpx
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE") == "1":
         return None
-    try:
+    with suppress(SolarError), hub_errors(name):
         return HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=10).sha
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError):
-        return None  # the lock says that it is not known
+    return None  # the lock says that it is not known
 
 
 def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
     """Every model and dataset that the chain takes from elsewhere."""
     found: dict[str, dict[str, dict[str, Any]]]
     found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
-
-    def note(kind: str, name: Any, pinned: str | None = None) -> None:
-        if not isinstance(name, str) or not name:
-            return
-        if is_local(name) or os.path.exists(name):
-            place = os.path.normpath(name)
-            if not Path(place).is_relative_to(chain.output_dir):
-                found[kind]["local"][place] = {"source": "local", "sha256": digest_of(Path(name))}
-        else:
-            revision = revision_of(name, kind.removesuffix("s"), pinned)
-            hub = {"source": "hub", "pinned": pinned, "revision": revision}
-            found[kind]["hub"][name] = hub
-
     for stage in chain.order():
-        recipe = resolve(chain, stage)
-        if BASE_MODEL in stage.from_:
-            note("models", chain.base_model, recipe.get("revision_of_model"))
-        if stage.kind == "merge":
-            for name in merge_models(recipe):
-                note("models", name)
-        elif stage.kind == "train":
-            note("models", recipe.get("tokenizer_config"))
-            for entry in datasets_of(recipe):
-                note("datasets", entry["path"], entry.get("revision"))
+        base = chain.base_model if BASE_MODEL in stage.from_ else None
+        for kind, name, pinned in taken_by(stage.kind, resolve(chain, stage), base):
+            local, hub = found[f"{kind}s"].values()
+            place = os.path.normpath(name)
+            if not is_local(name) and not os.path.exists(name):
+                revision = revision_of(name, kind, pinned)
+                if pinned or name not in hub:
+                    hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
+            elif not Path(place).is_relative_to(chain.output_dir):
+                local[place] = {"source": "local", "sha256": digest_of(Path(name))}
     return found
 
 

@@ -97,11 +97,16 @@ def _outputs(
         record = records.get(stage)
         if record is None or record.state != DONE or name not in record.outputs:
             continue
-        weights = run.stage(stage) / name
-        if not weights.is_file():
-            yield LockDifference(f"{stage}/{name}: gone since it was made here.")
-        elif sha256(weights) != digest:
-            yield LockDifference(f"{stage}/{name}: other weights than in the packed run.")
+        yield from _weights_differ(
+            run.output_dir, f"{stage}/{name}", digest, "gone since it was made here"
+        )
+
+
+def _weights_differ(folder: Path, name: str, digest: str, gone: str) -> Iterator[LockDifference]:
+    if not (folder / name).is_file():
+        yield LockDifference(f"{name}: {gone}.")
+    elif sha256(folder / name) != digest:
+        yield LockDifference(f"{name}: other weights than in the packed run.")
 
 
 def rerun(
@@ -134,11 +139,7 @@ def rerun(
         if status != 0:
             raise SolarError(f"{chain}: solar run ended with exit status {status}, see above.")
         for stage, name, digest in recorded:
-            made = output_dir / stage / name
-            if not made.is_file():
-                yield LockDifference(f"{stage}/{name}: was not made.")
-            elif sha256(made) != digest:
-                yield LockDifference(f"{stage}/{name}: other weights than in the packed run.")
+            yield from _weights_differ(output_dir, f"{stage}/{name}", digest, "was not made")
 
 
 def solar_run(folder: Path, chain: str, output_dir: Path) -> int:
