@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from solar_plugins.depth_up_scaling.layer_map import seams
@@ -81,10 +82,10 @@ def comparisons(run: Run) -> list[Comparison]:
 
 
 def _ablations(run: Run, rows: dict[str, ModelRow]) -> Iterable[Comparison]:
-    by_file: dict[str, list[StageRun]] = {}
+    by_file: dict[Path, list[StageRun]] = {}
     for stage in run.stages.values():
         if stage.kind == "train":
-            by_file.setdefault(run.chain.stages[stage.name].file.name, []).append(stage)
+            by_file.setdefault(run.chain.stages[stage.name].file, []).append(stage)
     up_scaled = {found.stage: found.up_scaled for found in results.up_scalings(run)}
     unit = results.loss_unit(run)
     for file, stages in by_file.items():
@@ -100,7 +101,7 @@ def _ablations(run: Run, rows: dict[str, ModelRow]) -> Iterable[Comparison]:
             changed = {key: found[number_] for key, found in values.items()}
             variants.append(Variant(stage, changed, before, rows.get(stage.name)))
         named = ", ".join("start" if key == FROM else _short(key) for key in values)
-        title = f"{file} with {'another' if len(values) == 1 else 'other'} {named}"
+        title = f"{file.name} with {'another' if len(values) == 1 else 'other'} {named}"
         scored = [(variant.after, variant.before) for variant in variants if variant.after]
         h6 = Figure("H6 with one standard error, before the training hollow", _h6_dots(scored))
         figures = _drawn([h6, _losses(variants, unit or ""), *_curves(variants)])

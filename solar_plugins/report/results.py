@@ -225,8 +225,10 @@ def rewards(run: Run) -> list[Rewards]:
             accuracies = [log["rewards/accuracies"] for log in logs]
             margins = [log["rewards/margins"] for log in logs if "rewards/margins" in log]
             gone = [value for _, value in distances.get(number, [])]
-            ends = map(_mean_of_last_fifth, (accuracies[::-1], accuracies, margins, gone))
-            found.append(Rewards(stage.name, number, rows.get(number), *ends, len(logs)))
+            first, last = map(_mean_of_last_fifth, (accuracies[::-1], accuracies))
+            margin, kl = map(_mean_of_last_fifth, (margins, gone))
+            rows_ = rows.get(number)
+            found.append(Rewards(stage.name, number, rows_, first, last, margin, kl, len(logs)))
     return found
 
 

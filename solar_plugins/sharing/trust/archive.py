@@ -31,8 +31,8 @@ _TOO_LARGE = f"more than {MAX_FILE_BYTES >> 20} MiB. A pack holds no weights and
 _TIME = (1980, 1, 1, 0, 0, 0)
 _ENTRY = b"PK\x01\x02"
 # What zipfile raises on a broken archive; NotImplementedError is a RuntimeError.
-_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError)
-_BROKEN += (OSError, RuntimeError, ValueError)
+_BROKEN: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, LookupError)
+_BROKEN += (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ArithmeticError)
 
 
 def to_bytes(files: Mapping[str, bytes], first: str) -> bytes:
