@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
@@ -34,61 +33,64 @@ _DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 Recipe = dict[str, Any]
 
 
-@dataclass
+_HEADINGS = {
+    "model": "downloads  model ",
+    "dataset": "downloads  dataset ",
+    "address": "reaches    ",
+    "local": "needs      ",
+    "run": "runs       ",
+    "upload": "uploads    ",
+}
+
+
 class Declared:
     """What a pack names, each thing once, in the order of the files.
 
     Attributes:
-        files: The names of the pack's files.
         made: Folders that its chains write.
-        models: Hub ids, with ``@revision`` where one is pinned; datasets the same.
-        addresses: ``https://…``, ``s3://…`` anywhere in a recipe.
-        local: Paths that have to be there and that the pack does not hold.
-        runs: One line per stage, plugin or risk; uploads the same.
     """
 
-    files: list[str]
-    made: set[str] = field(default_factory=set)
-    models: dict[str, None] = field(default_factory=dict)
-    datasets: dict[str, None] = field(default_factory=dict)
-    addresses: dict[str, None] = field(default_factory=dict)
-    local: dict[str, None] = field(default_factory=dict)
-    runs: dict[str, None] = field(default_factory=dict)
-    uploads: dict[str, None] = field(default_factory=dict)
+    def __init__(self, files: Iterable[str]) -> None:
+        self._files = [*files]
+        self._found: dict[str, dict[str, None]] = {what: {} for what in _HEADINGS}
+        self.made: list[str] = []
 
-    def note(self, where: dict[str, None], value: Any, revision: Any = None) -> None:
+    @property
+    def datasets(self) -> list[str]:
+        """Hub ids, with ``@revision`` where one is pinned."""
+        return [*self._found["dataset"]]
+
+    def add(self, what: str, name: str) -> None:
+        """One of `_HEADINGS`."""
+        self._found[what][name] = None
+
+    def note(self, what: str, value: Any, revision: Any = None) -> None:
         """A model, data set or file that a recipe names."""
         if not isinstance(value, str) or not value or "://" in value:
             return
-        if not is_local(value) and not value.endswith(_DATA_SUFFIXES):
-            where[f"{value}@{revision}" if revision else value] = None
-            return
         path = posixpath.normpath(value)
-        if not any(_is_below(path, root) for root in self.made) and not any(
-            _is_below(file, path) for file in self.files
+        if not is_local(value) and not value.endswith(_DATA_SUFFIXES):
+            self.add(what, f"{value}@{revision}" if revision else value)
+        elif not any(_is_below(path, root) for root in self.made) and not any(
+            _is_below(file, path) for file in self._files
         ):
-            self.local[path] = None
+            self.add("local", path)
 
     def lines(self) -> list[str]:
         """The same for people."""
-        said = [
-            ("downloads", f"{what} {name}{'' if re.search('[/ ]', name) else _OR_A_FOLDER}")
-            for what, names in (("model", self.models), ("dataset", self.datasets))
-            for name in names
-        ]
-        said += [("reaches", name) for name in self.addresses]
-        said += [("needs", f"{name} (not in the pack)") for name in self.local]
-        said += [("runs", line) for line in self.runs]
-        said += [("uploads", line) for line in self.uploads or ["nothing"]]
-        return [f"{what:<10} {printable(line)}" for what, line in said]
-
-
-_OR_A_FOLDER = ", unless a folder of that name is there"
+        lines = []
+        for what, names in self._found.items():
+            after = {"local": " (not in the pack)"}.get(what, "")
+            for name in names or (["nothing"] if what == "upload" else []):
+                is_plain = what in ("model", "dataset") and not re.search("[/ ]", name)
+                or_folder = ", unless a folder of that name is there" if is_plain else ""
+                lines.append(f"{_HEADINGS[what]}{printable(name)}{after}{or_folder}")
+        return lines
 
 
 def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
     """What the YAML files of a pack, already found readable, name."""
-    declared = Declared([*files])
+    declared = Declared(files)
     contents = {
         name: safe_yaml.read(data, name).content
         for name, data in files.items()
@@ -98,14 +100,12 @@ def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
     used = set(tasks)
     whole = {name: _complete(name, contents, used, declared) for name in contents}
     chains = {name: content for name, content in whole.items() if kind_of(content) == "chain"}
-    declared.made |= {
-        str(chain["output_dir"]) for chain in chains.values() if "output_dir" in chain
-    }
+    declared.made += [str(c["output_dir"]) for c in chains.values() if "output_dir" in c]
     for name, chain in chains.items():
         used.add(name)
-        declared.note(declared.models, chain.get("base_model"))
+        declared.note("model", chain.get("base_model"))
         for stage, kind, entry in _stages(chain):
-            declared.runs[f"{_TOOLS[kind]} {entry[kind]} (stage {stage} of {name})"] = None
+            declared.add("run", f"{_TOOLS[kind]} {entry[kind]} (stage {stage} of {name})")
             used.add(entry[kind])
             recipe = whole.get(entry[kind], {})
             set_ = entry.get("set")
@@ -120,8 +120,8 @@ def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
             _recipe(declared, recipe, kind_of(recipe), tasks)
     for risk in risks:
         at = f"{risk.place}: " if risk.place else ""
-        where = declared.uploads if risk.kind == "upload" else declared.runs
-        where[f"{risk.kind}: {at}{risk.found} ({risk.file})"] = None
+        what = "upload" if risk.kind == "upload" else "run"
+        declared.add(what, f"{risk.kind}: {at}{risk.found} ({risk.file})")
     return declared
 
 
@@ -138,7 +138,7 @@ def _complete(
         used.add(place)
         base = _complete(place, contents, used, declared, *above, name)
     else:
-        declared.runs[f"the shipped {below}, as far as {name} does not change it"] = None
+        declared.add("run", f"the shipped {below}, as far as {name} does not change it")
         file = extends.shipped_file(below)
         base = {}
         if file is not None:
@@ -173,13 +173,12 @@ def _recipe(
     in_chain: bool = False,
 ) -> None:
     """What a recipe names, as it will be run."""
-    models, datasets = declared.models, declared.datasets
     for _, _, value in values_of(content):
         if isinstance(value, str) and "://" in value:
-            declared.addresses[value] = None
+            declared.add("address", value)
     named: list[Any] = []
     if not in_chain:  # where a chain names the models
-        declared.note(models, content.get("base_model"), content.get("revision_of_model"))
+        declared.note("model", content.get("base_model"), content.get("revision_of_model"))
         named += merge_models(content) if kind == "merge" else []
     named += [content.get(key) for key in ("tokenizer_config", "lora_model_dir", "reward_model")]
     block = content.get("sdpo")
@@ -188,17 +187,16 @@ def _recipe(
         reference = part.get("reference") if isinstance(part, dict) else None
         named += [reference.get("path")] if isinstance(reference, dict) else []
     plugins = content.get("plugins")
-    declared.runs |= {
-        f"plugin {one}": None for one in (plugins if isinstance(plugins, list) else ())
-    }
+    for plugin in plugins if isinstance(plugins, list) else ():
+        declared.add("run", f"plugin {plugin}")
     for entry in datasets_of(content):
         _data(declared, entry["path"], entry)
     if kind == "data":
         named.append(content.get("tokenizer"))
         for source in _sources_of_data(content):
-            declared.note(datasets, source)
+            declared.note("dataset", source)
     for model in named:
-        declared.note(models, model)
+        declared.note("model", model)
     if kind == "evaluate":
         _evaluation(declared, content, tasks)
 
@@ -206,11 +204,11 @@ def _recipe(
 def _data(declared: Declared, path: Any, entry: Mapping[str, Any]) -> None:
     """A data set of Axolotl or lm-eval: its name on the Hub, or its files."""
     if path not in LOADERS:
-        declared.note(declared.datasets, path, entry.get("revision"))
+        declared.note("dataset", path, entry.get("revision"))
     for _, _, file in values_of({"data_files": entry.get("data_files")}):
-        declared.note(declared.local, file)
+        declared.note("local", file)
     if isinstance(entry.get("data_dir"), str):
-        declared.note(declared.local, f"./{entry['data_dir']}")
+        declared.note("local", f"./{entry['data_dir']}")
 
 
 def _evaluation(declared: Declared, content: Recipe, tasks: Mapping[str, Recipe]) -> None:
@@ -238,7 +236,7 @@ def _evaluation(declared: Declared, content: Recipe, tasks: Mapping[str, Recipe]
         elif named:
             theirs += str(named).split(",")
     if theirs:
-        declared.datasets[f"of the lm-eval tasks {', '.join(theirs)}"] = None
+        declared.add("dataset", f"of the lm-eval tasks {', '.join(theirs)}")
 
 
 def _sources_of_data(content: Recipe) -> list[str]:
