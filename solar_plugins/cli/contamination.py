@@ -82,17 +82,18 @@ def contamination_command(
 
     import torch
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from solar_plugins.evaluation import contamination
     from solar_plugins.evaluation.benchmarks import CONTAMINABLE
     from solar_plugins.evaluation.result_file import beside
     from solar_plugins.evaluation.scores import contamination_table
+    from solar_plugins.terminal import print_whole
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = out or beside(model, "contamination.json")
     with Progress(console=Console(stderr=True)) as bar:
-        tasks = defaultdict(lambda: bar.add_task(""))
+        tasks: defaultdict[str, TaskID] = defaultdict(lambda: bar.add_task(""))
 
         def advance(what: str, done: int, of: int) -> None:
             bar.update(tasks[what], description=what, completed=done, total=of)
@@ -109,7 +110,7 @@ def contamination_command(
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
-        Console().print(contamination_table(result))
+        print_whole(Console(), contamination_table(result))
         click.echo(f"written to {out}")
     if result["not_run"] or contamination.contaminated(result):
         raise click.exceptions.Exit(1)

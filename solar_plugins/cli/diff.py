@@ -28,7 +28,7 @@ def diff_command(one: Path, other: Path, as_json: bool) -> None:
     """
     from solar_plugins.sharing.resolved_diff import differences, effect
 
-    found = differences(effect(one), effect(other))
+    found = list(differences(effect(one), effect(other)))
     if as_json:
         lines = [{"where": d.where, "a": d.one, "b": d.other} for d in found]
         click.echo(json.dumps(lines, indent=2))

@@ -38,6 +38,8 @@ def difficulty_command(recipe: Path, base_model: str | None, as_json: bool) -> N
     from rich.console import Console
     from rich.table import Table
 
+    from solar_plugins.terminal import print_whole
+
     table = Table(title="From easy to hard", title_justify="left")
     for name in ("step", "pairs", "reward accuracy", "mean margin, nats", "data"):
         table.add_column(name, justify="left" if name == "data" else "right")
@@ -49,4 +51,4 @@ def difficulty_command(recipe: Path, base_model: str | None, as_json: bool) -> N
             f"{one['mean_margin']:.3f}",
             one["name"],
         )
-    Console().print(table)
+    print_whole(Console(), table)

@@ -79,6 +79,7 @@ def evaluate_command(
     from solar_plugins.evaluation.harness import read_config
     from solar_plugins.evaluation.result_file import beside, name_of
     from solar_plugins.evaluation.scores import scores_table
+    from solar_plugins.terminal import print_whole
 
     chosen = Backend(backend, data_parallel, tensor_parallel)
     config = read_config(config_file, model, limit, chosen)
@@ -98,7 +99,7 @@ def evaluate_command(
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
-        Console().print(scores_table(result))
+        print_whole(Console(), scores_table(result))
         click.echo(f"written to {out}")
     if result["not_run"]:
         raise click.exceptions.Exit(1)

@@ -39,26 +39,25 @@ def pack_command(
     solar pack recipes/solar.yml
     solar pack recipes/solar.yml --out shared.solar.zip --push hf://me/my-solar
     """
-    from solar_plugins import project
+    from solar_plugins import atomic, project
     from solar_plugins.sharing import fetch, pack
     from solar_plugins.sharing.trust import archive
 
     out = out or Path(f"{chain_file.stem}{archive.SUFFIX}")
     place = out.absolute()  # before the project's folder is entered
-    made = pack.make_pack(project.enter(chain_file), include)
-    for line in made.blacked_out:
-        click.echo(line, err=True)
-    for name, what in made.left_out.items():
-        click.echo(f"not packed: {name} ({what}); the lock has its digest", err=True)
+    made, lines = pack.make_pack(project.enter(chain_file), include)
     for risk in made.risks:
-        click.echo(f"others have to allow: {risk.text} {risk.permission}", err=True)
-    pack.write_pack(made, place)
-    digest = hashlib.sha256(made.data).hexdigest()
+        lines.append(f"others have to allow: {risk.text} {risk.permission}")
+    for line in lines:
+        click.echo(line, err=True)
+    data = made.data
+    atomic.write_bytes(place, data)
+    digest = hashlib.sha256(data).hexdigest()
     if as_json:
-        facts = {"file": str(out), "sha256": digest, "bytes": len(made.data)}
+        facts = {"file": str(out), "sha256": digest, "bytes": len(data)}
         click.echo(json.dumps({**facts, "files": sorted(made.files)}, indent=2))
     else:
-        click.echo(f"written: {out}, {len(made.files)} files, {len(made.data):,} bytes")
+        click.echo(f"written: {out}, {len(made.files)} files, {len(data):,} bytes")
         click.echo(f"sha256:  {digest}")
     if push:
-        click.echo(f"uploaded: {fetch.upload(made.data, out.name, push)}", err=as_json)
+        click.echo(f"uploaded: {fetch.upload(data, out.name, push)}", err=as_json)

@@ -169,5 +169,6 @@ def _print_results(chain: Chain, console: Any) -> None:
     if not any(stage.kind == "evaluate" for stage in chain.stages.values()):
         return
     from solar_plugins.report import tables
+    from solar_plugins.report.run import read_run
 
-    console.print(tables.results_table(chain.output_dir))
+    tables.print_results(read_run(chain.output_dir), console)

@@ -57,7 +57,7 @@ def unpack_pack(
     data = read_source(source)
     opened = unpack.open_pack(data, source)
     digest = hashlib.sha256(data).hexdigest()
-    click.echo(f"{printable(opened.lock['name'])}: {len(opened.files)} files, sha256 {digest}")
+    click.echo(f"{printable(opened.lock.name)}: {len(opened.files)} files, sha256 {digest}")
     for line in opened.declared.lines():
         click.echo(line)
     refused = opened.refused(permissions)
@@ -74,4 +74,4 @@ def unpack_pack(
         target = Path(Path(source.rstrip("/")).name.removesuffix(archive.SUFFIX).partition("@")[0])
     unpack.write_folder(opened, target, permissions)
     click.echo(f"written: {target}, {len(opened.files)} files")
-    click.echo(f"next: solar check {target / opened.lock['chain']}")
+    click.echo(f"next: solar check {target / opened.lock.chain}")

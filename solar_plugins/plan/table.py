@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from solar_plugins.plan.stages import ChainPlan, StagePlan
+from solar_plugins.terminal import print_whole
 
 
 def show(plan: ChainPlan, console: Console) -> None:
@@ -18,7 +19,7 @@ def show(plan: ChainPlan, console: Console) -> None:
         table.add_column(name, justify="right")
     for stage in plan.stages:
         table.add_row(*_row(stage))
-    console.print(table)
+    print_whole(console, table)
     machine = "the CPU" if plan.is_cpu else f"{plan.gpus} x {plan.gpu_memory_gib:g} GiB"
     if plan.is_cpu:
         machine += f" with {plan.gpu_memory_gib:.0f} GiB"

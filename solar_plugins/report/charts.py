@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, sized so that several fit a desktop and one fits a phone.
+"""Charts as inline SVG, sized so that several fit a desktop and one fits a phone.
 
 Colours and fonts come from the page's style sheet (classes `series-0`, `axis`, …), so that the same
 picture serves light, dark and print. Own code: matplotlib is not in the stack, and a plotly page
@@ -8,11 +8,15 @@ carries 4 MB of script.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from html import escape
+
+from solar_plugins.report.render import TEMPLATES, render
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 34
+
+Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -20,18 +24,14 @@ class Series:
     """Points of one line, in the order of x; `faint` ones are drawn thin behind the others."""
 
     label: str
-    points: list[tuple[float, float]]
+    points: Points
     color: int = 0
     faint: bool = False
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with its caption; empty where there was nothing to draw.
-
-    Attributes:
-        lines: those of the picture.
-    """
+    """A picture with its caption and lines; empty where there was nothing to draw."""
 
     caption: str
     picture: str
@@ -48,7 +48,7 @@ def line_chart(
     title: str,
     series: list[Series],
     x_label: str,
-    bounds: list[float] | None = None,
+    bounds: Iterable[float] = (),
     names: dict[float, str] | None = None,
 ) -> str:
     """An SVG of `series` over one axis, with marks at `bounds` (where a next step begins).
@@ -68,63 +68,28 @@ def line_chart(
     # there are no half steps
     x_ticks = sorted(names) if names else ticks(min(xs), max(xs), 5, smallest=1)
     y_ticks = ticks(min(ys), max(ys), 5)
-    x_low, x_high = min(*x_ticks, *xs), max(*x_ticks, *xs)
-    bottom = HEIGHT - BOTTOM
-    if names:  # a line more below the axis, and room for it at both ends
-        bottom -= 14
-        x_low, x_high = x_low - (x_high - x_low) / 8, x_high + (x_high - x_low) / 8
-    y_low, y_high = min(*y_ticks, *ys), max(*y_ticks, *ys)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = (x - x_low) / (x_high - x_low or 1)
-        up = (y - y_low) / (y_high - y_low or 1)
-        return (
-            round(LEFT + across * (WIDTH - LEFT - RIGHT), 1),
-            round(bottom - up * (bottom - TOP), 1),
-        )
-
-    parts = [_opening("chart", HEIGHT, title)]
-    for tick in y_ticks:
-        x, y = at(x_low, tick)
-        parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
-        parts.append(_tick(LEFT - 6, y + 4, f"{tick:g}", "end"))
-    for tick in x_ticks:
-        x, y = at(tick, y_low)
-        parts.append(_tick(x, y + 15, f"{tick:g}"))
-        if names and names[tick]:
-            parts.append(_tick(x, y + 28, names[tick]))
-    parts.append(_tick(WIDTH - RIGHT, HEIGHT - 4, x_label, "end"))
-    for number, bound in enumerate(bounds or [], start=2):
-        x, y = at(bound, y_low)
-        parts.append(f'<line class="bound" x1="{x}" y1="{TOP}" x2="{x}" y2="{y}"/>')
-        parts.append(f'<text class="tick" x="{x + 4}" y="{TOP + 9}">step {number}</text>')
-    for line in sorted(series, key=lambda line: not line.faint):
-        path = " ".join("{},{}".format(*at(x, y)) for x, y in line.points)
-        faint = " faint" if line.faint else ""
-        parts.append(f'<polyline class="line series-{line.color}{faint}" points="{path}"/>')
-        dotted = line.points if names else line.points[-1:]
-        for x_value, value in () if line.faint else dotted:
-            x, y = at(x_value, value)
-            parts.append(
-                f'<circle class="dot series-{line.color}" cx="{x}" cy="{y}" r="2.6">'
-                f"<title>{escape(line.label)}: {value:.4g}</title></circle>"
-            )
-    parts.append("</svg>")
-    return "".join(parts)
-
-
-def _opening(classes: str, height: int, title: str) -> str:
-    return (
-        f'<svg class="{classes}" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
+    # names need a line more below the axis, and room at both ends
+    bottom = HEIGHT - BOTTOM - (14 if names else 0)
+    across = _scale([*x_ticks, *xs], LEFT, WIDTH - RIGHT, margin=1 / 8 if names else 0)
+    up = _scale([*y_ticks, *ys], bottom, TOP)
+    return render(
+        TEMPLATES / "line_chart.svg.j2",
+        **{"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
+        **{"bottom": bottom, "across": across, "up": up, "x_ticks": x_ticks, "y_ticks": y_ticks},
+        **{"title": title, "series": series, "x_label": x_label, "bounds": bounds, "names": names},
     )
 
 
-def _tick(x: float, y: float, text: str, anchor: str = "middle") -> str:
-    return f'<text class="tick" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
+def _scale(
+    values: list[float], start: float, end: float, margin: float = 0
+) -> Callable[[float], float]:
+    """From the range of `values`, wider by a share of it at both ends, to pixels."""
+    low, high = min(values), max(values)
+    low, high = low - margin * (high - low), high + margin * (high - low)
+    return lambda value: round(start + (value - low) / (high - low or 1) * (end - start), 1)
 
 
-def smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def smooth(points: Points) -> Points:
     """The trailing mean over a tenth of the points, at least one."""
     window = max(1, len(points) // 10)
     means = []
@@ -175,42 +140,15 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
     Args:
         digits: of the number, after the point.
     """
-    row, label_width, number_width = 22, 104, 48
-    height = TOP + row * len(dots) + BOTTOM
+    row, left, right = 22, 104, WIDTH - 48
+    bottom = TOP + row * len(dots)
     ends = [dot.value + sign * (dot.stderr or 0) for dot in dots for sign in (-1, 1)]
     ends += [value for dot in dots for _, value in dot.before]
     marks = ticks(min(ends), max(ends), 4)
-    low, high = min(*marks, *ends), max(*marks, *ends)
-    left, right = label_width, WIDTH - number_width
-
-    def at(value: float) -> float:
-        return round(left + (value - low) / (high - low or 1) * (right - left), 1)
-
-    parts = [_opening("chart dots", height, title)]
-    bottom = height - BOTTOM
-    for mark in marks:
-        x = at(mark)
-        parts.append(f'<line class="grid" x1="{x}" y1="{TOP}" x2="{x}" y2="{bottom}"/>')
-        parts.append(_tick(x, bottom + 15, f"{mark:g}"))
-    for number, dot in enumerate(dots):
-        y = TOP + row * (number + 0.5)
-        parts.append(f'<text x="{left - 8}" y="{y + 4:g}" text-anchor="end">{escape(dot.label)}')
-        parts.append("</text>")
-        for name, value in dot.before:
-            parts.append(
-                f'<line class="came" x1="{at(value)}" y1="{y:g}" x2="{at(dot.value)}" y2="{y:g}"/>'
-            )
-            parts.append(
-                f'<circle class="hollow" cx="{at(value)}" cy="{y:g}" r="3.5">'
-                f"<title>{escape(name)}: {value:.{digits}f}</title></circle>"
-            )
-        if dot.stderr is not None:
-            low_end, high_end = at(dot.value - dot.stderr), at(dot.value + dot.stderr)
-            parts.append(
-                f'<polyline class="line series-0" points="{low_end},{y:g} {high_end},{y:g}"/>'
-            )
-        parts.append(f'<circle class="dot series-0" cx="{at(dot.value)}" cy="{y:g}" r="4"/>')
-        parts.append(
-            f'<text x="{WIDTH - 2}" y="{y + 4:g}" text-anchor="end">{dot.value:.{digits}f}</text>'
-        )
-    return "".join([*parts, "</svg>"])
+    return render(
+        TEMPLATES / "dot_chart.svg.j2",
+        **{"width": WIDTH, "height": bottom + BOTTOM, "top": TOP, "left": left, "bottom": bottom},
+        **{"title": title, "dots": dots, "marks": marks, "row": row},
+        at=_scale([*marks, *ends], left, right),
+        number=lambda value: f"{value:.{digits}f}",
+    )

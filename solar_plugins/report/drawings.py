@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from html import escape
+from itertools import pairwise
+from statistics import fmean
+
+from solar_plugins.report.render import TEMPLATES, render
 
 NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y, MARGIN = 116, 56, 14, 32, 6
 
@@ -23,99 +27,63 @@ def lineage(nodes: list[Node]) -> str:
 
     A line that passes over a level keeps a place of its own there, so it crosses no box.
     """
-    known = {node.name: node for node in nodes}
     level: dict[str, int] = {}
     for node in nodes:  # they come in an order in which sources are first
         level[node.name] = 1 + max((level[s] for s in node.sources if s in level), default=-1)
-    places, routes = _places(nodes, level)
-    width = max((x + half for x, _, half in places.values()), default=0) + MARGIN
-    height = MARGIN * 2 + (max(level.values(), default=0) + 1) * (NODE_HEIGHT + GAP_Y) - GAP_Y
-    parts = [
-        f'<svg class="lineage" viewBox="0 0 {width:.0f} {height}" role="img" '
-        # names stay readable on a phone, where the picture is moved sideways
-        f'style="max-width:{width:.0f}px;min-width:{0.7 * width:.0f}px" '
-        'aria-label="Lineage of the models"><title>Lineage of the models</title>'
-    ]
-    for route in routes:
-        parts.append(f'<path class="edge" d="{_path([places[key] for key in route])}"/>')
-    for name, node in known.items():
-        x, row, _ = places[name]
-        left, top = x - NODE_WIDTH / 2, MARGIN + row * (NODE_HEIGHT + GAP_Y)
-        first = top + NODE_HEIGHT / 2 + 4 - 7 * len(node.details)
-        title = escape(", ".join([name, *node.details]))
-        parts.append(
-            f'<g class="node {escape(node.look)}"><title>{title}</title><rect x="{left:.1f}" '
-            f'y="{top}" width="{NODE_WIDTH}" height="{NODE_HEIGHT}" rx="7"/>'
-            f'<text class="name" x="{x:.1f}" y="{first:g}">{escape(_short(name, 16))}</text>'
-        )
-        for number, detail in enumerate(node.details, start=1):
-            y = first + 1 + 14 * number
-            text = escape(_short(detail, 20))
-            parts.append(f'<text class="detail" x="{x:.1f}" y="{y:g}">{text}</text>')
-        parts.append("</g>")
-    parts.append("</svg>")
-    return "".join(parts)
-
-
-def _places(
-    nodes: list[Node], level: dict[str, int]
-) -> tuple[dict[str, tuple[float, int, float]], list[list[str]]]:
-    """Where each box and each passing line lies: `{key: (x, level, half its width)}`, and the
-    routes of the lines as keys from source to target."""
-    rows: dict[int, list[str]] = {}
-    above: dict[str, list[str]] = {}
-    half: dict[str, float] = {}
     routes = []
     for node in nodes:
-        rows.setdefault(level[node.name], []).append(node.name)
-        half[node.name] = NODE_WIDTH / 2
-        above.setdefault(node.name, [])
-        for source in node.sources:
-            if source not in level:
-                continue
-            route = [source]
-            for row in range(level[source] + 1, level[node.name]):
-                key = f"{source}\n{node.name}\n{row}"  # no name of a stage holds a newline
-                rows.setdefault(row, []).append(key)
-                half[key] = 5.0
-                above[key] = [route[-1]]
-                route.append(key)
-            above[node.name].append(route[-1])
-            routes.append([*route, node.name])
+        for source in (source for source in node.sources if source in level):
+            between = range(level[source] + 1, level[node.name])
+            # no name of a stage holds a newline
+            passing = {f"{source}\n{node.name}\n{row}": row for row in between}
+            level |= passing
+            routes.append([source, *passing, node.name])
+    x, width = _across(level, routes)
+    height = MARGIN * 2 + (max(level.values(), default=0) + 1) * (NODE_HEIGHT + GAP_Y) - GAP_Y
+    y = {key: MARGIN + row * (NODE_HEIGHT + GAP_Y) for key, row in level.items()}
+    return render(
+        TEMPLATES / "lineage.svg.j2",
+        **{"width": width, "height": height, "nodes": nodes, "x": x, "y": y},
+        paths=[_path([(x[key], y[key]) for key in route]) for route in routes],
+        box_width=NODE_WIDTH,
+        box_height=NODE_HEIGHT,
+    )
+
+
+def _across(level: dict[str, int], routes: list[list[str]]) -> tuple[dict[str, float], float]:
+    """The middle of each box and each passing line, and the width of all.
+
+    Each wants to be below the middle of what it comes from; level by level they are moved apart.
+    """
+    half = {key: 5.0 if "\n" in key else NODE_WIDTH / 2 for key in level}
+    above = defaultdict(list)
+    for route in routes:
+        for up, key in pairwise(route):
+            above[key].append(up)
     x: dict[str, float] = {}
-    for row in sorted(rows):
-        wanted = {
-            key: sum(x[up] for up in above[key]) / len(above[key]) if above[key] else 0.0
-            for key in rows[row]
-        }
-        placed, right = {}, None
-        for key in sorted(rows[row], key=wanted.__getitem__):
-            centre = wanted[key]
-            if right is not None:
-                centre = max(centre, right + GAP_X + half[key])
-            placed[key], right = centre, centre + half[key]
-        shift = sum(wanted[key] - placed[key] for key in placed) / len(placed)
+    for row in range(max(level.values(), default=-1) + 1):
+        keys = [key for key in level if level[key] == row]
+        wanted = {key: fmean(x[up] for up in above[key]) if above[key] else 0.0 for key in keys}
+        placed: dict[str, float] = {}
+        right = float("-inf")
+        for key in sorted(keys, key=wanted.__getitem__):
+            placed[key] = max(wanted[key], right + GAP_X + half[key])
+            right = placed[key] + half[key]
+        shift = fmean(wanted[key] - placed[key] for key in keys)
         x |= {key: centre + shift for key, centre in placed.items()}
-    left = min((x[key] - half[key] for key in x), default=0.0)
-    row_of = {key: row for row, keys in rows.items() for key in keys}
-    return {key: (x[key] - left + MARGIN, row_of[key], half[key]) for key in x}, routes
+    left = min((x[key] - half[key] for key in x), default=0.0) - MARGIN
+    x = {key: round(centre - left, 1) for key, centre in x.items()}
+    return x, max((x[key] + half[key] for key in x), default=0.0) + MARGIN
 
 
-def _path(points: list[tuple[float, int, float]]) -> str:
+def _path(tops: list[tuple[float, int]]) -> str:
     """A smooth line from the bottom of the first box to the top of the last."""
-    x, row, _ = points[0]
-    y = MARGIN + row * (NODE_HEIGHT + GAP_Y) + NODE_HEIGHT
+    (x, y), *rest = tops
+    y += NODE_HEIGHT
     path = [f"M{x:.1f} {y}"]
-    for x_next, row_next, _ in points[1:]:
-        y_next = MARGIN + row_next * (NODE_HEIGHT + GAP_Y)
+    for x_next, y_next in rest:
         middle = (y + y_next) / 2
         path.append(f"C{x:.1f} {middle:.1f} {x_next:.1f} {middle:.1f} {x_next:.1f} {y_next}")
-        y = y_next + NODE_HEIGHT
-        if (x_next, row_next) != points[-1][:2]:
-            path.append(f"L{x_next:.1f} {y}")
-        x = x_next
-    return "".join(path)
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+        x, y = x_next, y_next + NODE_HEIGHT
+        path.append(f"L{x:.1f} {y}")
+    return "".join(path[:-1])  # not through the last box

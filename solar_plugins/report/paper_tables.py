@@ -1,4 +1,4 @@
-"""Tables 2 to 7 of the paper with the run's own scores below each printed row."""
+"""Tables 2 to 7 and 9 of the paper with the run's own scores below each printed row."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from solar_plugins.evaluation import paper
 from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_KEY
 from solar_plugins.evaluation.paper import PaperRow
 from solar_plugins.report import results
-from solar_plugins.report.results import ModelRow
+from solar_plugins.report.results import ModelRow, Score
 from solar_plugins.report.run import NOT_RUN, Run
-from solar_plugins.report.tables import Grid
+from solar_plugins.report.tables import Grid, number, percent
 
 TITLES = {
     2: "Table 2: pretrained models",
@@ -29,37 +29,38 @@ def paper_tables(run: Run) -> list[Grid]:
     where the benchmarks are the paper's own, a line with the difference. A row of Tables 3 to 7
     that this run does not evaluate stays, marked as not run.
     """
-    measured = {row.model: row for row in results.model_rows(run)}
+    rows = reversed(results.model_rows(run))  # of two models of one row, the first
+    measured = {row.paper.model: row for row in rows if row.paper}
     miniature = results.is_miniature(run)
+    note = "± is one standard error. A point or two can come from the version of the harness alone."
+    if miniature:
+        note = (
+            "The miniature benchmarks are not the paper's: compare how the rows differ from one "
+            "another, not the values."
+        )
+    columns = ["model", "", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
     grids = []
-    for number, title in TITLES.items():
-        rows = [(row, _stage(row, measured)) for row in paper.table(number)]
-        if number == 2:  # most of its models are other people's
-            rows = [(row, stage) for row, stage in rows if stage is not None]
-        if any(stage is not None for _, stage in rows):
+    for table, title in TITLES.items():
+        # most models of Table 2 are other people's
+        printed = [row for row in paper.table(table) if table != 2 or row.model in measured]
+        if any(row.model in measured for row in printed):
             lines = [
                 line
-                for row, stage in rows
-                for line in _lines(row, measured.get(stage or ""), compare=not miniature)
+                for row in printed
+                for line in _lines(row, measured.get(row.model), compare=not miniature)
             ]
-            columns = ["model", "", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
-            grids.append(Grid(title, columns, lines, [_note(miniature)], left=2))
-    tested = contamination_results(run)
-    return [*grids, contamination_grid(tested)] if tested else grids
-
-
-def contamination_results(run: Run) -> dict[str, dict]:
-    """What `solar contamination` left beside the models of the run, by the model's name."""
+            grids.append(Grid(title, columns, lines, [note], left=2))
     files = {name: run.folder / f"{name}.contamination.json" for name in run.stages}
-    return {
+    tested = {
         name: json.loads(file.read_text(encoding="utf-8"))
         for name, file in files.items()
         if file.is_file()
     }
+    return [*grids, contamination_grid(tested)] if tested else grids
 
 
 def contamination_grid(tested: dict[str, dict]) -> Grid:
-    """Table 9 as printed, and below it the tested models with their standard errors."""
+    """Table 9 as printed, and below it what `solar contamination` left beside models of the run."""
     keys = list(paper.TABLE_9)
     lines = [["SOLAR 10.7B-Instruct", "paper", *[f"{paper.TABLE_9[key]:.2f}" for key in keys]]]
     for name, result in tested.items():
@@ -75,40 +76,22 @@ def contamination_grid(tested: dict[str, dict]) -> Grid:
     return Grid(title, columns, lines, [note], left=2)
 
 
-def _stage(row: PaperRow, measured: dict[str, ModelRow]) -> str | None:
-    """The evaluated stage that makes the model of `row`; tables name some models twice."""
-    names = [stage for other in paper.ROWS if other.model == row.model for stage in other.stages]
-    return next((stage for stage in names if stage in measured), None)
-
-
 def _lines(row: PaperRow, ours: ModelRow | None, compare: bool) -> list[list[str]]:
-    printed = [row.score(benchmark.key) for benchmark in BENCHMARKS]
-    lines = [[row.model, "paper", *[f"{value:.2f}" for value in printed], f"{row.h6:.2f}"]]
+    printed = [*row.scores, row.h6]
+    lines = [[row.model, "paper", *[f"{value:.2f}" for value in printed]]]
     if ours is None:
-        return [*lines, ["", NOT_RUN, *[""] * (len(printed) + 1)]]
-    scores = [ours.scores[benchmark.key] for benchmark in BENCHMARKS]
-    cells = [_score(score.value, score.stderr, ours.missing) for score in scores]
-    cells.append(_score(ours.h6, ours.h6_stderr, ours.missing))
+        return [*lines, ["", NOT_RUN, *[""] * len(printed)]]
+    scores = [ours.scores.get(benchmark.key, Score(None)) for benchmark in BENCHMARKS]
+    pairs = [*[(score.value, score.stderr) for score in scores], (ours.h6, ours.h6_stderr)]
+    cells = [
+        percent(value, ours.missing) + ("" if error is None else f" ±{100 * error:.2f}")
+        for value, error in pairs
+    ]
     lines.append(["", ours.model, *cells])
     if compare:
-        pairs = zip([*[score.value for score in scores], ours.h6], [*printed, row.h6], strict=True)
         apart = [
-            "" if value is None else f"{100 * value - in_paper:+.2f}" for value, in_paper in pairs
+            None if value is None else 100 * value - in_paper
+            for (value, _), in_paper in zip(pairs, printed, strict=True)
         ]
-        lines.append(["", "difference", *apart])
+        lines.append(["", "difference", *[number(value, "+.2f", "") for value in apart]])
     return lines
-
-
-def _score(value: float | None, stderr: float | None, missing: str) -> str:
-    if value is None:
-        return missing
-    return f"{100 * value:.2f}" + ("" if stderr is None else f" ±{100 * stderr:.2f}")
-
-
-def _note(miniature: bool) -> str:
-    if miniature:
-        return (
-            "The miniature benchmarks are not the paper's: compare how the rows differ from one "
-            "another, not the values."
-        )
-    return "± is one standard error. A point or two can come from the version of the harness alone."

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from solar_plugins.chain.run.record import FAILED
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_TASK
-from solar_plugins.evaluation.paper import PaperRow, row_of_stage
-from solar_plugins.report import drift
+from solar_plugins.evaluation import benchmarks
+from solar_plugins.evaluation.benchmarks import BY_TASK
+from solar_plugins.evaluation.paper import ROWS, PaperRow, row_of_stage
+from solar_plugins.report.charts import Points
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
+
+_MERGES: dict[
+    tuple, str
+] = {  # names of the rows that went in, method and weight of the first -> the row
+    ("SFT v3", "SFT v4", "linear", 0.5): "SFT v3+v4",
+    ("DPO v1", "DPO v2", "linear", 0.5): "DPO v1+v2",
+    ("Cand. 1", "Cand. 2", "linear", 0.5): "Merge v1",
+    ("Cand. 1", "Cand. 2", "linear", 0.4): "Merge v2",
+    ("Cand. 1", "Cand. 2", "linear", 0.6): "Merge v3",
+    ("Cand. 1", "Cand. 2", "slerp", None): "Merge v4",
+}
 
 
 @dataclass(frozen=True)
 class Score:
-    """One benchmark of one model; shares between 0 and 1, None where it was not run.
-
-    Attributes:
-        above_chance: whether it is more than two standard errors above guessing; None where
-            guessing has no score.
-    """
+    """One benchmark of one model; shares between 0 and 1, None where it was not run."""
 
     value: float | None
     stderr: float | None = None
@@ -31,6 +38,7 @@ class Score:
 
     @property
     def above_chance(self) -> bool | None:
+        """Whether it is more than two standard errors above guessing, where that has a score."""
         if self.value is None or self.chance is None or self.stderr is None:
             return None
         return self.value > self.chance + 2 * self.stderr
@@ -38,10 +46,13 @@ class Score:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model's line in the results: scores by benchmark key, H6, held-out loss, the paper's row.
+    """One model's line in the results.
 
     Attributes:
+        scores: by the keys of the benchmarks that the chain asks for.
         loss: bits per byte of held-out text, None where it was not measured.
+        other: what else lm-eval measured of it: task -> metric -> value.
+        paper: the paper's row for the same model, where that is to be shown.
         missing: why a number is not there, in one word or two.
     """
 
@@ -49,16 +60,15 @@ class ModelRow:
     scores: dict[str, Score]
     h6: float | None
     loss: float | None
+    other: dict[str, dict[str, float | None]]
     paper: PaperRow | None
     missing: str = NOT_RUN
 
     @property
     def h6_stderr(self) -> float | None:
-        """Of the mean of the six, whose errors are independent."""
-        errors = [score.stderr for score in self.scores.values() if score.stderr is not None]
-        if self.h6 is None or len(errors) < len(self.scores):
+        if self.h6 is None:
             return None
-        return math.hypot(*errors) / len(errors)
+        return benchmarks.h6_stderr({key: score.stderr for key, score in self.scores.items()})
 
 
 @dataclass(frozen=True)
@@ -79,11 +89,8 @@ class UpScaling:
     def losses(self) -> list[tuple[str, tuple[str, float | None]]]:
         """What each model is, with its name and loss, in the order in which they were made."""
         up_scaled = [("up-scaled, not trained", self.up_scaled)] if self.up_scaled else []
-        return [
-            ("base model", self.base),
-            *up_scaled,
-            ("after continued pretraining", self.trained),
-        ]
+        trained = ("after continued pretraining", self.trained)
+        return [("base model", self.base), *up_scaled, trained]
 
 
 @dataclass(frozen=True)
@@ -92,15 +99,15 @@ class Rewards:
 
     Attributes:
         first, last: means over the first and the last fifth of the step's logs.
-        kl_last: distance from the run's start at the step's end, nats per answer (`drift`);
+        kl_last: distance from the run's start at the step's end (`kl_to_start`), nats per answer;
             None where the logs do not tell it.
     """
 
     stage: str
     step: int
     rows: int | None
-    first: float
-    last: float
+    first: float | None
+    last: float | None
     margin_last: float | None
     kl_last: float | None
     logs: int
@@ -110,28 +117,40 @@ def model_rows(run: Run) -> list[ModelRow]:
     """One row per model that the chain evaluates, in the chain's order, measured or not."""
     rows = []
     for model in run.evaluated:
-        result = run.results.get(model)
-        tasks = {task["benchmark"]: task for task in result["tasks"].values()} if result else {}
-        scores = {}
-        for benchmark in BENCHMARKS:
-            task = tasks.get(benchmark.key, {})
-            scores[benchmark.key] = Score(task.get("value"), task.get("stderr"), task.get("chance"))
-        rows.append(
-            ModelRow(
-                model=model,
-                scores=scores,
-                h6=result["h6"] if result else None,
-                loss=_loss(run, model),
-                paper=row_of_stage(model),
-                missing=_missing(run, model),
-            )
-        )
+        result = run.results.get(model, {})
+        tasks = {task["benchmark"]: task for task in result.get("tasks", {}).values()}
+        scores = {
+            key: Score(*(tasks.get(key, {}).get(part) for part in ("value", "stderr", "chance")))
+            for key in run.benchmarks
+        }
+        other = {task: found["values"] for task, found in result.get("other", {}).items()}
+        failed = model in run.stages and run.stages[model].state == FAILED
+        found = (scores, result.get("h6"), _loss(run, model), other, paper_row(run, model))
+        rows.append(ModelRow(model, *found, FAILED if failed else NOT_RUN))
     return rows
 
 
-def _missing(run: Run, model: str) -> str:
+def paper_row(run: Run, model: str) -> PaperRow | None:
+    """The paper's row for a model, where the paper's rows belong beside the run.
+
+    A training is known by its stage's name; a merge by its models, method and weights.
+    """
     stage = run.stages.get(model)
-    return FAILED if stage is not None and stage.state == FAILED else NOT_RUN
+    if not run.beside_paper:
+        return None
+    if stage is None or stage.kind != "merge":
+        return row_of_stage(model)
+    went_in = [paper_row(run, source) for source in stage.sources]
+    models = stage.recipe.get("models") or []
+    weights: list[Any] = [(entry.get("parameters") or {}).get("weight") for entry in models]
+    if None in went_in or len(weights) != len(went_in):
+        return None
+    total = sum(weights) if all(isinstance(weight, int | float) for weight in weights) else 0
+    names = [row.model for row in went_in if row]
+    first = min(range(len(names)), key=names.__getitem__)
+    share = round(weights[first] / total, 6) if total else None
+    made = _MERGES.get((*sorted(names), stage.recipe.get("merge_method"), share))
+    return next((row for row in ROWS if row.model == made), None)
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -151,13 +170,10 @@ def is_miniature(run: Run) -> bool:
     return any(name not in BY_TASK for name in names)
 
 
-def chance_levels(rows: list[ModelRow]) -> dict[str, float | None]:
+def chance_levels(run: Run) -> dict[str, float]:
     """What guessing scores by benchmark, as the tasks themselves say."""
-    levels: dict[str, float | None] = {}
-    for benchmark in BENCHMARKS:
-        known = [row.scores[benchmark.key].chance for row in rows]
-        levels[benchmark.key] = next((value for value in known if value is not None), None)
-    return levels
+    tasks = [task for result in run.results.values() for task in result["tasks"].values()]
+    return {t["benchmark"]: t["chance"] for t in tasks if t.get("chance") is not None}
 
 
 def loss_unit(run: Run) -> str | None:
@@ -172,27 +188,19 @@ def up_scalings(run: Run) -> list[UpScaling]:
     """The loss before, at and after each depth up-scaling that the run has done."""
     found = []
     for stage in run.stages.values():
-        if "depth_up_scaling" not in stage.proofs:
+        proof = stage.proofs.get("depth_up_scaling")
+        if proof is None:
             continue
         (base,) = stage.sources
-        untrained = next(
-            (
-                other.name
-                for other in run.stages.values()
-                if other.kind == "merge"
-                and set(other.sources) == {base}
-                and _is_start_of(other.recipe, stage.proofs["depth_up_scaling"])
-            ),
-            None,
-        )
-        found.append(
-            UpScaling(
-                stage=stage.name,
-                base=(base, _loss(run, base)),
-                up_scaled=(untrained, _loss(run, untrained)) if untrained else None,
-                trained=(stage.name, _loss(run, stage.name)),
-            )
-        )
+        starts = [
+            other.name
+            for other in run.stages.values()
+            if other.kind == "merge"
+            and set(other.sources) == {base}
+            and _is_start_of(other.recipe, proof)
+        ]
+        of = [(name, _loss(run, name)) for name in (base, *starts[:1], stage.name)]
+        found.append(UpScaling(stage.name, of[0], of[1] if starts else None, of[-1]))
     return found
 
 
@@ -211,26 +219,26 @@ def rewards(run: Run) -> list[Rewards]:
     """Reward accuracy at the start and the end of every preference training, by sDPO step."""
     found = []
     for stage in run.stages.values():
-        planned = {step["step"]: step for step in stage.proofs.get("sdpo", {}).get("steps", [])}
+        rows = {step["step"]: step["rows"] for step in _sdpo_steps(stage)}
         distances = kl_to_start(stage)
         for number, logs in preference_logs(stage).items():
             accuracies = [log["rewards/accuracies"] for log in logs]
             margins = [log["rewards/margins"] for log in logs if "rewards/margins" in log]
             gone = [value for _, value in distances.get(number, [])]
-            fifth = max(1, len(logs) // 5)
-            found.append(
-                Rewards(
-                    stage=stage.name,
-                    step=number,
-                    rows=planned.get(number, {}).get("rows"),
-                    first=statistics.fmean(accuracies[:fifth]),
-                    last=statistics.fmean(accuracies[-fifth:]),
-                    margin_last=statistics.fmean(margins[-fifth:]) if margins else None,
-                    kl_last=statistics.fmean(gone[-fifth:]) if gone else None,
-                    logs=len(logs),
-                )
-            )
+            first, last = map(_mean_of_last_fifth, (accuracies[::-1], accuracies))
+            margin, kl = map(_mean_of_last_fifth, (margins, gone))
+            rows_ = rows.get(number)
+            found.append(Rewards(stage.name, number, rows_, first, last, margin, kl, len(logs)))
     return found
+
+
+def _mean_of_last_fifth(values: list[float]) -> float | None:
+    return fmean(values[-max(1, len(values) // 5) :]) if values else None
+
+
+def _sdpo_steps(stage: StageRun) -> list[dict[str, Any]]:
+    """The facts of the finished steps, as stepwise DPO leaves them."""
+    return stage.proofs.get("sdpo", {}).get("steps", [])
 
 
 def preference_logs(stage: StageRun) -> dict[int, list[dict[str, Any]]]:
@@ -242,13 +250,42 @@ def preference_logs(stage: StageRun) -> dict[int, list[dict[str, Any]]]:
     return steps
 
 
-def kl_to_start(stage: StageRun) -> dict[int, drift.Points]:
-    """How far each sDPO step has gone from the run's start; see `drift`."""
-    steps = stage.proofs.get("sdpo", {}).get("steps", [])
-    return drift.kl_to_start(steps, preference_logs(stage))
+def kl_to_start(stage: StageRun) -> dict[int, Points]:
+    """How far a preference training has gone from its start: `(update, nats per answer)` by step.
+
+    DPO's reward of an answer is `beta log(p(y|x) / p_ref(y|x))`, so `-(chosen + rejected) / (2
+    beta)` is the mean of `log p_ref(y|x) - log p(y|x)` over a batch's answers. Were they drawn from
+    the reference, that would be an unbiased estimate of KL(reference || policy). Preference data
+    mostly come from other models, so it is the divergence as seen on these answers, and negative
+    where the policy holds both answers for likelier than the reference did.
+
+    Log-ratios add up: where the reference is a model of an earlier step, what that step ended with
+    is added. Of a step with another reference the logs do not give the distance; it is left out.
+    """
+    found: dict[int, Points] = {}
+    gone: dict[str, float] = {}
+    logs = preference_logs(stage)
+    for facts in _sdpo_steps(stage):
+        if "start_digest" not in facts:
+            return {}
+        gone = gone or {facts["start_digest"]: 0.0}  # the first step's start is the run's
+        before = gone.get(facts["reference_digest"])
+        points = [
+            (
+                float(log["step"]),
+                before - (log["rewards/chosen"] + log["rewards/rejected"]) / (2 * facts["beta"]),
+            )
+            for log in logs.get(facts["step"], [])
+            if before is not None and "rewards/chosen" in log
+        ]
+        end = _mean_of_last_fifth([value for _, value in points])
+        if end is not None:
+            found[facts["step"]] = points
+            gone[facts["model_digest"]] = end
+    return found
 
 
-def series(stage: StageRun, key: str) -> list[tuple[float, float]]:
+def series(stage: StageRun, key: str) -> Points:
     """`(step, value)` of one logged quantity, where it was a number."""
     return [
         (float(log["step"]), float(log[key]))
@@ -257,11 +294,17 @@ def series(stage: StageRun, key: str) -> list[tuple[float, float]]:
     ]
 
 
+def by_step(stage: StageRun, key: str) -> list[Points]:
+    """The series of one logged quantity, cut where the next step of sDPO begins."""
+    edges = pairwise([float("-inf"), *step_bounds(stage), float("inf")])
+    points = series(stage, key)
+    return [[p for p in points if low < p[0] <= high] for low, high in edges]
+
+
 def step_bounds(stage: StageRun) -> list[float]:
     """Where in the stage's steps the second and later sDPO steps begin."""
     logs = preference_logs(stage)
-    ends = [max(log["step"] for log in logs[number]) for number in sorted(logs)]
-    return [float(end) for end in ends[:-1]]
+    return [float(max(log["step"] for log in logs[number])) for number in sorted(logs)[:-1]]
 
 
 def filters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -272,8 +315,5 @@ def filters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _loss(run: Run, model: str) -> float | None:
-    result = run.results.get(model)
-    if not result:
-        return None
-    values = [loss["value"] for loss in result["losses"].values()]
-    return values[0] if values else None
+    losses = run.results.get(model, {}).get("losses", {})
+    return next((loss["value"] for loss in losses.values()), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,23 @@ from solar_plugins.chain.run.record import Record
 from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.training import metrics
 from solar_plugins.errors import SolarError
+from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.recipes import extends
 
 NOT_RUN = "not run"
+PAPERS_BASE = "Mistral-7B-v0.1"
+ALL_SIX = ("solar_h6", "openllm")
+"""Groups of lm-eval: ours and its own."""
 PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo")
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage of a run.
+    """One stage of a run; without record and recipe where it was never started.
 
     Attributes:
-        name: the stage's name in the chain.
-        kind: train, merge, evaluate or data.
         sources: the stages (or `base_model`) whose models went in.
-        record: what the runner noted of it; None where it was never started.
-        recipe: the plain file that it ran; empty where it was never started.
+        recipe: the plain file that it ran.
         metrics: what its trainer logged, in order.
         proofs: what the plugins left in its folder, by file name.
     """
@@ -61,12 +63,12 @@ class Run:
     """A run folder.
 
     Attributes:
-        folder: the run's output folder.
-        chain: the chain as it was run.
         note: `.solar/run.json`: when it was created, tool versions, …
         stages: by name, in the order in which they run.
         results: evaluation results by the model's name.
         evaluated: names of the models that the chain evaluates, done or not, in the chain's order.
+        benchmarks: keys of those of the six that the chain's evaluations ask for.
+        beside_paper: whether the paper's rows belong beside it: on the paper's base, or asked for.
     """
 
     folder: Path
@@ -75,10 +77,19 @@ class Run:
     stages: dict[str, StageRun]
     results: dict[str, dict[str, Any]]
     evaluated: tuple[str, ...]
+    benchmarks: tuple[str, ...]
+    beside_paper: bool
+
+    @property
+    def asks_for_h6(self) -> bool:
+        return len(self.benchmarks) == len(BY_KEY)
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path, paper: bool = False) -> Run:
     """Read the run folder that `solar run` made, as far as it got.
+
+    Args:
+        paper: set the paper's rows beside it on any base.
 
     Raises:
         SolarError: it is not a run folder, or a file in it cannot be read.
@@ -95,25 +106,34 @@ def read_run(folder: str | Path) -> Run:
     stages: dict[str, StageRun] = {}
     results: dict[str, dict[str, Any]] = {}
     evaluated: dict[str, None] = {}
+    asked: set[str] = set()
     for stage in chain.order():
         sources = stage.from_
         if stage.kind in ("train", "merge", "evaluate") and not sources:
             sources = (BASE_MODEL,)
+        resolved, place = files.resolved(stage.name), files.stage(stage.name)
+        proofs = {block: run_record.read(place, block) for block in PROOFS}
         stages[stage.name] = StageRun(
             name=stage.name,
             kind=stage.kind,
             sources=sources,
             record=files.read_record(stage.name),
-            recipe=_recipe(files.resolved(stage.name)),
+            recipe=extends.read_mapping(resolved) if resolved.is_file() else {},
             metrics=metrics.read(files.metrics(stage.name)),
-            proofs=_proofs(files.stage(stage.name)),
+            proofs={block: facts for block, facts in proofs.items() if facts is not None},
         )
         if stage.kind == "evaluate":
-            for model in sources:
-                evaluated[model] = None
-                result = _read_json(files.stage(stage.name) / f"{model}.json")
-                if result is not None:
-                    results[model] = result
+            evaluated |= dict.fromkeys(sources)
+            found = {model: _read_json(place / f"{model}.json") for model in sources}
+            results |= {model: result for model, result in found.items() if result is not None}
+            recipe = stages[stage.name].recipe
+            if not recipe and not any(found.values()):  # neither started nor measured elsewhere
+                with suppress(SolarError):
+                    recipe = chain.recipe(stage)
+                recipe = {"tasks": ALL_SIX, **recipe}
+            asked |= _asked_for(recipe.get("tasks"))
+    for result in results.values():
+        asked |= {task["benchmark"] for task in result["tasks"].values()}
     order = [BASE_MODEL, *stages]
     return Run(
         folder=folder,
@@ -122,16 +142,18 @@ def read_run(folder: str | Path) -> Run:
         stages=stages,
         results=results,
         evaluated=tuple(sorted(evaluated, key=order.index)),
+        benchmarks=tuple(key for key in BY_KEY if key in asked),
+        beside_paper=paper or chain.base_model.rstrip("/").endswith(PAPERS_BASE),
     )
 
 
-def _recipe(path: Path) -> dict[str, Any]:
-    return extends.read_mapping(path) if path.is_file() else {}
-
-
-def _proofs(folder: Path) -> dict[str, dict[str, Any]]:
-    found = {block: run_record.read(folder, block) for block in PROOFS}
-    return {block: facts for block, facts in found.items() if facts is not None}
+def _asked_for(tasks: Any) -> set[str]:
+    """Keys of those of the six that the ``tasks`` of lm-eval name, themselves or in miniature."""
+    names = tasks.split(",") if isinstance(tasks, str) else map(str, tasks or ())
+    found = {name.strip().removeprefix("mini_") for name in names}
+    if found & set(ALL_SIX):
+        return set(BY_KEY)
+    return {key for key in BY_KEY if {key, BY_KEY[key].task} & found}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

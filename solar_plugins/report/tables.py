@@ -1,20 +1,20 @@
-"""The tables of a run: for the terminal (`results_table`) and as Markdown."""
+"""The tables of a run, for the terminal, the page and as Markdown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from rich import box
-from rich.console import Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from solar_plugins.chain.run.record import FAILED
-from solar_plugins.evaluation.benchmarks import BENCHMARKS
+from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.report import results
-from solar_plugins.report.results import Score
-from solar_plugins.report.run import NOT_RUN, Run, read_run
+from solar_plugins.report.run import NOT_RUN, Run
+from solar_plugins.terminal import print_whole
 
 ABOVE = "*"
 FOLDED = {  # so that the scores fit a terminal of 80 columns
@@ -46,139 +46,31 @@ class Grid:
             padding=(0, 1, 0, 0),
         )
         for number, column in enumerate(self.columns):
-            table.add_column(
-                FOLDED.get(column, column),
-                justify="left" if number < self.left else "right",
-                no_wrap=True,
-            )
+            is_left = number < self.left
+            table.add_column(FOLDED.get(column, column), justify="left" if is_left else "right")
         for row in self.rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*map(Text, row))
         return table
 
     def to_markdown(self) -> str:
+        """The table without its title, and the notes."""
         marks = ["---" if i < self.left else "---:" for i in range(len(self.columns))]
-        lines = [f"### {self.title}", ""]
-        lines += [_markdown_row(row) for row in [self.columns, marks, *self.rows]]
-        lines += ["", *[f"{note}  " for note in self.notes]]
-        return "\n".join(lines).rstrip() + "\n"
+        lines = [markdown_row(row) for row in [self.columns, marks, *self.rows]]
+        return "\n".join([*lines, "", *[f"{note}  " for note in self.notes]]).rstrip() + "\n"
 
 
-def results_table(run_dir: str | Path) -> Group:
-    """What a run shows, for the terminal: scores, loss around the up-scaling, reward accuracy."""
-    grids = [grid.to_rich() for grid in result_grids(read_run(run_dir))]
-    return (
-        Group(*grids) if grids else Group("The chain evaluates no model, so there are no scores.")
-    )
+def markdown_row(cells: list[str]) -> str:
+    safe = [" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in cells]
+    return f"| {' | '.join(safe)} |"
 
 
-def result_grids(run: Run) -> list[Grid]:
-    """The result tables that the run has anything for."""
-    grids = [scores_grid(run), up_scaling_grid(run), rewards_grid(run), failures_grid(run)]
-    return [grid for grid in grids if grid.rows]
+def number(value: Any, form: str = ".2f", missing: str = "-") -> str:
+    """A value in the format `form`, or what is written where there is none."""
+    return missing if value is None else format(value, form)
 
 
-def scores_grid(run: Run) -> Grid:
-    """Six scores, H6 and held-out loss per model, chance first."""
-    rows = results.model_rows(run)
-    unit = results.loss_unit(run)
-    columns = ["model", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
-    levels = results.chance_levels(rows)
-    chance = ["chance", *[_number(levels[benchmark.key], "-") for benchmark in BENCHMARKS], "-"]
-    known = any(level is not None for level in levels.values())
-    body = [chance] if known else []
-    for row in rows:
-        cells = [score_cell(row.scores[benchmark.key], row.missing) for benchmark in BENCHMARKS]
-        body.append([row.model, *cells, _number(row.h6, row.missing)])
-    if unit is not None:
-        columns.append(unit)
-        losses = [loss_cell(row.loss, row.missing) for row in rows]
-        for cells, loss in zip(body, ["-", *losses] if known else losses, strict=True):
-            cells.append(loss)
-    notes = [f"{ABOVE} more than two standard errors above chance"] if known else []
-    if results.is_miniature(run):
-        notes.append(
-            "The miniature benchmarks are not the paper's: compare the rows, not the values."
-        )
-    return Grid("Scores in percent, higher is better", columns, body, notes)
-
-
-def up_scaling_grid(run: Run) -> Grid:
-    """Held-out loss of the base, of the up-scaled model before training, and after it."""
-    rows = []
-    for found in results.up_scalings(run):
-        if any(loss is not None for _, (_, loss) in found.losses):
-            rows += [[what, model, loss_cell(loss)] for what, (model, loss) in found.losses]
-        # else a chain that goes on from models that another one has measured
-    unit = results.loss_unit(run)
-    columns = ["", "model", unit or "loss"]
-    return Grid("Held-out loss around the up-scaling", columns, rows if unit else [], left=2)
-
-
-def rewards_grid(run: Run) -> Grid:
-    """Reward accuracy at the start and the end of every preference step."""
-    rows = [
-        [
-            found.stage,
-            str(found.step),
-            "-" if found.rows is None else f"{found.rows:,}",
-            f"{found.first:.3f}",
-            f"{found.last:.3f}",
-            "-" if found.margin_last is None else f"{found.margin_last:.3f}",
-        ]
-        for found in results.rewards(run)
-    ]
-    return Grid(
-        "Reward accuracy over each preference step",
-        ["stage", "step", "pairs", "start", "end", "margin at end"],
-        rows,
-        [
-            "Means over the first and the last fifth of the step's logs. Guessing is 0.5; a step",
-            "begins near 0, since policy and reference are one model and ties do not count.",
-        ],
-    )
-
-
-def failures_grid(run: Run) -> Grid:
-    """Stages that failed, with their line."""
-    rows = [
-        [stage.name, stage.record.error or "no cause recorded"]
-        for stage in run.stages.values()
-        if stage.record is not None and stage.state == FAILED
-    ]
-    return Grid("Failed stages", ["stage", "error"], rows, left=2)
-
-
-def stages_grid(run: Run) -> Grid:
-    """Every stage: state, size, time and memory."""
-    rows = []
-    for stage in run.stages.values():
-        record = stage.record
-        facts = stage.facts
-        rows.append(
-            [
-                stage.name,
-                stage.kind,
-                ", ".join(stage.sources)
-                if len(stage.sources) < 4
-                else f"{len(stage.sources)} models",
-                stage.state,
-                str(facts["num_hidden_layers"]) if "num_hidden_layers" in facts else "",
-                f"{facts['parameters']:,}" if "parameters" in facts else "",
-                duration(record.wall_s) if record and record.wall_s else "",
-                f"{record.peak_memory_gib:.2f}" if record and record.peak_memory_gib else "",
-            ]
-        )
-    columns = ["stage", "kind", "from", "state", "layers", "parameters", "time", "peak GiB"]
-    return Grid("Stages", columns, rows, left=4)
-
-
-def score_cell(score: Score, missing: str) -> str:
-    """A score in percent, marked where it is clearly above chance."""
-    return _number(score.value, missing) + (ABOVE if score.above_chance else "")
-
-
-def loss_cell(loss: float | None, missing: str = NOT_RUN) -> str:
-    return missing if loss is None else f"{loss:.4f}"
+def percent(share: float | None, missing: str) -> str:
+    return number(None if share is None else 100 * share, ".2f", missing)
 
 
 def duration(seconds: float) -> str:
@@ -195,10 +87,126 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _number(share: float | None, missing: str) -> str:
-    return missing if share is None else f"{100 * share:.2f}"
+def print_results(run: Run, console: Console | None = None) -> None:
+    """What a run shows, for the terminal: scores, loss around the up-scaling, reward accuracy."""
+    console = console or Console()
+    if not (grids := result_grids(run)):
+        console.print("The chain evaluates no model, so there are no scores.")
+    print_whole(console, *[grid.to_rich() for grid in grids])
 
 
-def _markdown_row(cells: list[str]) -> str:
-    safe = [" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in cells]
-    return f"| {' | '.join(safe)} |"
+def result_grids(run: Run) -> list[Grid]:
+    """The result tables that the run has anything for."""
+    made = (scores_grid, others_grid, up_scaling_grid, rewards_grid, failures_grid)
+    return [grid for make in made if (grid := make(run)).rows]
+
+
+def scores_grid(run: Run) -> Grid:
+    """Scores, H6 and held-out loss per model, chance first; only what the chain asks for."""
+    rows, unit, levels = results.model_rows(run), results.loss_unit(run), results.chance_levels(run)
+    titles = [BY_KEY[key].title for key in run.benchmarks]
+    columns = ["model", *titles, *["H6"] * run.asks_for_h6, *([unit] if unit else [])]
+    body = []
+    if levels:
+        cells = [percent(levels.get(key), "-") for key in run.benchmarks]
+        body.append(["chance", *cells, *["-"] * (len(columns) - 1 - len(cells))])
+    for row in rows:
+        cells = [
+            percent(score.value, row.missing) + ABOVE * bool(score.above_chance)
+            for score in row.scores.values()
+        ]
+        cells += [percent(row.h6, row.missing)] * run.asks_for_h6
+        body.append([row.model, *cells, *[number(row.loss, ".4f", row.missing)] * bool(unit)])
+    notes = [f"{ABOVE} more than two standard errors above chance"] if levels else []
+    if results.is_miniature(run):
+        notes.append(
+            "The miniature benchmarks are not the paper's: compare the rows, not the values."
+        )
+    rows_of_any = body if len(columns) > 1 else []
+    return Grid("Scores in percent, higher is better", columns, rows_of_any, notes)
+
+
+def others_grid(run: Run) -> Grid:
+    """What was measured besides the six and the held-out loss."""
+    rows = [
+        [row.model, task, metric, number(value, ".4f", "not a number")]
+        for row in results.model_rows(run)
+        for task, values in row.other.items()
+        for metric, value in values.items()
+    ]
+    columns = ["model", "task", "metric", "value"]
+    return Grid("Other tasks, as lm-eval reports them", columns, rows, left=3)
+
+
+def up_scaling_grid(run: Run) -> Grid:
+    """Held-out loss of the base, of the up-scaled model before training, and after it."""
+    rows = [
+        [what, model, number(loss, ".4f", NOT_RUN)]
+        for found in results.up_scalings(run)
+        if any(loss is not None for _, (_, loss) in found.losses)
+        # else a chain that goes on from models that another one has measured
+        for what, (model, loss) in found.losses
+    ]
+    unit = results.loss_unit(run)
+    columns = ["", "model", unit or "loss"]
+    return Grid("Held-out loss around the up-scaling", columns, rows if unit else [], left=2)
+
+
+def rewards_grid(run: Run) -> Grid:
+    """Reward accuracy at the start and the end of every preference step."""
+    rows = []
+    for one in results.rewards(run):
+        means = [number(value, ".3f") for value in (one.first, one.last, one.margin_last)]
+        start = [one.stage, str(one.step), number(one.rows, ",")]
+        rows.append([*start, *means, number(one.kl_last)])
+    columns = ["stage", "step", "pairs", "start", "end", "margin at end", "KL at end"]
+    notes = [
+        "Means over the first and the last fifth of the step's logs. Guessing is 0.5; a step",
+        "begins near 0, since policy and reference are one model and ties do not count.",
+    ]
+    return Grid("Reward accuracy over each preference step", columns, rows, notes)
+
+
+def failures_grid(run: Run) -> Grid:
+    """Stages that failed, with their line."""
+    rows = [
+        [stage.name, stage.record.error or "no cause recorded"]
+        for stage in run.stages.values()
+        if stage.record is not None and stage.state == FAILED
+    ]
+    return Grid("Failed stages", ["stage", "error"], rows, left=2)
+
+
+def stages_grid(run: Run) -> Grid:
+    """Every stage: state, size, time and memory."""
+    rows = []
+    for stage in run.stages.values():
+        sources, record = stage.sources, stage.record
+        rows.append(
+            [
+                stage.name,
+                stage.kind,
+                ", ".join(sources) if len(sources) < 4 else f"{len(sources)} models",
+                stage.state,
+                number(stage.facts.get("num_hidden_layers"), "", ""),
+                number(stage.facts.get("parameters"), ",", ""),
+                duration(record.wall_s) if record and record.wall_s else "",
+                number((record and record.peak_memory_gib) or None, ".2f", ""),
+            ]
+        )
+    columns = ["stage", "kind", "from", "state", "layers", "parameters", "time", "peak GiB"]
+    return Grid("Stages", columns, rows, left=4)
+
+
+def filter_grid(stage: str, audit: dict[str, Any]) -> Grid:
+    """What a FLAN filter removed, by dataset and task."""
+    rows, near = [], []
+    for dataset in audit["datasets"]:
+        for task, reasons in dataset["removed"].items():
+            spelt = ", ".join(dataset.get("spellings", {}).get(task, {}))
+            rows.append([dataset["source"], task, f"{sum(reasons.values()):,}", spelt])
+        near += dataset.get("near_misses", [])
+    notes = [f"{audit['rows_removed']:,} of {audit['rows_in']:,} rows removed."]
+    notes += [f"Kept, although close to a listed name: {', '.join(near)}"] if near else []
+    columns = ["dataset", "task", "rows removed", "as spelt in the data"]
+    return Grid(f"FLAN filter of {stage}", columns, rows, [*notes, *audit["recall_ceiling"]], 2)

@@ -13,29 +13,28 @@ from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.run.record import DONE
 from solar_plugins.chain.run.run_folder import RunFolder
+from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.errors import SolarError
+from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.report.render import render
 from solar_plugins.report.run import Run, StageRun, read_run
+from solar_plugins.report.tables import Grid, number, percent
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 FILE = "README.md"
+_TEMPLATE = Path(__file__).parent / "templates" / "card.md.j2"
 
-_PAPER = "https://arxiv.org/abs/2312.15166"
 _HARNESS = "https://github.com/EleutherAI/lm-evaluation-harness"
-# Where each benchmark's items come from on the Hub: (dataset, its name, config, split).
-_BENCHMARKS = {
-    "arc": ("allenai/ai2_arc", "ARC", "ARC-Challenge", "test"),
-    "hellaswag": ("Rowan/hellaswag", "HellaSwag", "default", "validation"),
-    "mmlu": ("cais/mmlu", "MMLU", "all", "test"),
-    "truthfulqa": ("truthfulqa/truthful_qa", "TruthfulQA", "multiple_choice", "validation"),
-    "winogrande": ("allenai/winogrande", "Winogrande", "winogrande_xl", "validation"),
-    "gsm8k": ("openai/gsm8k", "GSM8K", "main", "test"),
+_ITEMS = {  # dataset on the Hub, configuration and split of each benchmark
+    "hellaswag": ("Rowan/hellaswag", "default", "validation"),
+    "winogrande": ("allenai/winogrande", "winogrande_xl", "validation"),
+    **{key: benchmark.items for key, benchmark in BY_KEY.items() if benchmark.items},
 }
-_TITLES = {key: name for key, (_, name, _, _) in _BENCHMARKS.items()}
 
 
 def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
@@ -66,19 +65,28 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
-    lineage = _lineage(run, name)
-    data = _front_matter(run, name, lineage)
-    stage = run.stages[name]
-    parts = [
-        f"# {run.chain.name}: {name}",
-        _what_it_is(run, stage, lineage),
-        "## How it was made\n\n" + _steps_table(lineage),
-        *_notes(lineage),
-        _versions(run),
-        "## Results\n\n" + _results(run, name),
-        "## Limits\n\n" + _limits(run, name, lineage),
-    ]
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
+    lineage, result = _lineage(run, name), run.results.get(name)
+    return (
+        render(
+            _TEMPLATE,
+            run=run,
+            stage=run.stages[name],
+            data=_front_matter(run, name, lineage),
+            base=run.chain.base_model,
+            version=__version__,
+            lineage=lineage,
+            steps=_steps(lineage).to_markdown(),
+            result=result,
+            scores=_scores(result).to_markdown() if result else "",
+            miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),
+            local=sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)}),
+            harness=_harness,
+            on_hub=_on_hub,
+            ranges=_ranges,
+            shown=_shown,
+        )
+        + "\n"
+    )
 
 
 def _on_hub(name: str) -> bool:
@@ -159,23 +167,17 @@ def _eval_results(run: Run, name: str) -> list[EvalResult]:
     for task_name, task in result["tasks"].items():
         if task["value"] is None:
             continue
-        dataset, title, config, split = _BENCHMARKS[task["benchmark"]]
+        dataset, config, split = _ITEMS[task["benchmark"]]
+        title = BY_KEY[task["benchmark"]].title
+        place: dict[str, Any] = {"dataset_type": dataset, "dataset_name": title}
+        place |= {"dataset_config": config, "dataset_split": split}
         if task_name.startswith("mini_"):
             place = {"dataset_type": task_name, "dataset_name": f"{title} in miniature"}
-        else:
-            place = {"dataset_type": dataset, "dataset_name": title}
-            place |= {"dataset_config": config, "dataset_split": split}
-        shots = {} if task["num_fewshot"] is None else {"num_few_shot": task["num_fewshot"]}
-        found.append(
-            EvalResult(
-                **common,
-                **place,
-                dataset_args=shots or None,
-                metric_type=task["metric"],
-                metric_name=task["metric"],
-                metric_value=round(100 * task["value"], 2),
-            )
-        )
+        if task["num_fewshot"] is not None:
+            place["dataset_args"] = {"num_few_shot": task["num_fewshot"]}
+        metric, value = task["metric"], round(100 * task["value"], 2)
+        named = {"metric_type": metric, "metric_name": metric, "metric_value": value}
+        found.append(EvalResult(**common, **place, **named))
     if result["h6"] is not None:
         average = {"dataset_type": "h6", "dataset_name": "H6, the mean of the six"}
         average |= {"metric_type": "accuracy", "metric_name": "H6"}
@@ -183,45 +185,34 @@ def _eval_results(run: Run, name: str) -> list[EvalResult]:
     return found
 
 
+def _others(result: dict[str, Any]) -> list[tuple[str, str, float | None]]:
+    """Task, metric and value of held-out losses, and of what else lm-eval measured."""
+    losses = result["losses"].items()
+    return [(task, loss["metric"], loss["value"]) for task, loss in losses] + [
+        (task, metric.partition(",")[0], value)
+        for task, kept in result["other"].items()
+        for metric, value in kept["values"].items()
+        if "_stderr" not in metric
+    ]
+
+
 def _harness(result: dict[str, Any]) -> str:
     return f"lm-evaluation-harness {result['harness']['lm_eval']}"
 
 
-def _what_it_is(run: Run, stage: StageRun, lineage: list[StageRun]) -> str:
-    base = run.chain.base_model
-    shown = f"[{base}](https://huggingface.co/{base})" if _on_hub(base) else f"`{Path(base).name}`"
-    facts = stage.facts
-    size = ""
-    if facts.get("parameters"):
-        layers = facts.get("num_hidden_layers")
-        size = f" {facts['parameters']:,} parameters" + (f", {layers} layers." if layers else ".")
-    made = "A merge" if stage.kind == "merge" else "A model trained"
-    return (
-        f"{made} by the chain `{run.chain.name}` from {shown}, after the recipe of "
-        f"[SOLAR 10.7B]({_PAPER}), with solar_plugins {__version__}.{size}"
-    )
-
-
-def _steps_table(lineage: list[StageRun]) -> str:
-    lines = [
-        "| stage | from | by | data | learning rate | batch | seed |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def _steps(lineage: list[StageRun]) -> Grid:
+    rows = []
     for stage in lineage:
         recipe = stage.recipe
-        if stage.kind == "merge":
-            how, data, rate, batch = f"MergeKit, {recipe.get('merge_method', '?')}", "", "", ""
-        else:
+        how, data, rate, batch = f"MergeKit, {recipe.get('merge_method', '?')}", "", "", ""
+        if stage.kind == "train":
             how = f"Axolotl, {recipe['rl']}" if recipe.get("rl") else "Axolotl"
             data = ", ".join(dict.fromkeys(map(_shown, _datasets([stage]))))
             rate, batch = recipe.get("learning_rate", ""), _batch(stage, recipe)
         cells = (stage.name, ", ".join(stage.sources), how, data, rate, batch)
-        lines.append(f"| {' | '.join(map(_cell, (*cells, recipe.get('seed', ''))))} |")
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
+        rows.append([*map(str, cells), str(recipe.get("seed", ""))])
+    columns = ["stage", "from", "by", "data", "learning rate", "batch", "seed"]
+    return Grid("", columns, rows, left=7)
 
 
 def _datasets(lineage: list[StageRun]) -> list[str]:
@@ -242,86 +233,26 @@ def _batch(stage: StageRun, recipe: dict[str, Any]) -> str:
     return f"{global_batch.of(recipe, 1)} per process"
 
 
-def _notes(lineage: list[StageRun]) -> list[str]:
-    """What the paper's plugins did, by their own proofs."""
-    notes = []
-    for stage in lineage:
-        up_scaled = stage.proofs.get("depth_up_scaling")
-        if up_scaled:
-            notes.append(
-                f"`{stage.name}` begins with depth up-scaling: "
-                f"{up_scaled['base_num_hidden_layers']} layers stacked to "
-                f"{len(up_scaled['layer_map'])}, which are the base's "
-                f"{_ranges(up_scaled['layer_map'])}."
-            )
-        audit = stage.proofs.get("flan_filter_audit") or stage.proofs.get("flan_filter")
-        if audit and "rows_removed" in audit:
-            notes.append(
-                f"From the data of `{stage.name}` the FLAN filter removed "
-                f"{audit['rows_removed']:,} of {audit['rows_in']:,} rows."
-            )
-        sdpo = stage.proofs.get("sdpo")
-        if sdpo:
-            rows = ", ".join(f"{step['rows']:,}" for step in sdpo["steps"])
-            notes.append(
-                f"`{stage.name}` is stepwise DPO: {len(sdpo['steps'])} steps of {rows} pairs."
-            )
-    return notes
-
-
 def _ranges(layer_map: list[int]) -> str:
     """``[0, 1, 2, 1, 2, 3]`` as ``0-2, 1-3``."""
-    ranges = [[layer_map[0], layer_map[0]]]
-    for layer in layer_map[1:]:
-        if layer == ranges[-1][1] + 1:
-            ranges[-1][1] = layer
-        else:
-            ranges.append([layer, layer])
-    return ", ".join(f"{first}-{last}" for first, last in ranges)
+    return ", ".join(f"{start}-{end - 1}" for start, end in ranges_of(layer_map))
 
 
-def _versions(run: Run) -> str:
-    made_with = run.note.get("versions") or {}
-    return "Versions: " + ", ".join(f"{k} {v}" for k, v in made_with.items() if v) + "."
-
-
-def _results(run: Run, name: str) -> str:
-    result = run.results.get(name)
-    if result is None:
-        return "Not evaluated."
-    lines = ["| benchmark | score | ± | shots | items |", "|---|---:|---:|---:|---:|"]
-    for task in result["tasks"].values():
-        value = "not a number" if task["value"] is None else f"{100 * task['value']:.2f}"
-        error = "" if task["stderr"] is None else f"{100 * task['stderr']:.2f}"
-        shots = "" if task["num_fewshot"] is None else task["num_fewshot"]
-        lines.append(
-            f"| {_TITLES[task['benchmark']]} | {value} | {error} | {shots} | {task['n']} |"
-        )
+def _scores(result: dict[str, Any]) -> Grid:
+    rows = [
+        [
+            BY_KEY[task["benchmark"]].title,
+            percent(task["value"], "not a number"),
+            percent(task["stderr"], ""),
+            number(task["num_fewshot"], "", ""),
+            str(task["n"]),
+        ]
+        for task in result["tasks"].values()
+    ]
     if result["h6"] is not None:
-        lines.append(f"| **H6** | **{100 * result['h6']:.2f}** | | | |")
-    trial = ""
-    if result["limit"] is not None:
-        trial = f" A trial with {result['limit']:g} items per task: not a score."
-    if any(task.startswith("mini_") for task in result["tasks"]):
-        trial += " These are miniatures of the benchmarks, not the benchmarks."
-    return "\n".join(lines) + f"\n\nIn percent, by {_harness(result)}.{trial}"
-
-
-def _limits(run: Run, name: str, lineage: list[StageRun]) -> str:
-    limits = ["No evaluation of safety, bias or truthfulness in use has been made."]
-    if run.results.get(name) is None:
-        limits.append("It was not evaluated at all.")
-    else:
-        limits.append(
-            "One seed; whether training data overlap the benchmarks is not measured here."
-        )
-    local = sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)})
-    if local:
-        limits.append(f"Trained on local data that are not on the Hub: {', '.join(local)}.")
-    limits.append(
-        "Licences and terms of the base model and of every dataset above hold for this model too; "
-        "look at their cards."
-    )
-    if not any(stage.recipe.get("rl") for stage in lineage):
-        limits.append("No preference tuning: it was not trained to refuse anything.")
-    return "\n".join(f"- {limit}" for limit in limits)
+        rows.append(["**H6**", f"**{percent(result['h6'], '')}**", "", "", ""])
+    for task, metric, value in _others(result):
+        n = {**result["losses"], **result["other"]}[task].get("n", "")
+        what = f"held-out {metric.replace('_', ' ')}" if task in result["losses"] else metric
+        rows.append([f"{task}, {what}", number(value, ".4f", "not a number"), "", "", str(n)])
+    return Grid("", ["benchmark", "score", "±", "shots", "items"], rows)

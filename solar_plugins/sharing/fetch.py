@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from solar_plugins import __version__
@@ -18,13 +15,9 @@ from solar_plugins.sharing.trust.names import printable
 
 HUB = "hf://"
 _TIMEOUT_S = 30
-_BLOCK = 1 << 16
-
-Progress = Callable[[int], None]
-"""Called with the bytes read so far."""
 
 
-def read_source(source: str, progress: Progress = lambda read: None) -> bytes:
+def read_source(source: str) -> bytes:
     """The bytes of the pack at `source`.
 
     Args:
@@ -36,7 +29,7 @@ def read_source(source: str, progress: Progress = lambda read: None) -> bytes:
     if source.startswith(HUB):
         return _read_hub(source)
     if "://" in source:
-        return read_url(source, progress)
+        return read_url(source)
     return _read_file(Path(source))
 
 
@@ -46,51 +39,27 @@ def _read_file(path: Path) -> bytes:
     if not path.is_file():
         raise SolarError(f"{path}: no such file.")
     if path.stat().st_size > MAX_PACK_BYTES:
-        raise SolarError(f"{path}: more than {MAX_PACK_BYTES >> 20} MiB. A pack holds text only.")
+        raise _too_large(path)
     return path.read_bytes()
 
 
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect to another https address, and to nothing else."""
-
-    def redirect_request(
-        self, request: Any, file: Any, code: int, message: str, headers: Any, new: str
-    ) -> urllib.request.Request | None:
-        if urlsplit(new).scheme != "https":
-            raise SolarError(
-                f"{printable(request.full_url)}: leads on to {printable(new)}, which is not https."
-            )
-        return super().redirect_request(request, file, code, message, headers, new)
+def _too_large(source: object) -> SolarError:
+    return SolarError(f"{source}: more than {MAX_PACK_BYTES >> 20} MiB. A pack holds text only.")
 
 
-def https_opener() -> urllib.request.OpenerDirector:
-    """An opener that knows https only: no plain http, no ftp, no files, no data addresses."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPSHandler(),
-        _HttpsOnly(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
-
-
-def read_url(
-    url: str,
-    progress: Progress = lambda read: None,
-    opener: urllib.request.OpenerDirector | None = None,
-) -> bytes:
+def read_url(url: str, verify: ssl.SSLContext | bool = True) -> bytes:
     """Read an https address, block by block, up to the size that a pack may have.
 
+    A redirect is followed to another https address, and to nothing else.
+
     Args:
-        opener: What opens it; `https_opener` by default.
+        verify: Which certificates are trusted; those that come with httpx by default.
 
     Raises:
         SolarError: it is not https, not reachable, or too large.
     """
+    import httpx
+
     shown = printable(url)
     try:
         parts = urlsplit(url)
@@ -103,26 +72,32 @@ def read_url(
             f"{parts.scheme}://…@{parts.hostname}: an address with a password in it, "
             f"which would end up in logs. Download the file yourself and name it."
         )
-    request = urllib.request.Request(url, headers={"User-Agent": f"solar-plugins/{__version__}"})
+
+    def https_only(request: httpx.Request) -> None:
+        if request.url.scheme not in ("https", ""):
+            raise SolarError(f"{shown}: leads on to {printable(request.url)}, which is not https.")
+
+    # Raw, since a compressed answer could grow without end.
+    headers = {"User-Agent": f"solar-plugins/{__version__}", "Accept-Encoding": "identity"}
+    client = httpx.Client(
+        verify=verify,
+        headers=headers,
+        timeout=_TIMEOUT_S,
+        follow_redirects=True,
+        event_hooks={"request": [https_only]},
+    )
     data = bytearray()
     try:
-        with (opener or https_opener()).open(request, timeout=_TIMEOUT_S) as answer:
-            while block := answer.read(_BLOCK):
+        with client, client.stream("GET", url) as answer:
+            if not answer.is_success:
+                found = f"{answer.status_code} {answer.reason_phrase}"
+                raise SolarError(f"{shown}: the server says {found}.")
+            for block in answer.iter_raw():
                 data += block
                 if len(data) > MAX_PACK_BYTES:
-                    raise SolarError(
-                        f"{shown}: more than {MAX_PACK_BYTES >> 20} MiB. A pack holds text only."
-                    )
-                progress(len(data))
-            expected = answer.headers.get("Content-Length")
-    except SolarError:
-        raise
-    except urllib.error.HTTPError as error:
-        raise SolarError(f"{shown}: the server says {error.code} {error.reason}.") from None
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+                    raise _too_large(shown)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise SolarError(f"{shown}: not reachable: {printable(error)}.") from None
-    if expected is not None and expected.isdigit() and len(data) != int(expected):
-        raise SolarError(f"{shown}: broke off after {len(data)} of {expected} bytes. Try again.")
     return bytes(data)
 
 
@@ -131,7 +106,7 @@ def _read_hub(source: str) -> bytes:
     from huggingface_hub import HfApi, hf_hub_download
 
     repository, revision, file = split_hub(source)
-    with _hub_errors(source):
+    with hub_errors(source):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
         sizes = {entry.rfilename: entry.size for entry in info.siblings or []}
         packs = [name for name in sizes if name.endswith(SUFFIX)]
@@ -155,7 +130,7 @@ def upload(data: bytes, file: str, target: str) -> str:
     from huggingface_hub import HfApi
 
     repository, revision, named = split_hub(target)
-    with _hub_errors(target):
+    with hub_errors(target):
         api = HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
         commit = api.upload_file(
@@ -183,19 +158,14 @@ def split_hub(source: str) -> tuple[str, str | None, str | None]:
 
 
 @contextmanager
-def _hub_errors(source: str) -> Iterator[None]:
+def hub_errors(source: str) -> Iterator[None]:
     """Turns what huggingface_hub raises into one line that begins with the address."""
     import httpx
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+    raised = (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError)
     try:
         yield
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        httpx.HTTPError,
-        OSError,
-    ) as error:
+    except raised as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise SolarError(f"{printable(source)}: {printable(said[0])}") from None

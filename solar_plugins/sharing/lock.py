@@ -12,6 +12,8 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,25 +22,24 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from solar_plugins import __version__
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.missing_inputs import is_local
-from solar_plugins.chain.resolve import merge_models, resolve
+from solar_plugins.chain.resolve import resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
 from solar_plugins.chain.run.record import DONE, Record
-from solar_plugins.chain.run.run_folder import RunFolder
+from solar_plugins.chain.run.run_folder import RunFolder, output_files, sha256
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import global_batch
-from solar_plugins.recipes.named_data import datasets_of
-from solar_plugins.sharing import digests
-from solar_plugins.sharing.pack_files import Contents
+from solar_plugins.report.provenance import taken_by
+from solar_plugins.sharing.fetch import hub_errors
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
 from solar_plugins.sharing.trust.names import check_name, printable
 
 FORMAT = 1
 _RERUN_VERSIONS = ("python", "solar_plugins", *sorted({n for t in TOOLS.values() for n in t}))
 
-
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Revision = Annotated[str, Field(pattern=r"^[\w][\w.+-]*(/[\w][\w.+-]*)*$", max_length=200)]
 _Text = Annotated[str, Field(max_length=400)]
+_HubId = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)]
 
 
 def _inside(name: str) -> str:
@@ -47,7 +48,6 @@ def _inside(name: str) -> str:
 
 
 _Name = Annotated[str, AfterValidator(_inside)]
-_HubId = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)]
 
 
 class LockedFile(BaseModel):
@@ -57,36 +57,33 @@ class LockedFile(BaseModel):
     size: int
 
 
-class LockedLocal(BaseModel):
-    """A model or dataset that lies beside the recipes; the digest is None if it was not there."""
+class LockedInput(BaseModel):
+    """A model or dataset: what lies beside the recipes has a digest, what the Hub has a revision.
 
-    source: Literal["local"]
-    sha256: _Sha256 | None
+    None is what was not there, or could not be known.
+    """
 
-
-class LockedHub(BaseModel):
-    """A repository of the Hub; the revision is None where it could not be known."""
-
-    source: Literal["hub"]
-    revision: _Revision | None
-    pinned: _Revision | None
+    source: Literal["local", "hub"]
+    sha256: _Sha256 | None = None
+    revision: _Revision | None = None
+    pinned: _Revision | None = None
 
 
-class LockedStage(BaseModel):
+class LockedInputs(BaseModel):
+    """Models or datasets by name; what is local has a name that stays inside the folder."""
+
+    local: dict[_Name, LockedInput]
+    hub: dict[_HubId, LockedInput]
+
+
+class LockedStage(BaseModel, extra="allow"):
     """A stage, with the digests of what it made where it was run."""
 
     kind: _Text
     outputs: dict[_Name, _Sha256] = {}
 
 
-class LockedInputs(BaseModel):
-    """Models or datasets by name; what is local has a name that stays inside the folder."""
-
-    local: dict[_Name, LockedLocal]
-    hub: dict[_HubId, LockedHub]
-
-
-class Lock(BaseModel):
+class Lock(BaseModel, extra="allow"):
     """``solar.lock.json``."""
 
     format: Literal[1]
@@ -107,119 +104,119 @@ def versions() -> dict[str, str | None]:
     return {**found, "python": platform.python_version(), "solar_plugins": __version__}
 
 
-def write_lock(contents: Contents, products: Mapping[str, bytes]) -> bytes:
-    """The lock of `contents`, with `products`, the files that a run left.
+def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) -> bytes:
+    """The lock of the pack of a chain; paths count from the working directory.
 
-    Paths count from the working directory.
+    Args:
+        tiny: The same chain at tiny size, if there is one.
+        files: All other files of the pack.
     """
-    chain = load_chain(contents.chain)
-    models, datasets = _inputs(chain)
+    chain = load_chain(chain_file)
     lock: dict[str, Any] = {
         "format": FORMAT,
         "name": chain.name,
-        "chain": contents.chain,
-        "tiny": contents.tiny,
-        "versions": _versions_of_run(chain) or versions(),
-        "models": models,
-        "datasets": datasets,
-        "stages": _stages(chain),
+        "chain": chain_file,
+        "tiny": tiny,
+        "versions": _versions_of_run(chain),
+        **_inputs(chain),
+        "stages": {stage.name: _stage(chain, stage) for stage in chain.order()},
     }
-    if contents.tiny and contents.tiny != contents.chain:
-        twin = load_chain(contents.tiny)
-        lock["tiny_versions"] = _versions_of_run(twin) or versions()
-        lock["tiny_stages"] = _stages(twin)
+    if tiny and tiny != chain_file:
+        twin = load_chain(tiny)
+        lock["tiny_versions"] = _versions_of_run(twin)
+        lock["tiny_stages"] = {stage.name: _stage(twin, stage) for stage in twin.order()}
     lock["files"] = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        for name, data in sorted({**contents.files, **products}.items())
+        for name, data in sorted(files.items())
     }
     return (json.dumps(lock, indent=1, allow_nan=False) + "\n").encode()
 
 
-def read_lock(files: Mapping[str, bytes], source: str) -> dict[str, Any]:
-    """The lock of a pack, with the files of the pack verified against it.
-
-    Raises:
-        SolarError: it is missing or not a lock file, or a file is missing, changed or not listed.
-    """
-    if LOCK not in files:
-        raise SolarError(f"{source}: has no {LOCK}. `solar pack` writes one; this is not a pack.")
-    lock = parse_lock(files[LOCK], source)
-    listed = lock["files"]
-    for name in files:
-        if name != LOCK and name not in listed:
-            raise SolarError(f"{source}: {name}: in the pack but not in its {LOCK}.")
-    for name, entry in listed.items():
-        if name not in files:
-            raise SolarError(f"{source}: {name}: in {LOCK} but not in the pack.")
-        if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
-            raise SolarError(f"{source}: {name}: does not have the digest that {LOCK} lists.")
-    return lock
-
-
-def parse_lock(data: bytes, source: str) -> dict[str, Any]:
-    """The lock in `data`, its shape checked.
+def read_lock(data: bytes, source: str) -> Lock:
+    """The lock in `data`.
 
     Raises:
         SolarError: it is not a lock file of a known format.
     """
-    lock = read_json(data, f"{source}: {LOCK}")
-    if not isinstance(lock, dict) or lock.get("format") != FORMAT:
+    content = read_json(data, f"{source}: {LOCK}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
     try:
-        Lock.model_validate(lock)
+        lock = Lock.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = printable(".".join(map(str, first["loc"])))
         raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
-    lock.setdefault("tiny_stages", {})
-    for key in ("chain", "tiny"):
-        if lock[key] is not None and lock[key] not in lock["files"]:
+    for key, name in (("chain", lock.chain), ("tiny", lock.tiny)):
+        if name is not None and name not in lock.files:
             raise SolarError(f"{source}: {LOCK}: {key}: names a file that is not in the pack.")
     return lock
 
 
-def _inputs(chain: Chain) -> tuple[dict[str, Any], dict[str, Any]]:
+def digest_of(path: Path) -> str | None:
+    """SHA-256 of a file, or of the names and digests of a folder's files; None if not there.
+
+    Training checkpoints in a folder do not count.
+    """
+    if path.is_file():
+        return sha256(path)
+    if not path.is_dir():
+        return None
+    total = hashlib.sha256()
+    for file in output_files(path):
+        total.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    return total.hexdigest()
+
+
+def revision_of(name: str, kind: str, pinned: str | None) -> str | None:
+    """The commit of a Hub repository, a ``model`` or ``dataset``.
+
+    It is the one that the recipe pins, else what the local cache has last fetched, else what the
+    Hub says now, where there is network; else it is not known.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    revision = pinned or "main"
+    if len(revision) == 40 and set(revision) <= set("0123456789abcdef"):
+        return revision
+    note = Path(HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type=kind), "refs", revision)
+    if note.is_file():
+        return note.read_text(encoding="utf-8").strip()
+    return _commit_on_hub(name, kind, revision)
+
+
+@cache
+def _commit_on_hub(name: str, kind: str, revision: str) -> str | None:
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE") == "1":
+        return None
+    with suppress(SolarError), hub_errors(name):
+        return HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=10).sha
+    return None  # the lock says that it is not known
+
+
+def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
     """Every model and dataset that the chain takes from elsewhere."""
-    models: dict[str, Any] = {"local": {}, "hub": {}}
-    datasets: dict[str, Any] = {"local": {}, "hub": {}}
-
-    def note(where: dict[str, Any], name: Any, kind: str, pinned: str | None = None) -> None:
-        if not isinstance(name, str) or not name:
-            return
-        if is_local(name) or os.path.exists(name):
-            if not _made_here(name, chain):
-                where["local"][os.path.normpath(name)] = digests.of_path(Path(name))
-        else:
-            where["hub"][name] = digests.of_hub(name, kind, pinned)
-
+    found: dict[str, dict[str, dict[str, Any]]]
+    found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
     for stage in chain.order():
-        recipe = resolve(chain, stage)
-        if BASE_MODEL in stage.from_:
-            pinned = recipe.get("revision_of_model")
-            note(models, chain.base_model, digests.HUB_MODEL, pinned)
-        if stage.kind == "merge":
-            for name in merge_models(recipe):
-                note(models, name, digests.HUB_MODEL)
-        elif stage.kind == "train":
-            note(models, recipe.get("tokenizer_config"), digests.HUB_MODEL)
-            for entry in datasets_of(recipe):
-                note(datasets, entry["path"], digests.HUB_DATASET, entry.get("revision"))
-    return models, datasets
+        base = chain.base_model if BASE_MODEL in stage.from_ else None
+        for kind, name, pinned in taken_by(stage.kind, resolve(chain, stage), base):
+            local, hub = found[f"{kind}s"].values()
+            place = os.path.normpath(name)
+            if not is_local(name) and not os.path.exists(name):
+                revision = revision_of(name, kind, pinned)
+                if pinned or name not in hub:
+                    hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
+            elif not Path(place).is_relative_to(chain.output_dir):
+                local[place] = {"source": "local", "sha256": digest_of(Path(name))}
+    return found
 
 
-def _made_here(name: str, chain: Chain) -> bool:
-    return Path(os.path.normpath(name)).is_relative_to(chain.output_dir)
-
-
-def _stages(chain: Chain) -> dict[str, Any]:
-    folder = RunFolder(chain.output_dir)
-    return {
-        stage.name: _stage(chain, stage, folder.read_record(stage.name)) for stage in chain.order()
-    }
-
-
-def _stage(chain: Chain, stage: Stage, record: Record | None) -> dict[str, Any]:
-    recipe = resolve(chain, stage)
+def _stage(chain: Chain, stage: Stage) -> dict[str, Any]:
+    recipe, record = resolve(chain, stage), RunFolder(chain.output_dir).read_record(stage.name)
     entry: dict[str, Any] = {"kind": stage.kind, "from": list(stage.from_)}
     if stage.kind == "train":
         entry |= _batch(recipe, record)
@@ -247,10 +244,8 @@ def _batch(recipe: dict[str, Any], record: Record | None) -> dict[str, Any]:
     }
 
 
-def _versions_of_run(chain: Chain) -> dict[str, Any] | None:
-    """The versions that the run of `chain` was made with, from its own note."""
+def _versions_of_run(chain: Chain) -> dict[str, Any]:
+    """The versions that the run of `chain` was made with, from its own note; else those here."""
     note = RunFolder(chain.output_dir).hidden / "run.json"
-    if not note.is_file():
-        return None
-    made = json.loads(note.read_text(encoding="utf-8")).get("versions")
-    return {**versions(), **made} if isinstance(made, dict) else None
+    made = json.loads(note.read_text(encoding="utf-8")).get("versions") if note.is_file() else None
+    return {**versions(), **made} if isinstance(made, dict) else versions()

@@ -1,116 +1,258 @@
-"""`solar pack`: one file with everything that is needed to read, check and repeat a chain."""
+"""`solar pack`: one file with everything that is needed to read, check and repeat a chain.
+
+Names in a pack are paths from the folder that the recipes' own paths count from (the working
+directory), so that the unpacked folder runs as it is. Data and models stay where they are.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from solar_plugins import atomic
+from solar_plugins import shipped
 from solar_plugins.chain.chain_file import Chain, load_chain
 from solar_plugins.chain.run.run_folder import RunFolder
-from solar_plugins.sharing import lock, pack_files, redact
-from solar_plugins.sharing.trust import archive, file_risks
-from solar_plugins.sharing.trust.file_risks import LOCK, RUN_FOLDER
-from solar_plugins.sharing.trust.risk import Risk
+from solar_plugins.errors import SolarError
+from solar_plugins.recipes import extends
+from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.sharing import redact
+from solar_plugins.sharing.lock import write_lock
+from solar_plugins.sharing.trust import archive, safe_yaml
+from solar_plugins.sharing.trust.file_risks import LOCK, RUN_FOLDER, is_task
+from solar_plugins.sharing.trust.harmless import TEXT_KEYS
+from solar_plugins.sharing.trust.names import check_name
+from solar_plugins.sharing.trust.recipe_risks import values_of
+from solar_plugins.sharing.unpack import Pack, opened
 
+_TEXT = (".yml", ".yaml", ".json", ".jinja", ".md", ".txt")
+_EXTENDS_SHIPPED = re.compile(r"^(extends:[ \t]*)['\"]?([\w/-]+)['\"]?(?=[ \t]*(?:#|$))", re.M)
+_WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npz")
 _AUDITS = ("solar/flan_filter.json", "solar/flan_filter_audit.json", "solar/flan_filter_audit.md")
+_SNAPSHOT = re.compile(r"/(?:models|datasets)--([\w.-]+?)--([\w.-]+)/")
 
 
-@dataclass(frozen=True)
-class Pack:
-    """A pack in memory.
-
-    Attributes:
-        data: The bytes of the file.
-        files: Name -> bytes, the lock among them.
-        blacked_out: A line for every secret that a run's products held.
-        left_out: Local things that recipes name and that the pack does not hold, with the reason.
-        risks: What a reader will be asked to allow.
-    """
-
-    data: bytes
-    files: dict[str, bytes]
-    blacked_out: list[str]
-    left_out: dict[str, str]
-    risks: list[Risk]
-
-
-def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> Pack:
-    """The pack of a chain; paths count from the working directory.
-
-    The same content gives the same bytes.
-
-    Raises:
-        SolarError: the chain does not load, or something of it must not be shared; see `contents`.
-    """
-    made = pack_files.collect(chain_file, include)
-    products, blacked_out = _run_products(load_chain(made.chain), made.root)
-    if made.tiny and made.tiny != made.chain:
-        twin = load_chain(made.tiny)
-        more, lines = _run_products(twin, made.root, f"{RUN_FOLDER}tiny/")
-        products, blacked_out = {**products, **more}, [*blacked_out, *lines]
-    files = {**made.files, **products}
-    files[LOCK] = lock.write_lock(made, products)
-    lock.read_lock(files, made.chain)  # what others would refuse, we do not write
-    return Pack(
-        data=archive.to_bytes(files, first=LOCK),
-        files=files,
-        blacked_out=blacked_out,
-        left_out=made.left_out,
-        risks=file_risks.risks_of(files),
-    )
-
-
-def write_pack(pack: Pack, out: Path) -> None:
-    """Write the pack's file, whole or not at all."""
-    atomic.write_bytes(out, pack.data)
-
-
-def _run_products(
-    chain: Chain, root: Path, where: str = RUN_FOLDER
-) -> tuple[dict[str, bytes], list[str]]:
-    """The products of the run of `chain`, safe to share.
+def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> tuple[Pack, list[str]]:
+    """The pack of a chain and of its twin in ``tiny/``; paths count from the working directory.
 
     Args:
-        root: The folder that paths in them count from afterwards.
-        where: The folder in the pack, with its slash.
+        include: More files and folders to take along, such as a small dataset.
 
     Returns:
-        Name in the pack -> bytes, and a line for everything that was blacked out.
+        The pack, and a line for every secret that a run's products held, and for every local thing
+        that recipes name and that is not packed.
+
+    Raises:
+        SolarError: the chain does not load; a file is missing, lies outside the working directory,
+            holds a secret or an absolute path, or cannot be read.
     """
-    folder = RunFolder(chain.output_dir)
-    if not (folder.hidden / "run.json").is_file():
-        return {}, []
-    found: dict[str, bytes] = {}
-    for stage in chain.order():
-        place = folder.stage(stage.name)
-        if stage.kind == "evaluate":
-            for model in stage.from_:
-                _take(found, place / f"{model}.json", f"{where}results/{stage.name}/{model}.json")
-        elif stage.kind == "train":
-            for audit in _AUDITS:
-                _take(found, place / audit, f"{where}audit/{stage.name}/{Path(audit).name}")
-    found.update(_report(chain, where))
-    lines = []
-    for name, data in found.items():
-        text = data.decode("utf-8", errors="replace")
-        secrets = redact.secrets_in(text)
-        text = redact.without_secrets(text, secrets)
-        lines += [f"{name}:{secret.line}: {secret.what}: blacked out" for secret in secrets]
-        found[name] = redact.without_local_paths(text, root).encode()
-    return found, lines
+    if "stages" not in extends.read_mapping(chain_file):
+        raise SolarError(
+            f"{chain_file}: not a chain. A pack holds one; for a recipe alone write name, "
+            f"base_model, output_dir and stages: {{sft: {{train: {chain_file.name}}}}}."
+        )
+    made = _Collector(Path.cwd())
+    chain = made.add_chain(chain_file)
+    twin, tiny = chain_file.parent / "tiny" / chain_file.name, None
+    if chain_file.absolute().parent.name == "tiny":
+        tiny = chain
+    elif twin.is_file():
+        tiny = made.add_chain(twin)
+    for extra in map(Path, include):
+        for file in shipped.files_in(extra) if extra.is_dir() else [extra]:
+            made.add(file, "--include")
+    for name, data in made.files.items():
+        for found in redact.secrets_in(data.decode("utf-8", errors="replace"))[:1]:
+            raise SolarError(
+                f"{name}:{found.line}: holds {found.what}. Nothing was packed; take it out "
+                f"(log in with `hf auth login`, or set the variable where you run), and revoke it "
+                f"if others have seen it."
+            )
+    lines = _take_products(made, load_chain(chain), RUN_FOLDER)
+    if tiny not in (None, chain):
+        lines += _take_products(made, load_chain(tiny), f"{RUN_FOLDER}tiny/")
+    lines += [
+        f"not packed: {name} ({what}); the lock has its digest"
+        for name, what in made.left_out.items()
+        if name not in made.files
+    ]
+    made.files[LOCK] = write_lock(chain, tiny, made.files)
+    # what others would refuse, we do not write
+    return opened(chain, dict(sorted(made.files.items()))), lines
 
 
-def _take(found: dict[str, bytes], path: Path, name: str) -> None:
-    if path.is_file():
-        found[name] = path.read_bytes()
+class _Collector:
+    """The files that make up a chain.
+
+    Attributes:
+        root: The folder that names count from.
+        files: Name -> bytes.
+        left_out: Local things that recipes name and that are not packed, with what they are.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files: dict[str, bytes] = {}
+        self.left_out: dict[str, str] = {}
+
+    def add_chain(self, chain_file: Path) -> str:
+        """Take a chain and all that its stages name; returns its name."""
+        chain = load_chain(chain_file)
+        name = self.add(chain_file, str(chain_file))
+        for stage in chain.stages.values():
+            self.add(stage.file, f"{chain_file}: stages.{stage.name}")
+            recipe = extends.read_mapping(stage.file)
+            data = {str(entry["path"]) for entry in datasets_of(recipe)}
+            for _, key, value in values_of(recipe):
+                if isinstance(value, str):
+                    self._add_named(chain, str(stage.file), key, value, value in data)
+        return name
+
+    def _add_named(self, chain: Chain, source: str, key: str, value: str, is_data: bool) -> None:
+        """Take along what a recipe names, where it is a text file of this folder."""
+        if not value or len(value) > 400 or "\n" in value or "\0" in value:
+            return
+        path = Path(value)
+        if path.is_absolute() and path.is_relative_to(self.root):
+            path = path.relative_to(self.root)
+        normal = os.path.normpath(path)
+        made = Path(os.path.abspath(path)).is_relative_to(chain.output_dir.absolute())
+        if not path.exists() or normal == "." or made:
+            return
+        if key == "include_path" and path.is_dir():
+            target = shipped.own_tasks(path)
+            for file in shipped.files_in(path):
+                if target is None:
+                    self.add(file, source)
+                else:
+                    self.files[f"{target}/{file.relative_to(path)}"] = file.read_bytes()
+        elif path.is_file() and path.suffix in _TEXT and not is_data:
+            self.add(path, source)
+        elif is_data or "/" in value or path.is_dir():
+            is_what = "data" if is_data else "a folder" if path.is_dir() else "no recipe"
+            self.left_out[normal] = is_what
+
+    def add(self, path: Path, source: str) -> str:
+        """Take a file, and what it extends; returns its name."""
+        name = self._name(path, source)
+        if path.suffix.lower() in _WEIGHTS:
+            raise SolarError(f"{source}: {name}: weights or a pickle. A pack never has either.")
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise SolarError(f"{source}: {path}: no such file.") from None
+        if len(data) > archive.MAX_FILE_BYTES:
+            most = archive.MAX_FILE_BYTES >> 20
+            raise SolarError(f"{name}: more than {most} MiB, too much to pack.")
+        if name.endswith((".yml", ".yaml", ".json")):
+            text = safe_yaml.as_text(data, name, is_recipe=not name.endswith(".json"))
+            data = self._portable(name, text).encode()
+        if self.files.setdefault(name, data) != data:
+            raise SolarError(
+                f"{source}: {path} would be {name} in the pack, which another file is already. "
+                f"Rename yours."
+            )
+        if name.endswith((".yml", ".yaml")) and not is_task(safe_yaml.read(data, name).content):
+            for extended in extends.extended(path):
+                self.add(extended, name)
+        return name
+
+    def _name(self, path: Path, source: str) -> str:
+        """The name of a file in the pack: its path from the working directory.
+
+        A shipped recipe that is extended has the name that it has in the repository, as its own
+        paths expect: the pack holds all that it needs, whatever version somebody has installed.
+        """
+        here, root = (self.root / path).resolve(), self.root.resolve()
+        if not here.is_relative_to(root) and shipped.is_ours(here):
+            return here.relative_to(shipped.root()).as_posix()
+        normal = Path(os.path.normpath(self.root / path))
+        if not normal.is_relative_to(self.root):
+            raise SolarError(
+                f"{source}: {path} lies outside {self.root}, from which paths count. "
+                f"Move it there, or run solar pack in the folder above."
+            )
+        if not here.is_relative_to(root):
+            raise SolarError(f"{source}: {path} is a link out of {self.root}. Put a copy there.")
+        name = normal.relative_to(self.root).as_posix()
+        check_name(name, source)
+        return name
+
+    def _portable(self, name: str, text: str) -> str:
+        """A text whose paths hold elsewhere: relative ones, and our lm-eval tasks beside it.
+
+        Raises:
+            SolarError: an absolute path is left.
+        """
+        text, _ = shipped.with_own_tasks(text)
+        text = _EXTENDS_SHIPPED.sub(lambda match: _extends_file(match, name), text)
+        for absolute in {str(self.root), str(self.root.resolve())}:
+            if len(absolute) > 1:
+                text = text.replace(f"{absolute}/", "./")
+        if name.endswith(".json"):
+            return text
+        read = safe_yaml.read(text.encode(), name)
+        for place, key, value in values_of(read.content):
+            is_text = key in TEXT_KEYS or key.startswith("doc_to_")
+            if isinstance(value, str) and re.fullmatch(r"(/|~/)\S+", value) and not is_text:
+                where = f"{name}:{read.lines.get(place, 0)}: {'.'.join(map(str, place))}"
+                raise SolarError(
+                    f"{where}: {value} is a path of this machine. {self._instead(value)}"
+                )
+        return text
+
+    def _instead(self, value: str) -> str:
+        """What to write for a path of this machine."""
+        if cached := _SNAPSHOT.search(value):
+            return f"Write the Hub id that it was fetched from: {cached[1]}/{cached[2]}."
+        name = os.path.basename(value.rstrip("/"))
+        return (
+            f"Write a Hub id, or a path that counts from {self.root}; a link there will do, and is "
+            f"not packed: ln -s {value} {name}, then ./{name}."
+        )
 
 
-def _report(chain: Chain, where: str) -> dict[str, bytes]:
-    """The report of the run as it is now, written anew: an old one may be from halfway."""
+def _extends_file(match: re.Match[str], name: str) -> str:
+    """``extends: solar`` as ``extends: ./recipes/solar.yml``, which the pack holds."""
+    file = extends.shipped_file(match[2])
+    if file is None:
+        return match[0]
+    target = file.relative_to(shipped.root()).as_posix()
+    written = os.path.relpath(target, os.path.dirname(name) or ".")
+    return f"{match[1]}{written if written.startswith('.') else f'./{written}'}"
+
+
+def _take_products(made: _Collector, chain: Chain, where: str) -> list[str]:
+    """Take what the run of `chain` left, safe to share, into the folder `where` of the pack.
+
+    Returns:
+        A line for everything that was blacked out.
+    """
     from solar_plugins.report.write import write_report
 
+    run = RunFolder(chain.output_dir)
+    if not (run.hidden / "run.json").is_file():
+        return []
+    products: dict[str, Path] = {}
+    for stage in chain.order():
+        place = run.stage(stage.name)
+        if stage.kind == "evaluate":
+            for model in stage.from_:
+                products[f"results/{stage.name}/{model}.json"] = place / f"{model}.json"
+        elif stage.kind == "train":
+            for audit in _AUDITS:
+                products[f"audit/{stage.name}/{Path(audit).name}"] = place / audit
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        files = write_report(chain.output_dir, folder)
-        return {f"{where}{file.name}": file.read_bytes() for file in files}
+        # written anew: an old one may be from halfway
+        products |= {file.name: file for file in write_report(chain.output_dir, folder)}
+        for product, path in products.items():
+            if path.is_file():
+                name = f"{where}{product}"
+                text, secrets = redact.shareable(
+                    path.read_text(encoding="utf-8", errors="replace"), made.root
+                )
+                lines += [f"{name}:{one.line}: {one.what}: blacked out" for one in secrets]
+                made.files[name] = text.encode()
+    return lines

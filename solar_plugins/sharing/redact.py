@@ -6,11 +6,13 @@ ends `solar pack`. What a run wrote (results, audit, report) is shared with the 
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 _PATTERNS = {
     "a Hugging Face token": r"\b(?:hf|api_org)_[A-Za-z0-9]{20,}\b",
@@ -38,7 +40,13 @@ _SECRET_VARIABLE = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASS|PAT|CREDENTIALS?|KEY|AUTH)(?:_|$)|PASSW|API_?KEY", re.IGNORECASE
 )
 _SHORTEST_VALUE = 8
-_LOCAL_PATH = re.compile(r"(?<![\w/.~-])(?:/[\w.+@=-]+){2,}/?")
+_ESCAPED = re.compile(r"\\u([0-9a-f]{4})")  # by JSON
+_FORCED_END = re.compile(r"[\n\r\t\"'`<>|*?\0]|\\(?!u[0-9a-f]{4})")
+"""What ends a path in a text, whatever its folder holds."""
+_END = re.compile(r"[\s,;:()\[\]{}&#=!]|\.?$")
+"""Where a path in a text may end, or go on with a name that has such a character."""
+_BEFORE = (r"(?<![\w/.~-])", r"(?<=file://)", r"(?<=[^\w/.-]-\w)", r"(?<=^-\w)", r"(?<=\\[nrt])")
+_START = re.compile(rf"({'|'.join(_BEFORE)}|(?<=\\[nrt]-\w))/(?=[^\s/])", re.MULTILINE)
 BLACKED = "[redacted]"
 
 
@@ -60,26 +68,23 @@ def secrets_in(text: str, environment: Mapping[str, str] | None = None) -> list[
             the process's own, with the token that ``hf auth login`` has stored.
     """
     values = _own_values() if environment is None else _values_of(environment)
+    patterns = [*_SECRET.items(), *((what, re.compile(re.escape(value))) for what, value in values)]
     found = [
-        Secret(what, 0, match.start(), match.end())
-        for what, pattern in _SECRET.items()
-        for match in pattern.finditer(text)
+        (m.start(), -m.end(), what) for what, pattern in patterns for m in pattern.finditer(text)
     ]
-    for what, value in values:
-        found += [Secret(what, 0, m.start(), m.end()) for m in re.finditer(re.escape(value), text)]
     kept: list[Secret] = []
-    for secret in sorted(found, key=lambda secret: (secret.start, -secret.end)):
-        if not kept or secret.start >= kept[-1].end:
-            line = text.count("\n", 0, secret.start) + 1
-            kept.append(Secret(secret.what, line, secret.start, secret.end))
+    for start, end, what in sorted(found):
+        if not kept or start >= kept[-1].end:
+            kept.append(Secret(what, text.count("\n", 0, start) + 1, start, -end))
     return kept
 
 
-def without_secrets(text: str, secrets: list[Secret]) -> str:
-    """`text` with every one of `secrets` replaced by `BLACKED`."""
+def shareable(text: str, root: Path) -> tuple[str, list[Secret]]:
+    """What a run wrote, without its secrets and this machine's paths; and the secrets."""
+    secrets = secrets_in(text)
     for secret in reversed(secrets):
         text = text[: secret.start] + BLACKED + text[secret.end :]
-    return text
+    return without_local_paths(text, root), secrets
 
 
 def without_local_paths(text: str, root: Path) -> str:
@@ -90,14 +95,35 @@ def without_local_paths(text: str, root: Path) -> str:
     """
     for prefix, instead in ((str(root), "."), (str(Path.home()), "~")):
         if len(prefix) > 1:
-            text = re.sub(rf"{re.escape(prefix)}(?=/|\b)", instead, text)
+            text = re.sub(rf"{re.escape(prefix)}(?![\w-])", instead, text)
+    kept, done = [], 0
+    for match in _START.finditer(text):
+        start = match.start()
+        if start >= done and (end := _end_of_local_path(text, start)):
+            kept += [text[done:start], f"<local>/{os.path.basename(text[start:end].rstrip('/'))}"]
+            done = end
+    return "".join([*kept, text[done:]])
 
-    def shortened(match: re.Match[str]) -> str:
-        path = match[0].rstrip("/")
-        exists = os.path.exists(path) or os.path.isdir(os.path.dirname(path))
-        return f"<local>/{os.path.basename(path)}" if exists else match[0]
 
-    return _LOCAL_PATH.sub(shortened, text)
+def _end_of_local_path(text: str, start: int) -> int | None:
+    """Where the path that begins at `start` ends, if it or its folder exists here.
+
+    A folder's name may hold blanks and the like: the longest that exists is meant.
+    """
+    forced = _FORCED_END.search(text, start)
+    line = text[start : min(forced.start() if forced else len(text), start + 4096)]
+    ends = [match.start() for match in _END.finditer(line)]
+    for exists in (os.path.lexists, lambda path: os.path.isdir(os.path.dirname(path))):
+        for end in reversed(ends):
+            path = line[:end].rstrip("/")
+            if path.count("/") > 1 and os.path.dirname(path) != "/" and exists(_written(path)):
+                return start + end
+    return None
+
+
+def _written(path: str) -> str:
+    """A path as it is on disk, from how a page, an address or JSON writes it."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), html.unescape(unquote(path)))
 
 
 def _own_values() -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +103,8 @@ def effect(file: Path) -> dict[str, Any]:
     if file.name.endswith(".zip"):
         opened = unpack.open_pack(read_source(str(file)), str(file))
         with tempfile.TemporaryDirectory() as place:
-            unpack.write_files(opened, Path(place))
-            return effect(Path(place) / opened.lock["chain"])
+            opened.write(Path(place))
+            return effect(Path(place) / opened.lock.chain)
     before = Path.cwd()
     root = project.root_of(file)
     try:
@@ -129,33 +131,33 @@ def effect(file: Path) -> dict[str, Any]:
         os.chdir(before)
 
 
-def differences(one: Any, other: Any, where: str = "") -> list[SettingDifference]:
+def differences(one: Any, other: Any, where: str = "") -> Iterator[SettingDifference]:
     """Where two effects differ, key by key, in the order of the first."""
+    pairs: list[dict[Any, Any]]
     if isinstance(one, dict) and isinstance(other, dict):
-        found = []
-        for key in [*one, *(key for key in other if key not in one)]:
-            here = f"{where}.{key}" if where else str(key)
-            found += differences(one.get(key), other.get(key), here)
-        return found
-    left, right = _by_path(one), _by_path(other)
-    if left and right:
-        is_moved = set(left) == set(right) and list(left) != list(right)
-        order = [SettingDifference(f"{where} (order)", list(left), list(right))]
-        return differences(left, right, where) + (order if is_moved else [])
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        found = []
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            found += differences(*pair, f"{where}[{index}]")
-        return found
-    return [] if one == other else [SettingDifference(where.removeprefix("stages."), one, other)]
+        pairs = [one, other]
+    elif _by_path(one) and _by_path(other):
+        pairs = [_by_path(one), _by_path(other)]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [dict(enumerate(value)) for value in (one, other)]
+    else:
+        if one != other:
+            yield SettingDifference(where.removeprefix("stages."), one, other)
+        return
+    left, right = pairs
+    for key in {**left, **right}:
+        at = f"[{key}]" if isinstance(key, int) else f".{key}" if where else key
+        yield from differences(left.get(key), right.get(key), f"{where}{at}")
+    if isinstance(one, list) and left.keys() == right.keys() and [*left] != [*right]:
+        yield SettingDifference(f"{where} (order)", [*left], [*right])
 
 
-def _by_path(value: Any) -> dict[str, Any] | None:
-    """A list of datasets by their paths, where each has another; else None."""
+def _by_path(value: Any) -> dict[str, Any]:
+    """A list of datasets by their paths; empty for anything else, or where one is there twice."""
     if not isinstance(value, list) or not all(isinstance(v, dict) and "path" in v for v in value):
-        return None
+        return {}
     keyed = {str(entry["path"]): entry for entry in value}
-    return keyed if len(keyed) == len(value) else None
+    return keyed if len(keyed) == len(value) else {}
 
 
 def _effect(value: Any, chain: Chain | None, key: str = "") -> Any:
@@ -180,11 +182,8 @@ def _effect(value: Any, chain: Chain | None, key: str = "") -> Any:
     if path is None or path.suffix not in _CONTENT or not path.is_file():
         return os.path.normpath(value) if value.startswith("./") else value
     text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix == ".json":
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
+    with suppress(ValueError, RecursionError):
+        return json.loads(text) if path.suffix == ".json" else text
     return text
 
 

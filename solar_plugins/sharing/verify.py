@@ -9,16 +9,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from solar_plugins.chain.chain_file import load_chain
 from solar_plugins.chain.run.record import DONE
 from solar_plugins.chain.run.run_folder import RunFolder, sha256
 from solar_plugins.errors import SolarError
-from solar_plugins.sharing import digests, lock
-from solar_plugins.sharing.unpack import Opened
+from solar_plugins.sharing import lock
+from solar_plugins.sharing.lock import LockedInput, LockedStage
+from solar_plugins.sharing.unpack import Pack
 
-_WEIGHTS = (".safetensors",)
+_WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,32 @@ class LockDifference:
     matters: bool = True
 
 
-def against_lock(pack: Opened, folder: Path | None) -> Iterator[LockDifference]:
+def against_lock(pack: Pack, folder: Path | None) -> Iterator[LockDifference]:
     """What differs between a pack, or the folder that it was unpacked to, and the lock.
 
     Args:
         folder: Where it was unpacked; None for a pack that was not.
     """
-    for name, entry in pack.lock["files"].items():
-        if hashlib.sha256(pack.files[name]).hexdigest() != entry["sha256"]:
+    for name, file in pack.lock.files.items():
+        if hashlib.sha256(pack.files[name]).hexdigest() != file.sha256:
             yield LockDifference(f"{name}: changed since it was packed.")
     here = lock.versions()
-    for name, version in pack.lock["versions"].items():
+    for name, version in pack.lock.versions.items():
         if version != here.get(name):
             yield LockDifference(f"{name}: {version} then, {here.get(name)} here.", matters=False)
-    for kind in ("models", "datasets"):
-        for name, entry in pack.lock[kind]["hub"].items():
+    for kind, inputs in (("model", pack.lock.models), ("dataset", pack.lock.datasets)):
+        for name, entry in inputs.hub.items():
             yield from _on_hub(name, entry, kind)
-        for name, entry in pack.lock[kind]["local"].items():
+        for name, entry in inputs.local.items():
             yield from _local(name, entry, folder)
     if folder is not None:
-        yield from _outputs(folder, pack.lock)
+        yield from _outputs(folder, pack.lock.chain, pack.lock.stages)
+        if pack.lock.tiny and pack.lock.tiny_stages:
+            yield from _outputs(folder, pack.lock.tiny, pack.lock.tiny_stages)
 
 
-def _on_hub(name: str, entry: dict[str, Any], kind: str) -> Iterator[LockDifference]:
-    repository_kind = digests.HUB_MODEL if kind == "models" else digests.HUB_DATASET
-    now = digests.of_hub(name, repository_kind, entry["pinned"])["revision"]
-    then = entry["revision"]
+def _on_hub(name: str, entry: LockedInput, kind: str) -> Iterator[LockDifference]:
+    now, then = lock.revision_of(name, kind, entry.pinned), entry.revision
     if then is None or now is None:
         where = "in the lock" if then is None else "here without network"
         yield LockDifference(f"{name}: its revision is not known {where}.", matters=False)
@@ -68,44 +68,49 @@ def _on_hub(name: str, entry: dict[str, Any], kind: str) -> Iterator[LockDiffere
         yield LockDifference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
 
 
-def _local(name: str, entry: dict[str, Any], folder: Path | None) -> Iterator[LockDifference]:
+def _local(name: str, entry: LockedInput, folder: Path | None) -> Iterator[LockDifference]:
+    now = lock.digest_of(folder / name) if folder else None
     if folder is None:
         yield LockDifference(f"{name}: lies beside the pack, not in it.", matters=False)
-        return
-    now = digests.of_path(folder / name)["sha256"]
-    if now is None:
+    elif now is None:
         yield LockDifference(f"{name}: not here yet; it is not part of the pack.", matters=False)
-    elif now != entry["sha256"]:
+    elif now != entry.sha256:
         yield LockDifference(f"{name}: other content than then.")
 
 
-def _outputs(folder: Path, locked: dict[str, Any]) -> Iterator[LockDifference]:
+def _weights(stages: dict[str, LockedStage]) -> Iterator[tuple[str, str, str]]:
+    """Stage, name and digest of every file of weights that a run made."""
+    for stage, entry in stages.items():
+        for name, digest in entry.outputs.items():
+            if name.endswith(_WEIGHTS):
+                yield stage, name, digest
+
+
+def _outputs(
+    folder: Path, chain_file: str, stages: dict[str, LockedStage]
+) -> Iterator[LockDifference]:
     """Weights of a run in the folder, if there is one, against those of the run that was packed."""
-    for chain_file, stages in _runs(locked):
-        chain = load_chain(folder / chain_file, check_files=False)
-        run = RunFolder(folder / chain.output_dir)
-        for stage, entry in stages.items():
-            record = run.read_record(stage) if stage in chain.stages else None
-            if record is None or record.state != DONE or "outputs" not in entry:
-                continue
-            for name, digest in entry["outputs"].items():
-                if not name.endswith(_WEIGHTS) or name not in record.outputs:
-                    continue
-                weights = run.stage(stage) / name
-                if not weights.is_file():
-                    yield LockDifference(f"{stage}/{name}: gone since it was made here.")
-                elif sha256(weights) != digest:
-                    yield LockDifference(f"{stage}/{name}: other weights than in the packed run.")
+    chain = load_chain(folder / chain_file, check_files=False)
+    run = RunFolder(folder / chain.output_dir)
+    records = {stage: run.read_record(stage) for stage in stages if stage in chain.stages}
+    for stage, name, digest in _weights(stages):
+        record = records.get(stage)
+        if record is None or record.state != DONE or name not in record.outputs:
+            continue
+        yield from _weights_differ(
+            run.output_dir, f"{stage}/{name}", digest, "gone since it was made here"
+        )
 
 
-def _runs(locked: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield locked["chain"], locked["stages"]
-    if locked["tiny_stages"]:
-        yield locked["tiny"], locked["tiny_stages"]
+def _weights_differ(folder: Path, name: str, digest: str, gone: str) -> Iterator[LockDifference]:
+    if not (folder / name).is_file():
+        yield LockDifference(f"{name}: {gone}.")
+    elif sha256(folder / name) != digest:
+        yield LockDifference(f"{name}: other weights than in the packed run.")
 
 
 def rerun(
-    pack: Opened, folder: Path, run: Callable[[Path, str, Path], int] | None = None
+    pack: Pack, folder: Path, run: Callable[[Path, str, Path], int] | None = None
 ) -> Iterator[LockDifference]:
     """Run the chain at tiny size in a new place and compare its weights with the lock's.
 
@@ -117,18 +122,12 @@ def rerun(
     Raises:
         SolarError: the pack has no chain at tiny size, its run was not packed, or it fails.
     """
-    chain = pack.lock["tiny"]
+    chain = pack.lock.tiny
     if chain is None:
         raise SolarError(
             f"{pack.source}: has no chain at tiny size (in a folder tiny/). Nothing was run."
         )
-    stages = pack.lock["tiny_stages"] or pack.lock["stages"]
-    recorded = {
-        f"{stage}/{name}": digest
-        for stage, entry in stages.items()
-        for name, digest in entry.get("outputs", {}).items()
-        if name.endswith(_WEIGHTS)
-    }
+    recorded = list(_weights(pack.lock.tiny_stages or pack.lock.stages))
     if not recorded:
         raise SolarError(
             f"{pack.source}: {chain} was not run before it was packed, so there is nothing to "
@@ -139,12 +138,8 @@ def rerun(
         status = (run or solar_run)(folder, chain, output_dir)
         if status != 0:
             raise SolarError(f"{chain}: solar run ended with exit status {status}, see above.")
-        for name, digest in recorded.items():
-            made = output_dir / name
-            if not made.is_file():
-                yield LockDifference(f"{name}: was not made.")
-            elif sha256(made) != digest:
-                yield LockDifference(f"{name}: other weights than in the packed run.")
+        for stage, name, digest in recorded:
+            yield from _weights_differ(output_dir, f"{stage}/{name}", digest, "was not made")
 
 
 def solar_run(folder: Path, chain: str, output_dir: Path) -> int:

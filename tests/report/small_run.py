@@ -7,6 +7,8 @@ import math
 import random
 from pathlib import Path
 
+import yaml
+
 CHAIN = """\
 name: tiny-solar
 base_model: unused/base
@@ -40,6 +42,7 @@ KINDS = {
     "h6": "evaluate",
 }
 MODELS = [name for name, kind in KINDS.items() if kind in ("train", "merge")]
+MERGES = {"sft_v3_v4": ("sft_v3", "sft_v4"), "instruct": ("cand_1", "cand_2")}
 CHANCE = {
     "arc": ("acc_norm", 0.25),
     "hellaswag": ("acc_norm", 0.25),
@@ -115,6 +118,10 @@ def write_proofs(folder: Path) -> None:
             "parameters": 1_000_012,
         },
     )
+    for name, sources in MERGES.items():
+        (folder / ".solar" / "resolved" / f"{name}.yml").write_text(
+            linear({str(folder / source): 0.5 for source in sources}), encoding="utf-8"
+        )
     audit = {
         "rows_in": 600,
         "rows_removed": 100,
@@ -138,6 +145,12 @@ def write_proofs(folder: Path) -> None:
     steps = [{"step": 1, "of": 2, "rows": 400}, {"step": 2, "of": 2, "rows": 300}]
     for name in ("cand_1", "cand_2"):
         write(folder / name / "solar" / "sdpo.json", {"steps": steps})
+
+
+def linear(weights: dict[str, float]) -> str:
+    """A MergeKit config that averages models."""
+    models = [{"model": name, "parameters": {"weight": w}} for name, w in weights.items()]
+    return yaml.safe_dump({"merge_method": "linear", "models": models})
 
 
 def stack(base: Path, *ranges: list[int], scale: str = "") -> str:

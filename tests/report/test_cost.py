@@ -40,21 +40,21 @@ def run_folder(tmp_path):
 
 
 def test_planned_taken_and_spent(run_folder):
-    found = {cost.stage: cost for cost in costs(read_run(run_folder))}
+    found = {cost["stage"]: cost for cost in costs(read_run(run_folder))}
     assert list(found) == ["base", "cpt", "cand_1"]
     base = found["base"]
-    assert (base.planned_steps, base.steps) == (100, 98)
-    assert (base.planned_tokens, base.tokens) == (5000, 5200)
-    assert base.wall_s == 19.5
-    assert base.gpu_hours == pytest.approx(2 * 19.5 / 3600)
-    assert base.flops_per_s == pytest.approx(3.9e15 / 19.5 / 2)
+    assert (base["planned_steps"], base["steps"]) == (100, 98)
+    assert (base["planned_tokens"], base["tokens"]) == (5000, 5200)
+    assert base["wall_s"] == 19.5
+    assert base["gpu_hours"] == pytest.approx(2 * 19.5 / 3600)
+    assert base["flops_per_s"] == pytest.approx(3.9e15 / 19.5 / 2)
     # The runner's logs count the steps on from one step of sDPO to the next, and not the tokens.
-    assert (found["cand_1"].steps, found["cand_1"].tokens) == (7, 700)
+    assert (found["cand_1"]["steps"], found["cand_1"]["tokens"]) == (7, 700)
 
 
 def test_what_was_not_planned_is_no_number(run_folder):
-    (cpt,) = (cost for cost in costs(read_run(run_folder)) if cost.stage == "cpt")
-    assert (cpt.planned_steps, cpt.planned_flops, cpt.flops_per_s) == (None, None, None)
+    (cpt,) = (cost for cost in costs(read_run(run_folder)) if cost["stage"] == "cpt")
+    assert (cpt["planned_steps"], cpt["flops_per_s"]) == (None, None)
     rows = {row[0]: row for row in cost_grid(read_run(run_folder)).rows}
     assert rows["cpt"][1] == rows["cpt"][3] == rows["cpt"][5] == rows["cpt"][8] == "-"
     # A sum with an unknown part would look like all of it.

@@ -8,8 +8,7 @@ import pytest
 from small_run import write_run
 
 from solar_plugins.report import results
-from solar_plugins.report.drift import kl_to_start
-from solar_plugins.report.run import read_run
+from solar_plugins.report.run import StageRun, read_run
 from solar_plugins.report.write import to_html
 
 
@@ -33,6 +32,18 @@ def logs(beta: float, gone: list[tuple[int, float, float]]) -> list[dict]:
 
 FIRST = logs(0.1, [(1, 0, 0), (2, 1, 3), (3, 2, 6)])  # 0, 2 and 4 nats
 SECOND = logs(0.5, [(4, 0, 0), (5, -1, 2)])  # 0 and half a nat more
+
+
+def kl_to_start(steps: list[dict], logged: dict[int, list[dict]]) -> dict:
+    """Of a stage with these facts and logs."""
+    metrics = [
+        {**log, "sdpo_step": number, "rewards/accuracies": 0.5}
+        for number, logs_ in logged.items()
+        for log in logs_
+    ]
+    return results.kl_to_start(
+        StageRun("dpo", "train", (), metrics=metrics, proofs={"sdpo": {"steps": steps}})
+    )
 
 
 def rounded(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -47,9 +47,9 @@ def test_sources_with_what_fixes_each(run_folder):
     rows = provenance.sources_grid(read_run(run_folder)).rows
     assert rows == [
         ["someone/base", "model", "0123abc", "base"],
-        ["someone/data", "data", "v2", "base"],
-        ["other/data", "data", "main, not pinned", "base"],
-        ["./rows.jsonl", "data", f"sha256 {'ab' * 8}", "base"],
+        ["someone/data", "dataset", "v2", "base"],
+        ["other/data", "dataset", "main, not pinned", "base"],
+        ["./rows.jsonl", "dataset", f"sha256 {'ab' * 8}", "base"],
     ]  # what the run itself has made is no source
 
 

@@ -17,8 +17,9 @@ from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.paper import row_of_stage
 from solar_plugins.report import results
 from solar_plugins.report.run import read_run
-from solar_plugins.report.tables import duration, results_table
+from solar_plugins.report.tables import Grid, duration, print_results
 from solar_plugins.report.write import write_report
+from solar_plugins.terminal import print_whole
 
 
 @pytest.fixture
@@ -65,8 +66,8 @@ class Page(HTMLParser):
         self.texts[self.section] = self.texts.get(self.section, "") + data
 
 
-def page_of(folder) -> Page:
-    html, _ = write_report(folder)
+def page_of(folder, paper: bool = True) -> Page:
+    html, _ = write_report(folder, paper=paper)
     page = Page(html.read_text(encoding="utf-8"))
     assert page.open == []
     return page
@@ -74,7 +75,7 @@ def page_of(folder) -> Page:
 
 def terminal(folder) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(results_table(folder))
+    print_results(read_run(folder), console)
     return console.export_text()
 
 
@@ -116,7 +117,7 @@ def test_the_page_has_every_part(run_folder):
     stages = {row[0].split()[0]: row for row in page.sections["lineage"][1:]}
     assert stages["cpt"][1:] == ["done", "12", "1,000,012", "33.5 s", "1.55"]
     assert "sft_v3_v4 merge from sft_v3, sft_v4" in stages["sft_v3_v4"][0]
-    assert ["hellaswag:1.1.0", "40", "hellaswag110"] in page.sections["filter"]
+    assert ["orca_like.jsonl", "hellaswag:1.1.0", "40", "hellaswag110"] in page.sections["filter"]
     assert "100 of 600 rows removed" in page.texts["filter"]
     assert "By name only. Rows without a task name are kept" in page.texts["filter"]
     assert "axolotl 0.19.0" in page.texts["repeat"]
@@ -150,7 +151,7 @@ def test_rewards_are_of_their_own_step(run_folder):
 
 
 def test_markdown_has_the_same_numbers(run_folder):
-    _, markdown = write_report(run_folder)
+    _, markdown = write_report(run_folder, paper=True)
     text = markdown.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith("| instruct |")]
     measured = result("instruct")
@@ -230,7 +231,7 @@ def test_a_row_whose_run_failed_says_so(run_folder):
                 assert len(cells) == (8 if section == "results" else 7)  # with the loss, without
     lines = [line.split() for line in terminal(run_folder).splitlines()]
     assert ["cand_2", *["failed"] * 8] in lines
-    _, markdown = write_report(run_folder)
+    _, markdown = write_report(run_folder, paper=True)
     assert "| | cand_2 |" + " failed |" * 7 in markdown.read_text(encoding="utf-8").replace(
         "|  |", "| |"
     )
@@ -265,7 +266,7 @@ def test_the_command(run_folder, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.md"]
     assert not (run_folder / "report.html").exists()
     assert "Scores in percent" in run.output
-    run = CliRunner().invoke(report_command, [str(run_folder), "--json"])
+    run = CliRunner().invoke(report_command, [str(run_folder), "--json", "--paper"])
     found = json.loads(run.output)
     assert [row["model"] for row in found["models"]] == MODELS
     assert found["models"][-1]["h6"] == result("instruct")["h6"]
@@ -296,3 +297,67 @@ def test_a_chain_without_evaluation(run_folder):
     text = terminal(run_folder)
     assert "Scores in percent" not in text
     assert "Reward accuracy" in text
+
+
+@pytest.fixture
+def own_benchmark(run_folder):
+    """The run with an evaluation that asks for ARC and a task of the author's, and nothing else."""
+    (run_folder / ".solar/resolved/h6.yml").write_text("tasks: [arc_challenge, my_quiz]\n")
+    for model in MODELS:
+        kept = result(model)
+        kept["tasks"] = {"arc_challenge": kept["tasks"]["mini_arc"]}
+        quiz = {"values": {"acc,none": 0.4321, "acc_stderr,none": None}, "n": 30}
+        kept |= {"h6": None, "losses": {}, "other": {"my_quiz": quiz}}
+        (run_folder / "h6" / f"{model}.json").write_text(json.dumps(kept))
+    return run_folder
+
+
+def test_what_was_measured_is_shown_and_what_nobody_asked_for_is_not(own_benchmark):
+    page = page_of(own_benchmark, paper=False)
+    rows = page.sections["results"]
+    assert rows[0] == ["model", "ARC"]
+    assert ["instruct", "my_quiz", "acc,none", "0.4321"] in rows
+    text = terminal(own_benchmark)
+    markdown = write_report(own_benchmark)[1].read_text(encoding="utf-8")
+    for shown in (page.texts["results"], text, markdown):
+        assert "my_quiz" in shown
+        assert "not run" not in shown
+        assert "MMLU" not in shown
+        assert "H6" not in shown
+    (own_benchmark / "h6/base.json").unlink()
+    assert page_of(own_benchmark, paper=False).sections["results"][2][:2] == ["base", "not run"]
+
+
+def test_own_tasks_alone_have_a_table_of_their_own(own_benchmark):
+    (own_benchmark / ".solar/resolved/h6.yml").write_text("tasks: my_quiz\n")
+    for file in (own_benchmark / "h6").glob("*.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "tasks": {}}))
+    assert page_of(own_benchmark, paper=False).sections["results"][0] == [
+        "model",
+        "task",
+        "metric",
+        "value",
+    ]
+    assert "Scores in percent" not in terminal(own_benchmark)
+
+
+def test_no_word_of_a_table_is_cut():
+    """In a narrow terminal cells break between words; in a pipe each row is one line."""
+    name, said = "one_name_that_is_longer_than_a_terminal_of_40", "several words that go on and on"
+    grid = Grid("T", ["stage", "what was said of it"], [[name, said]], left=2)
+    for width, is_terminal in ((40, True), (70, True), (40, False)):
+        file = io.StringIO()
+        console = Console(
+            width=width,
+            file=file,
+            force_terminal=is_terminal,
+            color_system=None,
+            legacy_windows=False,
+        )
+        print_whole(console, grid.to_rich())
+        lines = file.getvalue().splitlines()
+        assert any(name in line for line in lines)
+        assert set(said.split()) <= set(file.getvalue().split())
+        assert any(said in line for line in lines) is not is_terminal
+        assert max(map(len, lines)) <= (70 if is_terminal else 90)
+        assert console.width == width

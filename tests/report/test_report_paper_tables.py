@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_run import write_run
+from small_run import linear, write_run
 
 from solar_plugins.evaluation import paper
 from solar_plugins.report.paper_tables import paper_tables
+from solar_plugins.report.results import model_rows
 from solar_plugins.report.run import read_run
 
 
@@ -18,7 +19,9 @@ def run_folder(tmp_path):
 
 
 def grids(folder):
-    return {grid.title.partition(":")[0]: grid for grid in paper_tables(read_run(folder))}
+    return {
+        grid.title.partition(":")[0]: grid for grid in paper_tables(read_run(folder, paper=True))
+    }
 
 
 def test_a_table_is_there_when_the_run_evaluates_one_of_its_models(run_folder):
@@ -70,3 +73,44 @@ def test_a_failed_evaluation_is_not_a_number(run_folder):
     (run_folder / "h6" / "cand_2.json").unlink()
     rows = grids(run_folder)["Table 6"].rows
     assert rows[-1][1:] == ["cand_2", *["not run"] * 7]
+
+
+def told(folder, **options) -> dict[str, str]:
+    """The paper's row beside each model."""
+    rows = model_rows(read_run(folder, **options))
+    return {row.model: row.paper.model for row in rows if row.paper}
+
+
+def test_another_base_is_not_the_papers_unless_asked_for(run_folder):
+    assert told(run_folder) == {}
+    assert paper_tables(read_run(run_folder)) == []
+    assert told(run_folder, paper=True)["base"] == "Mistral 7B"
+    chain = run_folder / ".solar" / "chain.yml"
+    text = chain.read_text()
+    for base in ("mistralai/Mistral-7B-v0.1", "/models/Mistral-7B-v0.1/"):
+        chain.write_text(text.replace("unused/base", base))
+        assert told(run_folder)["cand_1"] == "Cand. 1"
+
+
+@pytest.mark.parametrize(
+    ("merge", "row"),
+    [
+        (linear({"cand_1": 0.5, "cand_2": 0.5}), "Merge v1"),
+        (linear({"cand_1": 2, "cand_2": 3}), "Merge v2"),
+        (linear({"cand_1": 0.6, "cand_2": 0.4}), "Merge v3"),
+        (
+            "merge_method: slerp\nmodels: [{model: a}, {model: b}]\nparameters: {t: 0.5}\n",
+            "Merge v4",
+        ),
+        (linear({"cand_1": 0.3, "cand_2": 0.7}), None),
+        (linear({"cand_1": 0.5, "cand_2": 0.5}).replace("linear", "ties"), None),
+        ("merge_method: linear\nmodels: [{model: a}, {model: b}]\n", None),
+    ],
+)
+def test_a_merge_is_known_by_models_method_and_weights_not_by_its_name(run_folder, merge, row):
+    (run_folder / ".solar/resolved/instruct.yml").write_text(merge)
+    assert told(run_folder, paper=True).get("instruct") == row
+    chain = run_folder / ".solar" / "chain.yml"
+    text = chain.read_text()
+    chain.write_text(text.replace("from: [cand_1, cand_2]", "from: [sft_v3, cand_2]"))
+    assert "instruct" not in told(run_folder, paper=True)

@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,48 +107,38 @@ def server(certificate: Path) -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def opener(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> urllib.request.OpenerDirector:
-    """The opener of the package, which trusts the server's certificate besides."""
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The system's certificates and the server's besides."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    opener = fetch.https_opener()
-    context = ssl.create_default_context(cafile=str(certificate))
-    opener.add_handler(urllib.request.HTTPSHandler(context=context))
-    opener.handlers = [h for h in opener.handlers if not isinstance(h, urllib.request.HTTPSHandler)]
-    opener.handle_open["https"] = [
-        h for h in opener.handle_open["https"] if getattr(h, "_context", None) is context
-    ]
-    return opener
+    return ssl.create_default_context(cafile=str(certificate))
 
 
-def test_a_pack_by_https(server, opener):
+def test_a_pack_by_https(server, trusted):
     server.answers["/a.solar.zip"] = (200, {"Content-Length": len(PACK)}, PACK)
-    seen: list[int] = []
-    data = fetch.read_url(f"{server.url}/a.solar.zip", seen.append, opener)
-    assert data == PACK
-    assert seen[-1] == len(PACK)
+    assert fetch.read_url(f"{server.url}/a.solar.zip", trusted) == PACK
 
 
-def test_a_redirect_to_https_is_followed_and_others_are_not(server, opener):
+def test_a_redirect_to_https_is_followed_and_others_are_not(server, trusted):
     server.answers["/a"] = (200, {}, PACK)
     server.answers["/to"] = (302, {"Location": f"{server.url}/a"}, b"")
-    assert fetch.read_url(f"{server.url}/to", opener=opener) == PACK
+    assert fetch.read_url(f"{server.url}/to", trusted) == PACK
     for place in ("http://127.0.0.1:1/a", "file:///etc/passwd", "ftp://127.0.0.1/a"):
         server.answers["/to"] = (302, {"Location": place}, b"")
         with pytest.raises(SolarError, match=r"which is not https\.|is not allowed"):
-            fetch.read_url(f"{server.url}/to", opener=opener)
+            fetch.read_url(f"{server.url}/to", trusted)
 
 
-def test_a_stream_without_end_is_cut_off(server, opener, monkeypatch):
+def test_a_stream_without_end_is_cut_off(server, trusted, monkeypatch):
     monkeypatch.setattr(fetch, "MAX_PACK_BYTES", 3 << 20)
     server.answers["/a"] = (200, {}, (b"x" * (1 << 16) for _ in range(100_000)))
     with pytest.raises(SolarError, match="more than 3 MiB"):
-        fetch.read_url(f"{server.url}/a", opener=opener)
+        fetch.read_url(f"{server.url}/a", trusted)
 
 
-def test_a_broken_off_download_is_told(server, opener):
+def test_a_broken_off_download_is_told(server, trusted):
     server.answers["/a"] = (200, {"Content-Length": 10 * len(PACK)}, PACK)
     with pytest.raises(SolarError, match=r"broke off|not reachable"):
-        fetch.read_url(f"{server.url}/a", opener=opener)
+        fetch.read_url(f"{server.url}/a", trusted)
 
 
 def test_an_unknown_certificate_is_refused(server):
@@ -158,9 +147,9 @@ def test_an_unknown_certificate_is_refused(server):
         fetch.read_url(f"{server.url}/a")
 
 
-def test_the_servers_refusal_is_one_line(server, opener):
+def test_the_servers_refusal_is_one_line(server, trusted):
     with pytest.raises(SolarError, match=r"/nowhere: the server says 404 Not Found\.$"):
-        fetch.read_url(f"{server.url}/nowhere", opener=opener)
+        fetch.read_url(f"{server.url}/nowhere", trusted)
 
 
 @pytest.mark.parametrize(

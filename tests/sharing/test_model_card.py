@@ -141,3 +141,16 @@ def test_a_trial_is_no_score(run: Path):
     read = ModelCard.load(run / "cpt/README.md")
     assert read.data.eval_results is None
     assert "A trial with 10 items per task: not a score." in read.text
+
+
+def test_held_out_loss_and_own_tasks_are_in_it(run: Path):
+    import json
+
+    quiz = {"values": {"acc,none": 0.4321, "acc_stderr,none": 0.01}, "n": 30}
+    result = {**small_run.result("cpt"), "other": {"my_quiz": quiz}, "tasks": {}, "h6": None}
+    (run / "h6/cpt.json").write_text(json.dumps(result))
+    card.write_cards(run, ("cpt",))
+    text = ModelCard.load(run / "cpt/README.md").text
+    assert "| mini_loss, held-out bits per byte | 1.0200 |  |  | 50 |" in text
+    assert "| my_quiz, acc | 0.4321 |  |  | 30 |" in text
+    assert "H6" not in text

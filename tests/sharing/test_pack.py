@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import random
 import re
 import shutil
 import string
+import subprocess
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -119,6 +123,130 @@ def test_the_chain_of_the_same_name_in_tiny_comes_along(folder: Path):
     files = pack()
     assert json.loads(files[LOCK])["tiny"] == "recipes/tiny/shared.yml"
     assert "recipes/tiny/mix.yml" in files
+
+
+def test_an_absolute_base_is_told_two_ways_out_and_both_work(folder: Path, tmp_path: Path):
+    base = tmp_path / "models" / "mistral"
+    base.mkdir(parents=True)
+    (base / "config.json").write_text("{}")
+    chain = folder / "recipes/shared.yml"
+    good = chain.read_text()
+    chain.write_text(good.replace("owner/base", str(base)))
+    told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
+    assert f"recipes/shared.yml:2: base_model: {base} is a path of this machine." in told
+    command = re.search(r"ln -s \S+ \S+(?=, then)", told)[0]
+    subprocess.run(command, shell=True, check=True)
+    chain.write_text(good.replace("owner/base", "./mistral"))
+    lock = json.loads(pack()[LOCK])
+    assert len(lock["models"]["local"]["mistral"]["sha256"]) == 64
+    told = solar("unpack", "out.zip", "--list").output
+    assert "needs      mistral (not in the pack)" in told
+    cached = "/data/hub/models--mistralai--Mistral-7B-v0.1/snapshots/26bca36/"
+    chain.write_text(good.replace("owner/base", cached))
+    told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
+    assert told.endswith("Write the Hub id that it was fetched from: mistralai/Mistral-7B-v0.1.\n")
+
+
+TASK = """\
+task: quiz
+dataset_path: json
+dataset_kwargs: {data_files: {test: quiz.jsonl}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "Question: {{question.strip()}}\\n{% if hint %}Hint: {{hint}}{% endif %}\\nAnswer:"
+doc_to_target: "{{['A', 'B'][label]}}"
+doc_to_choice: "{{choices.text}}"
+description: "Answer the questions.\\n\\n"
+filter_list:
+  - name: strict
+    filter: [{function: regex, regex_pattern: "#### (\\\\d+)"}, {function: take_first}]
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+metadata: {version: 1.0}
+"""
+
+
+@pytest.fixture
+def with_tasks(folder: Path) -> Path:
+    """The project with an evaluation on a task of its own and one of lm-eval's."""
+    (folder / "my_tasks").mkdir()
+    (folder / "my_tasks/quiz.yaml").write_text(TASK)
+    (folder / "quiz.jsonl").write_text('{"question": "a"}\n')
+    h6 = "model: hf\ntasks: [arc_challenge, quiz]\ninclude_path: my_tasks\n"
+    (folder / "recipes/h6.yml").write_text(h6)
+    return folder
+
+
+def test_a_plain_task_is_packed_and_nothing_is_asked_for(with_tasks: Path):
+    assert "my_tasks/quiz.yaml" in pack()
+    told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
+    assert "have to allow" not in told
+    told = solar("unpack", "out.zip", "--list").output
+    assert "needs      quiz.jsonl (not in the pack)" in told
+    assert "downloads  dataset of the lm-eval tasks arc_challenge" in told
+    assert solar("unpack", "out.zip", "--to", "theirs").exit_code == 0
+
+
+def test_a_task_that_imports_is_packed_and_each_import_is_asked_for(with_tasks: Path):
+    task = TASK + "process_docs: !function helpers.clean\n"
+    (with_tasks / "my_tasks/quiz.yaml").write_text(task)
+    (with_tasks / "my_tasks/helpers.py").write_text("def clean(docs):\n    return docs\n")
+    assert {"my_tasks/quiz.yaml", "my_tasks/helpers.py"} < set(pack())
+    told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
+    line = task.count("\n")
+    assert f"my_tasks/quiz.yaml:{line}: the tag !function helpers.clean: names Python code" in told
+    refused = solar("unpack", "out.zip", "--to", "theirs")
+    assert refused.exit_code == 1
+    allow = [f"code=my_tasks/{name}" for name in ("quiz.yaml", "helpers.py")]
+    allow = [word for permission in allow for word in ("--allow", permission)]
+    assert solar("unpack", "out.zip", "--to", "theirs", *allow).exit_code == 0
+    assert Path("theirs/my_tasks/quiz.yaml").read_text() == task
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("doc_to_text: '{{ x.__class__ }}'", ".__class__ looks inside Python"),
+        ("doc_to_text: \"{{ x['_' ~ '_class_' ~ '_'] }}\"", "an item by a computed name"),
+        ("doc_to_text: '{{ namespace() }}'", "a call, outside a sandbox"),
+        ("doc_to_text: '{{ x.format(y) }}'", "a call, outside a sandbox"),
+        ('doc_to_text: "{{ x | map(attribute=a) }}"', "the filter map, outside a sandbox"),
+        ("doc_to_target: \"{% include 'x' %}\"", "reads another template"),
+        ("metric_list: [{metric: evil/metric}]", "evil/metric"),
+        ("filter_list: [{name: a, filter: [{function: custom, filter_fn: x}]}]", "custom"),
+        ("use_prompt: 'promptsource:evil'", "use_prompt"),
+    ],
+)
+def test_a_task_that_does_more_is_asked_for(line: str, found: str, with_tasks: Path):
+    """lm-eval renders a task's templates without a sandbox."""
+    key = line.partition(":")[0]
+    kept = [written for written in TASK.splitlines() if not written.startswith((key, "  "))]
+    (with_tasks / "my_tasks/quiz.yaml").write_text("\n".join([*kept, line, ""]))
+    told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
+    assert found in told
+    assert "--allow code=my_tasks/quiz.yaml" in told
+
+
+def test_what_extends_and_set_replace_is_not_needed(folder: Path):
+    """Nor is what only an extended file names of another chain."""
+    chain, sft = folder / "recipes/shared.yml", folder / "recipes/sft.yml"
+    chain.write_text(
+        chain.read_text().replace(
+            "{train: sft.yml}",
+            "{train: mine.yml, set: {datasets: [{path: ./set.jsonl, type: alpaca}]}}",
+        )
+    )
+    sft.write_text(sft.read_text().replace("owner/data", "./old.jsonl"))
+    mine = "extends: ./sft.yml\ndatasets: [{path: ./mine.jsonl, type: alpaca}]\n"
+    mine += "test_datasets: [{path: owner/test, split: test, type: alpaca}]\n"
+    (folder / "recipes/mine.yml").write_text(mine)
+    for name in ("set", "mine", "old"):
+        (folder / f"{name}.jsonl").write_text("{}\n")
+    pack()
+    told = solar("unpack", "out.zip", "--list").output
+    assert "needs      set.jsonl (not in the pack)" in told
+    assert "downloads  dataset owner/test" in told
+    assert "old.jsonl" not in told
+    assert "mine.jsonl" not in told
 
 
 def test_absolute_paths_below_the_root_become_relative_and_others_are_refused(folder: Path):
@@ -251,6 +379,61 @@ def test_only_paths_of_this_machine_are_taken_out(tmp_path: Path):
         "./out/x.json <local>/y.bin ~/z https://example.org/a/b /no/such/path/of/anyone "
         "### User:/Assistant"
     )
+
+
+def test_no_path_of_this_machine_stays_whatever_is_around_it(tmp_path: Path):
+    """Random texts with folders that are there, with names of all kinds."""
+    draw = random.Random(7)
+    private = tmp_path / "private owner"
+    names = ["deep", "My Project (1)", "ünï", "a,b", "a+b=c@d", "v1.2", "x-y_z", "a & b"]
+    places = [private / name / "more" for name in names]
+    for place in places:
+        place.mkdir(parents=True)
+    words = [
+        "loss",
+        "at",
+        "12/34",
+        "a/b",
+        "https://example.org/a/b?c=/d",
+        "### User:/Assistant",
+        "</s>",
+    ]
+    around = [
+        "{}",
+        "<code>{}</code>",
+        '"{}"',
+        "'{}'",
+        "({})",
+        "[{}]",
+        "path={}",
+        "--dir={}",
+        "-I{}",
+    ]
+    around += [
+        "x: {}",
+        "{}:12",
+        "{},",
+        "{}.",
+        "file://{}",
+        "{}\\n",
+        "`{}`",
+        "<{}>",
+        "{};",
+        "|{}|",
+        "\t{}",
+    ]
+    for _ in range(1000):
+        parts = []
+        for _ in range(draw.randrange(1, 8)):
+            path = str(draw.choice(places)) + draw.choice(["", "/", "/gone.json", "/a b.txt"])
+            path = urllib.parse.quote(path) if draw.random() < 0.2 else path
+            shown = draw.choice(around).format(path)
+            parts += [draw.choice([*words, shown, shown])]
+        text = draw.choice([" ", "\n", "  ", "\t"]).join(parts)
+        for written in (text, json.dumps(text), html.escape(text)):
+            shown = redact.without_local_paths(written, tmp_path / "project")
+            assert "private" not in shown, written
+            assert shown.count("https://example.org/a/b?c=/d") == written.count("https:"), written
 
 
 @pytest.mark.parametrize("before", sorted(set(string.punctuation) - set("/.~_-")) + list(" \n\t"))

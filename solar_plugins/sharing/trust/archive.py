@@ -26,22 +26,13 @@ MAX_FILE_BYTES = 16 << 20
 MAX_FILES = 1000
 MAX_RATIO = 200
 """Text that Deflate shrinks to less than 1/200 is filled up, not written."""
+_TOO_LARGE = f"more than {MAX_FILE_BYTES >> 20} MiB. A pack holds no weights and no large data."
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _ENTRY = b"PK\x01\x02"
-# What zipfile raises on a broken archive.
-_BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    IndexError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
+# What zipfile raises on a broken archive; NotImplementedError is a RuntimeError.
+_BROKEN: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, LookupError)
+_BROKEN += (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ArithmeticError)
 
 
 def to_bytes(files: Mapping[str, bytes], first: str) -> bytes:
@@ -78,7 +69,8 @@ def from_bytes(data: bytes, source: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if _is_file(entry, source)]
-            _check_sizes(entries, source)
+            if sum(entry.file_size for entry in entries) > MAX_TOTAL_BYTES:
+                raise SolarError(f"{source}: unpacks to more than {MAX_TOTAL_BYTES >> 20} MiB.")
             refuse_collisions([entry.filename for entry in entries], source)
             return {entry.filename: _read(archive, entry, source) for entry in entries}
     except SolarError:
@@ -97,12 +89,15 @@ def from_folder(folder: Path, names: list[str]) -> dict[str, bytes]:
     for name in names:
         check_name(name, str(folder))
         path = folder / name
+        fault = None
         if any(part.is_symlink() for part in (path, *path.parents) if folder in part.parents):
-            raise SolarError(f"{folder}: {printable(name)!r}: a link. A pack has plain files.")
-        if not path.is_file():
-            raise SolarError(f"{folder}: {printable(name)!r}: no such file, but the lock lists it.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise SolarError(f"{folder}: {printable(name)!r}: {_too_large()}")
+            fault = "a link. A pack has plain files."
+        elif not path.is_file():
+            fault = "no such file, but the lock lists it."
+        elif path.stat().st_size > MAX_FILE_BYTES:
+            fault = _TOO_LARGE
+        if fault:
+            raise SolarError(f"{folder}: {printable(name)!r}: {fault}")
         files[name] = path.read_bytes()
     return files
 
@@ -116,37 +111,21 @@ def _is_file(entry: zipfile.ZipInfo, source: str) -> bool:
         return False
     check_name(name, source)
     check_name(entry.filename, source)  # newer zipfile takes another name from an extra field
+    fault = None
     if kind not in (0, stat.S_IFREG):
         what = "a link" if stat.S_ISLNK(kind) else "no plain file (a device, a pipe, a socket)"
-        raise SolarError(f"{source}: {printable(name)!r}: {what}. A pack has plain files.")
-    if entry.flag_bits & 0x1:
-        raise SolarError(f"{source}: {printable(name)!r}: encrypted. A pack can be read by all.")
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise SolarError(
-            f"{source}: {printable(name)!r}: compressed by method {entry.compress_type}. "
-            f"Stored and Deflate are read."
-        )
+        fault = f"{what}. A pack has plain files."
+    elif entry.flag_bits & 0x1:
+        fault = "encrypted. A pack can be read by all."
+    elif entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        fault = f"compressed by method {entry.compress_type}. Stored and Deflate are read."
+    elif entry.file_size > MAX_FILE_BYTES:
+        fault = _TOO_LARGE
+    elif entry.file_size > max(MAX_RATIO * entry.compress_size, 1 << 16):
+        fault = f"grows to more than {MAX_RATIO} times its size. That is a zip bomb, not text."
+    if fault:
+        raise SolarError(f"{source}: {printable(name)!r}: {fault}")
     return True
-
-
-def _check_sizes(entries: list[zipfile.ZipInfo], source: str) -> None:
-    total = 0
-    for entry in entries:
-        name = printable(entry.filename)
-        total += entry.file_size
-        if entry.file_size > MAX_FILE_BYTES:
-            raise SolarError(f"{source}: {name!r}: {_too_large()}")
-        if entry.file_size > MAX_RATIO * max(entry.compress_size, 1) and entry.file_size > 1 << 16:
-            raise SolarError(
-                f"{source}: {name!r}: grows to more than {MAX_RATIO} times its size. "
-                f"That is a zip bomb, not text."
-            )
-    if total > MAX_TOTAL_BYTES:
-        raise SolarError(f"{source}: unpacks to more than {MAX_TOTAL_BYTES >> 20} MiB.")
-
-
-def _too_large() -> str:
-    return f"more than {MAX_FILE_BYTES >> 20} MiB. A pack holds no weights and no large data."
 
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str) -> bytes:

@@ -42,6 +42,12 @@ _ACTIVE = re.compile(
 _RECIPE_MARKS = {"stages", "merge_method", "slices", "models", "modules", "tasks", "generator"}
 _RECIPE_MARKS |= {"base_model", "datasets", "pretraining_dataset", "learning_rate", "extends"}
 _TASK_MARKS = {"task", "group", "dataset_path", "doc_to_text", "doc_to_target", "process_docs"}
+_TASK_MARKS |= {"doc_to_choice", "metric_list", "output_type"}
+
+
+def is_task(content: Mapping[str, Any]) -> bool:
+    """Whether a YAML file is a task of lm-eval, and no recipe."""
+    return bool(_TASK_MARKS & {*content}) and not _RECIPE_MARKS & {*content}
 
 
 def risks_of(files: Mapping[str, bytes]) -> list[Risk]:
@@ -63,7 +69,10 @@ def _risks_of_file(name: str, data: bytes) -> list[Risk]:
     if suffix in _YAML:
         return _risks_of_yaml(name, data)
     if suffix == ".json":
-        return _risks_of_json(name, data)
+        content = read_json(data, name)
+        # What is not of a run may be what a recipe gives to DeepSpeed.
+        is_read = not name.startswith(RUN_FOLDER)
+        return list(recipe_risks.risks_of(content, name, "deepspeed")) if is_read else []
     if suffix == ".jinja":
         fault = templates.fault(safe_yaml.as_text(data, name))
         return [Risk(name, 0, "template", "", fault)] if fault else []
@@ -83,27 +92,15 @@ def _risks_of_file(name: str, data: bytes) -> list[Risk]:
 
 
 def _risks_of_yaml(name: str, data: bytes) -> list[Risk]:
-    content = safe_yaml.read_mapping(data, name)
-    if shipped.TASKS_FOLDER in name.split("/"):
-        # lm-eval renders a task's Jinja without a sandbox and imports what it names.
-        return [Risk(name, 0, "code", "", "a task of lm-eval")]
-    kind = kind_of(content)
-    lines = safe_yaml.lines_of(data)
-    risks = list(recipe_risks.risks_of(content, name, kind, lambda place: lines.get(place, 0)))
-    if not any(key in _RECIPE_MARKS for key in content):
-        found = f"keys {', '.join(map(str, list(content)[:3]))}"
+    read = safe_yaml.read(data, name)
+    kind = kind_of(read.content)
+    risks = list(recipe_risks.risks_of(read.content, name, kind, read.lines))
+    for line, function in read.functions:
+        risks.append(Risk(name, line, "code", "", f"the tag {safe_yaml.FUNCTION} {function}"))
+    if not _RECIPE_MARKS & {*read.content} and not is_task(read.content):
+        found = f"keys {', '.join(map(str, list(read.content)[:3]))}"
         risks.append(Risk(name, 0, "unknown_file", "", found))
-    if any(key in _TASK_MARKS for key in content):
-        risks.append(Risk(name, 0, "code", "", "a task of lm-eval"))
     return risks
-
-
-def _risks_of_json(name: str, data: bytes) -> list[Risk]:
-    content = read_json(data, name)
-    if name.startswith(RUN_FOLDER):
-        return []
-    # Any JSON file of a pack may be what a recipe gives to DeepSpeed.
-    return list(recipe_risks.risks_of(content, name, "deepspeed", lambda place: 0))
 
 
 def read_json(data: bytes, name: str) -> Any:

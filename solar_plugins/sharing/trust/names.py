@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from solar_plugins.errors import SolarError
 
-_PART = re.compile(r"[\w(@][\w .+=@()-]*")
+_PART = re.compile(r"[\w(@][\w .+=@()-]*(?<![ .])")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _LONGEST_PART, _LONGEST, _DEEPEST = 200, 400, 10
 
@@ -25,32 +25,37 @@ def check_name(name: str, source: str) -> None:
     Raises:
         SolarError: the line names `source` and what is wrong with the name.
     """
+    fault = _fault(name)
+    if fault:
+        raise SolarError(
+            f"{source}: {printable(name)!r}: {fault}. A pack has plain relative names."
+        )
 
-    def refuse(found: str) -> None:
-        raise SolarError(f"{source}: {printable(name)!r}: {found} A pack has plain relative names.")
 
-    if not name or "\0" in name:
-        refuse("no name.")
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-        refuse("an absolute path.")
-    if "\\" in name:
-        refuse("a backslash, which is a folder on some systems.")
+def _fault(name: str) -> str | None:
     parts = name.split("/")
+    if not name or "\0" in name:
+        return "no name"
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        return "an absolute path"
+    if "\\" in name:
+        return "a backslash, which is a folder on some systems"
     if ".." in parts:
-        refuse("leads out of the folder.")
+        return "leads out of the folder"
     if len(parts) > _DEEPEST or len(name.encode(errors="replace")) > _LONGEST:
-        refuse(f"too long or too deep (at most {_DEEPEST} levels, {_LONGEST} bytes).")
+        return f"too long or too deep (at most {_DEEPEST} levels, {_LONGEST} bytes)"
     for part in parts:
         if part in ("", "."):
-            refuse("an empty part.")
+            return "an empty part"
         if part.startswith("."):
-            refuse("a hidden file.")
-        if not _PART.fullmatch(part) or part[-1] in " .":
-            refuse("a character that file names here do not have.")
+            return "a hidden file"
+        if not _PART.fullmatch(part):
+            return "a character that file names here do not have"
         if _RESERVED.fullmatch(part) or len(part.encode(errors="replace")) > _LONGEST_PART:
-            refuse("a name that not every system can hold.")
+            return "a name that not every system can hold"
     if unicodedata.normalize("NFC", name) != name:
-        refuse("letters that are written in another form (not NFC).")
+        return "letters that are written in another form (not NFC)"
+    return None
 
 
 def refuse_collisions(names: Iterable[str], source: str) -> None:
@@ -62,23 +67,15 @@ def refuse_collisions(names: Iterable[str], source: str) -> None:
     taken: dict[str, str] = {}
     folders: dict[str, str] = {}
     for name in names:
-        folded = _folded(name)
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        both = f"{source}: {printable(name)!r} and {printable(taken.get(folded))!r}"
         if folded in taken:
             raise SolarError(
-                f"{source}: {printable(name)!r} and {printable(taken[folded])!r} are one file on "
-                f"some systems, the second would overwrite the first."
+                f"{both} are one file on some systems, the second would overwrite the first."
             )
         taken[folded] = name
         parts = folded.split("/")
-        for depth in range(1, len(parts)):
-            folders["/".join(parts[:depth])] = name
-    for folded, name in taken.items():
-        if folded in folders:
-            raise SolarError(
-                f"{source}: {printable(name)!r} is a file and, in {printable(folders[folded])!r}, "
-                f"a folder."
-            )
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        folders |= {"/".join(parts[:depth]): name for depth in range(1, len(parts))}
+    for folded in taken.keys() & folders.keys():
+        where = f"{source}: {printable(taken[folded])!r}"
+        raise SolarError(f"{where} is a file and, in {printable(folders[folded])!r}, a folder.")

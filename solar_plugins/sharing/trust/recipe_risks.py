@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import solar_plugins
+from solar_plugins.check.source import dotted, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.recipes.registry import STAGE_KINDS
 from solar_plugins.sharing.trust import harmless, templates
@@ -20,26 +22,52 @@ from solar_plugins.sharing.trust.risk import Risk
 
 Place = tuple[str | int, ...]
 
-_KEY_RISKS = {
-    "trust_remote_code": "trust_remote_code",
-    "code": "trainer_cls|reward_funcs|rollout_func|worker_extension_cls|serve_module"
-    "|torchdistx_path|input_transform|auto_map|custom_pipelines|confirm_run_unsafe_code|allow_code|function"
-    "|process_docs|use_prompt|eval_causal_lm_metrics",
-    "shell": "command|cmd|script|shell|exec|entrypoint|setup|hooks",
-    "environment": "env|environment|environ|env_vars|envs|secrets",
-    "upload": "(wandb|comet|mlflow|trackio|swanlab|otel|hatchery)(_.*)?|hub_.*"
-    "|push_(dataset_)?to_hub|hf_hub_log_args|hf_mlflow_log_artifacts|report_to|gradio_.*|.*base_url|api_base"
-    "|vllm_server_host|proxies|endpoint|use_(wandb|comet|mlflow|trackio|otel_metrics)|.*_api_key"
-    "|.*_tracking_uri",
-    "kernel": "use_kernels",
-    "pickle": "resume_from_checkpoint",
-}
-_KEY_RISK = {kind: re.compile(pattern) for kind, pattern in _KEY_RISKS.items()}
-_CLASS_KEYS = ("model_type", "tokenizer_type", "processor_type", "type_of_model")
-_KERNEL_KEYS = ("attn_implementation", "experts_implementation", "fused_attn_kernel")
+_RULES = [  # the risk of a key, and the values for which there is none
+    (risk, re.compile(keys), re.compile(harmless_values))
+    for risk, keys, harmless_values in (
+        ("trust_remote_code", "trust_remote_code", ""),
+        (
+            "code",
+            "trainer_cls|reward_funcs|rollout_func|worker_extension_cls|serve_module|process_docs"
+            "|torchdistx_path|input_transform|auto_map|custom_pipelines|confirm_run_unsafe_code"
+            "|allow_code|use_prompt|eval_causal_lm_metrics|process_results|custom_dataset"
+            "|unsafe_code|hf_evaluate",
+            "",
+        ),
+        ("shell", "command|cmd|script|shell|exec|entrypoint|setup|hooks", ""),
+        ("environment", "env|environment|environ|env_vars|envs|secrets", ""),
+        (
+            "upload",
+            "(wandb|comet|mlflow|trackio|swanlab|otel|hatchery)(_.*)?|hub_.*|push_(dataset_)?to_hub"
+            "|hf_hub_log_args|hf_mlflow_log_artifacts|report_to|gradio_.*|.*base_url|api_base"
+            "|vllm_server_host|proxies|endpoint|use_(wandb|comet|mlflow|trackio|otel_metrics)"
+            "|.*_api_key|.*_tracking_uri",
+            "",
+        ),
+        ("kernel", "use_kernels", ""),
+        ("pickle", "resume_from_checkpoint", ""),
+        ("code", "(model|tokenizer|processor)_type|type_of_model", r"[A-Za-z]\w*"),
+        ("kernel", "(attn|experts)_implementation|fused_attn_kernel", r"\w+"),
+        ("code", "torch_compile_backend", "inductor|eager|aot_eager"),
+        # lm-eval imports metrics and filters that are not its own.
+        (
+            "code",
+            "metric",
+            "acc|acc_norm|acc_mutual_info|exact_match|perplexity|word_perplexity|byte_perplexity"
+            "|bits_per_byte|brier_score|mcc|f1|bleu|chrf|ter|likelihood|bypass",
+        ),
+        (
+            "code",
+            "function",
+            "regex|multi_choice_regex|regex_pos|remove_whitespace|lowercase|uppercase|map"
+            "|take_first|take_first_k|majority_vote",
+        ),
+    )
+]
 _ARGUMENT_KEYS = ("model_args", "gen_kwargs", "model_kwargs", "optim_args")
 """Their value may be ``a=b,c=d``: keys as well."""
 
+_LM_EVAL_MODELS = ("hf", "hf-auto", "huggingface", "hf-multimodal", "vllm")
 _PICKLE_LOADERS = ("pandas", "pickle", "generator", "spark", "cache", "sql", "hdf5")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy")
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".sh", ".ipynb")
@@ -59,7 +87,7 @@ _OFF = (None, False, "", 0, "false", "False", "no", "off", "none", "disabled", "
 
 
 def risks_of(
-    content: Any, file: str, kind: str | None, line: Callable[[Place], int]
+    content: Any, file: str, kind: str | None, lines: Mapping[Place, int] = MappingProxyType({})
 ) -> Iterator[Risk]:
     """Every risk in what a YAML or JSON file of a pack holds.
 
@@ -67,33 +95,26 @@ def risks_of(
         content: The mapping.
         file: Its name in the pack.
         kind: Which tool reads it, see `solar_plugins.check.kind_of`; ``deepspeed`` for JSON.
-        line: The line of a place.
+        lines: The line of each place.
     """
     for place, key, value in values_of(content):
         risks = list(_key_risks(place, key, value, kind))
         is_key = isinstance(place[-1], str)
         if is_key and not risks and value is not None and _is_first_unknown(place):
-            risks = [("unknown_setting", _shown(value))]
+            risks = [("unknown_setting", value)]
         if isinstance(value, str) and value not in _OFF:
             risks += _text_risks(place, key, value, file)
         for risk, found in risks:
-            yield Risk(file, line(place), risk, _dotted(place), found)
+            shown = "a block" if isinstance(found, dict) else str(found)
+            yield Risk(file, lines.get(place, 0), risk, dotted(place), shown)
 
 
-def values_of(value: Any, place: Place = ()) -> Iterator[tuple[Place, str, Any]]:
-    """Every value at every depth, with the nearest key above it."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            here = (*place, str(key))
-            yield here, _plain(key), item
-            yield from values_of(item, here)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            here = (*place, index)
-            key = next((_plain(part) for part in reversed(place) if isinstance(part, str)), "")
-            if not isinstance(item, dict):
-                yield here, key, item
-            yield from values_of(item, here)
+def values_of(value: Any) -> Iterator[tuple[Place, str, Any]]:
+    """Every value at every depth, with the nearest key above it; a mapping in a list is none."""
+    for place, item in walk(value):
+        keys = [_plain(part) for part in place if isinstance(part, str)]
+        if place and not (isinstance(place[-1], int) and isinstance(item, dict)):
+            yield place, keys[-1] if keys else "", item
 
 
 def _plain(key: Any) -> str:
@@ -101,18 +122,9 @@ def _plain(key: Any) -> str:
     return str(key).strip().lower().replace("-", "_").rsplit(".", 1)[-1].lstrip("_")
 
 
-def _shown(value: Any) -> str:
-    return "a block" if isinstance(value, dict) else str(value)
-
-
 def _is_first_unknown(place: Place) -> bool:
     """Whether the last key is not known to be harmless, and all blocks around it are."""
     return not _is_known(place) and _is_known(place[:-1])
-
-
-def _named_risk(key: str) -> str | None:
-    """The risk of a key whatever its value, unless that is off."""
-    return next((risk for risk, keys in _KEY_RISK.items() if keys.fullmatch(key)), None)
 
 
 def _is_known(place: Place) -> bool:
@@ -124,41 +136,38 @@ def _is_known(place: Place) -> bool:
         for name in [part] if block in harmless.NAMED_BY_USER else part.split("."):
             if block in harmless.NAMED_BY_USER:
                 block = ""
-            elif name in harmless.KEYS or _named_risk(_plain(name)):
+            elif name in harmless.KEYS or any(
+                keys.fullmatch(_plain(name)) for _, keys, _ in _RULES
+            ):
                 block = name
             else:
                 return False
     return True
 
 
-def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator[tuple[str, str]]:
+def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator[tuple[str, Any]]:
     if value in _OFF or (isinstance(value, list | dict) and not value):
         return
-    shown = _shown(value)
-    deepspeed_key = _deepspeed_key(place, kind)
-    named_risk = _named_risk(key)
-    if named_risk:
-        yield named_risk, shown
+    by_key = [
+        risk
+        for risk, keys, fine in _RULES
+        if keys.fullmatch(key) and not fine.fullmatch(str(value))
+    ]
+    if by_key:
+        yield by_key[0], value
     elif key == "plugins" and isinstance(place[-1], str):
         for name in value if isinstance(value, list) else [value]:
             if not _is_harmless_plugin(str(name)):
-                yield "plugin", str(name)
-    elif key in _CLASS_KEYS and not re.fullmatch(r"[A-Za-z]\w*", str(value)):
-        yield "code", shown
-    elif key in _KERNEL_KEYS and not re.fullmatch(r"\w+", str(value)):
-        yield "kernel", shown
-    elif key == "torch_compile_backend" and str(value) not in harmless.COMPILE_BACKENDS:
-        yield "code", shown
-    elif deepspeed_key not in (None, *harmless.DEEPSPEED):
-        yield "deepspeed", shown
-    elif key == "model" and kind == "evaluate" and place == ("model",):
-        if str(value) not in harmless.LM_EVAL_MODELS:
-            yield "upload", shown
-    elif key == "tasks" and kind == "evaluate" and re.search(r"[/\\]|\.ya?ml$", str(value)):
-        yield "code", shown
+                yield "plugin", name
+    elif _deepspeed_key(place, kind) not in (None, *harmless.DEEPSPEED):
+        yield "deepspeed", value
+    elif kind == "evaluate" and place == ("model",) and str(value) not in _LM_EVAL_MODELS:
+        yield "upload", value
+    elif kind == "evaluate" and key == "tasks" and re.search(r"[/\\]|\.ya?ml$", str(value)):
+        yield "code", value
     elif key in ("optimizer", "lr_scheduler") and isinstance(value, str):
         if value not in (*known("axolotl")["optimizers"], *known("axolotl")["schedulers"]):
-            yield "unknown_setting", shown
+            yield "unknown_setting", value
     elif key in _ARGUMENT_KEYS and isinstance(value, str):
         for argument in value.split(","):
             name = argument.partition("=")[0].strip()
@@ -180,8 +189,11 @@ def _text_risks(place: Place, key: str, value: str, file: str) -> Iterator[tuple
         yield "dataset_script", value
     if value.lower().endswith(_PICKLE_SUFFIXES):
         yield "pickle", value
-    if "!function" in value:
-        yield "code", value
+    if key.startswith("doc_to_") or key in ("description", "gen_prefix"):  # a task's templates
+        fault = templates.fault(value, sandboxed=False)
+        if fault:
+            yield "code", fault
+        return
     if key in ("chat_template", "chat_template_jinja") and ("{" in value or "\n" in value):
         fault = templates.fault(value)
         if fault:
@@ -248,13 +260,7 @@ def _leads_outside(value: str, place: Place, file: str) -> bool:
         return True
     if ".." not in value.replace("\\", "/").split("/"):
         return False
-    from_own_folder = place[0] == "extends" or (place[0] == "stages" and place[-1] in STAGE_KINDS)
+    from_own_folder = place[0] in ("extends", "include")
+    from_own_folder |= place[0] == "stages" and place[-1] in STAGE_KINDS
     start = os.path.dirname(file) if from_own_folder else ""
     return os.path.normpath(os.path.join(start, value)).startswith("..")
-
-
-def _dotted(place: Place) -> str:
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from solar_plugins.errors import SolarError, nearest
@@ -59,30 +59,19 @@ class Risk:
         return f"--allow {self.kind}={self.file}"
 
 
-def parse_permissions(texts: Iterable[str], files: Iterable[str]) -> frozenset[tuple[str, str]]:
+def parse_permissions(texts: Iterable[str], files: Collection[str]) -> frozenset[tuple[str, str]]:
     """``KIND=FILE`` as pairs.
 
     Raises:
         SolarError: the kind is none of `KINDS`, or the pack has no such file.
     """
-    known = list(files)
-    pairs = set()
-    for text in texts:
-        kind, _, file = text.partition("=")
+    pairs = {(kind, file) for kind, _, file in (text.partition("=") for text in texts)}
+    for kind, file in pairs:
+        where = printable(f"--allow {kind}={file}")
         if kind not in KINDS:
-            raise SolarError(
-                f"--allow {printable(text)}: no such permission.{nearest(kind, KINDS)} "
-                f"Write one of {', '.join(KINDS)}, then =FILE."
-            )
-        if file not in known:
-            hint = nearest(file, known)
-            raise SolarError(
-                f"--allow {printable(text)}: the pack has no file {printable(file)!r}.{hint}"
-            )
-        pairs.add((kind, file))
+            known = f"Write one of {', '.join(KINDS)}, then =FILE."
+            raise SolarError(f"{where}: no such permission.{nearest(kind, KINDS)} {known}")
+        if file not in files:
+            found = f"the pack has no file {printable(file)!r}.{nearest(file, files)}"
+            raise SolarError(f"{where}: {found}")
     return frozenset(pairs)
-
-
-def refused(risks: Iterable[Risk], allowed: frozenset[tuple[str, str]]) -> list[Risk]:
-    """The risks that the user has not allowed."""
-    return [risk for risk in risks if (risk.kind, risk.file) not in allowed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -16,13 +17,31 @@ MAX_DEPTH = 24
 MAX_VALUES = 20_000
 """After every alias has been replaced by its value."""
 
+FUNCTION = "!function"
+"""lm-eval's tag in a task: what follows is imported. It is read as text, and no other tag is."""
+
 # libyaml's scanner is ten times as fast, and is in every wheel of PyYAML.
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 Place = tuple[str | int, ...]
 
 
-def read_mapping(data: bytes, name: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SafeYaml:
+    """A YAML file that was read.
+
+    Attributes:
+        content: The mapping in it.
+        lines: The line of every place, counted from 1.
+        functions: Line and name of what the tag `FUNCTION` imports.
+    """
+
+    content: dict[str, Any]
+    lines: dict[Place, int]
+    functions: list[tuple[int, str]]
+
+
+def read(data: bytes, name: str) -> SafeYaml:
     """The mapping that the YAML file `name` holds.
 
     Raises:
@@ -31,8 +50,11 @@ def read_mapping(data: bytes, name: str) -> dict[str, Any]:
     """
     text = as_text(data, name)
     try:
-        _check_events(text, name)
+        functions = list(_functions(text, name))
+        for at, _, _ in functions:
+            text = f"{text[:at]}{' ' * len(FUNCTION)}{text[at + len(FUNCTION) :]}"
         content = yaml_file.parse(text, name)
+        node = yaml.compose(text, Loader=_Loader)
     except SolarError as error:
         raise SolarError(printable(error, 300)) from None
     except yaml.MarkedYAMLError as error:
@@ -42,7 +64,8 @@ def read_mapping(data: bytes, name: str) -> dict[str, Any]:
         raise SolarError(f"{name}: not YAML: {printable(error)}.") from None
     if not isinstance(content, dict):
         raise SolarError(f"{name}: not a mapping. A recipe is keys with values.")
-    return content
+    found = [(line, function) for _, line, function in functions]
+    return SafeYaml(content, dict(_lines(node, ())) if node else {}, found)
 
 
 def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
@@ -62,12 +85,6 @@ def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
     return text
 
 
-def lines_of(data: bytes) -> dict[Place, int]:
-    """The line of every place in a YAML file that `read_mapping` has read, counted from 1."""
-    node = yaml.compose(data.decode("utf-8"), Loader=_Loader)
-    return dict(_lines(node, ())) if node else {}
-
-
 def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -82,42 +99,43 @@ def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
             yield from _lines(value, (*place, index))
 
 
-def _check_events(text: str, name: str) -> None:
-    """Walk the scanner's events, which costs no more than the file is long."""
-    depth = documents = 0
-    sizes: dict[str, int] = {}
+def _functions(text: str, name: str) -> Iterator[tuple[int, int, str]]:
+    """Offset, line and value of each tag `FUNCTION`; anything that no recipe needs is refused.
+
+    Walks the scanner's events, which costs no more than the file is long.
+    """
+    depth = documents = values = 0
+    sizes: dict[str | None, int] = {}  # of what an anchor names
     open_anchors: list[tuple[str | None, int]] = []
-    values = 0
-
-    def refuse(event: yaml.Event, found: str) -> None:
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        raise SolarError(f"{name}:{line}: {found}")
-
     for event in yaml.parse(text, Loader=_Loader):
+        found, mark = None, event.start_mark
+        at, line = (mark.index, mark.line + 1) if mark else (0, 0)
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
-            if documents > 1:
-                refuse(event, "a second YAML document. A recipe has one.")
+            found = "a second YAML document. A recipe has one." if documents > 1 else None
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                refuse(event, f"the alias {event.anchor!r} is inside its own block, or nowhere.")
-            values += sizes[str(event.anchor)]
+                found = f"the alias {event.anchor!r} is inside its own block, or nowhere."
+            values += sizes.get(event.anchor, 0)
         elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
-            if event.tag is not None:
-                refuse(event, f"the tag {event.tag!r}. A recipe has plain values only.")
             values += 1
-            if isinstance(event, yaml.ScalarEvent):
-                if event.anchor:
-                    sizes[event.anchor] = 1
-            else:
+            is_function = event.tag == FUNCTION and text.startswith(FUNCTION, at)
+            if event.tag is not None and not (is_function and isinstance(event, yaml.ScalarEvent)):
+                found = f"the tag {event.tag!r}. A recipe has plain values only."
+            if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 open_anchors.append((event.anchor, values))
+            else:
+                sizes[event.anchor] = 1
+                if is_function:
+                    yield at, line, str(event.value)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
             anchor, before = open_anchors.pop()
-            if anchor:
-                sizes[anchor] = values - before + 1
+            sizes[anchor] = values - before + 1
         if depth > MAX_DEPTH:
-            refuse(event, f"deeper than {MAX_DEPTH} levels.")
+            found = f"deeper than {MAX_DEPTH} levels."
         if values > MAX_VALUES:
-            refuse(event, f"more than {MAX_VALUES:,} values, aliases counted as what they repeat.")
+            found = f"more than {MAX_VALUES:,} values, aliases counted as what they repeat."
+        if found:
+            raise SolarError(f"{name}:{line}: {found}")
