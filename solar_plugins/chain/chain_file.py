@@ -22,21 +22,22 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.evaluation import paper
 from solar_plugins.recipes import extends
 from solar_plugins.recipes.registry import STAGE_KINDS
 
 BASE_MODEL = "base_model"
 """The name of the chain's own base model in a stage's ``from``."""
 
-CHAIN_KEYS = ("name", "base_model", "output_dir", "stages", "seed")
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
+CHAIN_KEYS = (*REQUIRED_KEYS, "seed")
 STAGE_KEYS = (*STAGE_KINDS, "from", "after", "set")
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -110,25 +111,45 @@ class Chain:
         """The stages in an order in which each comes after what it needs; ties as in the file.
 
         Args:
-            until: Only this stage and what it needs, directly or not.
+            until: A stage's name for that stage and what it needs; a row's name in the paper's
+                tables (``SFT v2``) for the stage that makes its model, what that needs, and the
+                evaluation of this one model.
 
         Raises:
-            SolarError: no stage is called `until`.
+            SolarError: the chain has neither such a stage nor such a row.
         """
-        wanted, ahead = set(self.stages) if until is None else set(), []
-        if until is not None:
-            ahead = [self.stage(until, "--until").name]
+        ahead, evaluation = list(self.stages) if until is None else [until], None
+        if until is not None and until not in self.stages:
+            model = self._model_of_row(until)
+            scores = (s for s in self.stages.values() if s.kind == "evaluate" and model in s.from_)
+            evaluation = next((replace(stage, from_=(model,)) for stage in scores), None)
+            ahead = [model, *(evaluation.after if evaluation else ())]
+        wanted = {BASE_MODEL}
         while ahead:
             name = ahead.pop()
             if name not in wanted:
                 wanted.add(name)
                 ahead.extend(self.stages[name].needs)
+        left = [stage for stage in self.stages.values() if stage.name in wanted]
         ordered: dict[str, Stage] = {}
-        while len(ordered) < len(wanted):
-            ready = (s for s in self.stages.values() if s.name in wanted - ordered.keys())
-            stage = next(s for s in ready if ordered.keys() >= set(s.needs))
+        while left:
+            stage = next(stage for stage in left if ordered.keys() >= set(stage.needs))
             ordered[stage.name] = stage
-        return list(ordered.values())
+            left.remove(stage)
+        return [*ordered.values(), *([evaluation] if evaluation else [])]
+
+    def _model_of_row(self, name: str) -> str:
+        made = (*self.stages, BASE_MODEL)
+        model = next((stage for stage in paper.stages_of_row(name) if stage in made), None)
+        if model is None:
+            rows = dict.fromkeys(row.model for row in paper.ROWS if set(row.stages) & set(made))
+            ours = "; its rows of the paper's tables: " + ", ".join(rows) if rows else ""
+            raise SolarError(
+                f"--until: {self.path} has no stage {name!r}."
+                f"{nearest(name, [*self.stages, *rows])} "
+                f"Its stages: {', '.join(self.stages)}{ours}."
+            )
+        return model
 
     def stage(self, name: str, where: str = "stage") -> Stage:
         """The stage called `name`; `where` begins the error's line if there is none."""
@@ -171,7 +192,6 @@ def load_chain(
     """Read and check the chain file `path`.
 
     Args:
-        path: The chain file.
         base_model: Replaces the file's ``base_model``; the outputs then go to a folder named after
             it, beside the file's own, unless `overrides` name one.
         overrides: Chain keys (``{"output_dir": "/big/disk"}``) and keys of a stage's plain file
@@ -181,33 +201,72 @@ def load_chain(
     Raises:
         SolarError: anything about the file that cannot be run, as one line.
     """
-    path = Path(path)
+    path, overrides = Path(path), overrides or {}
     content = extends.read_mapping(path)
-    settings: dict[str, dict[str, Any]] = {}
     written = content.get("output_dir")
-    for key, value in (overrides or {}).items():
+    asked = _apply(content, overrides)
+    if base_model is not None:
+        if "output_dir" not in overrides and base_model != content.get("base_model"):
+            content["output_dir"] = extends.folder_for(written, base_model)
+        content["base_model"] = base_model
+    _check(path, content)
+    names = list(map(str, content["stages"]))
+    stages = {
+        name: _stage(path, name, value, names)
+        for name, value in zip(names, content["stages"].values(), strict=True)
+    }
+    for name, settings in asked.items():
+        if name not in stages:
+            raise SolarError(
+                f"--set {name}.{next(iter(settings))}: {path} has no stage {name!r}."
+                f"{nearest(name, stages)}"
+            )
+    _refuse_cycles(path, stages)
+    for stage in stages.values() if check_files else ():
+        if not stage.file.is_file():
+            beside = stage.file.parent.glob("*")
+            raise SolarError(
+                f"{path}: stages.{stage.name}.{stage.kind}: no such file: {stage.file}."
+                f"{nearest(stage.file.name, sorted(entry.name for entry in beside))} "
+                f"The path counts from the chain file's folder."
+            )
+    settings = {name: {**stage.set_, **asked.get(name, {})} for name, stage in stages.items()}
+    chain = Chain(
+        name=content["name"],
+        base_model=content["base_model"],
+        output_dir=Path(os.path.normpath(content["output_dir"])),
+        stages=stages,
+        seed=content.get("seed"),
+        path=path,
+        written_output_dir=Path(
+            os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
+        ),
+        settings={name: values for name, values in settings.items() if values},
+    )
+    # A data stage may make the base model; then it moves along with the other outputs.
+    return chain if base_model else replace(chain, base_model=chain.rebase(chain.base_model))
+
+
+def _apply(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Change the keys of the chain `content`; those of stages are returned by stage."""
+    settings: dict[str, dict[str, Any]] = {}
+    known = [key for key in CHAIN_KEYS if key != "stages"]
+    for key, value in overrides.items():
         head, _, rest = key.partition(".")
         if rest:
             settings.setdefault(head, {})[rest] = value
-        elif key in CHAIN_KEYS and key != "stages":
+        elif key in known:
             content[key] = value
         else:
-            known = [k for k in CHAIN_KEYS if k != "stages"]
             raise SolarError(
                 f"--set {key}: not a key of a chain.{nearest(key, known)} Write one of "
                 f"{', '.join(known)}, or STAGE.KEY for a key of a stage's own file."
             )
-    if base_model is not None:
-        if "output_dir" not in (overrides or {}) and base_model != content.get("base_model"):
-            content["output_dir"] = extends.folder_for(written, base_model)
-        content["base_model"] = base_model
+    return settings
 
-    for key in content:
-        if key not in CHAIN_KEYS:
-            raise SolarError(
-                f"{path}: {key}: unknown key.{nearest(str(key), CHAIN_KEYS)} "
-                f"A chain has {', '.join(CHAIN_KEYS)}."
-            )
+
+def _check(path: Path, content: dict[str, Any]) -> None:
+    _refuse_unknown(f"{path}: ", content, CHAIN_KEYS, f"A chain has {', '.join(CHAIN_KEYS)}.")
     for key in REQUIRED_KEYS:
         if key not in content:
             raise SolarError(f"{path}: {key}: missing. A chain has {', '.join(REQUIRED_KEYS)}.")
@@ -220,42 +279,11 @@ def load_chain(
     if not isinstance(content["stages"], dict) or not content["stages"]:
         raise SolarError(f"{path}: stages: no stage found. Write NAME: {{train: FILE}} below it.")
 
-    stages = {
-        str(name): _stage(path, str(name), value, list(map(str, content["stages"])))
-        for name, value in content["stages"].items()
-    }
-    for name in settings:
-        if name not in stages:
-            raise SolarError(
-                f"--set {name}.{next(iter(settings[name]))}: {path} has no stage {name!r}."
-                f"{nearest(name, stages)}"
-            )
-    _refuse_cycles(path, stages)
-    if check_files:
-        for stage in stages.values():
-            if not stage.file.is_file():
-                raise SolarError(
-                    f"{path}: stages.{stage.name}.{stage.kind}: no such file: {stage.file}."
-                    f"{_nearest_file(stage.file)} The path counts from the chain file's folder."
-                )
-    chain = Chain(
-        name=content["name"],
-        base_model=content["base_model"],
-        output_dir=Path(os.path.normpath(content["output_dir"])),
-        stages=stages,
-        seed=seed,
-        path=path,
-        written_output_dir=Path(
-            os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
-        ),
-        settings={
-            name: {**stages[name].set_, **settings.get(name, {})}
-            for name in stages
-            if stages[name].set_ or name in settings
-        },
-    )
-    # A data stage may make the base model; then it moves along with the other outputs.
-    return chain if base_model else replace(chain, base_model=chain.rebase(chain.base_model))
+
+def _refuse_unknown(where: str, given: Iterable, known: tuple[str, ...], keys: str) -> None:
+    for key in given:
+        if key not in known:
+            raise SolarError(f"{where}{key}: unknown key.{nearest(str(key), known)} {keys}")
 
 
 def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
@@ -267,12 +295,8 @@ def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
         )
     if not isinstance(value, dict):
         raise SolarError(f"{where}: {value!r} found. Write {{train: FILE, from: STAGE}}.")
-    for key in value:
-        if key not in STAGE_KEYS:
-            raise SolarError(
-                f"{where}.{key}: unknown key.{nearest(str(key), STAGE_KEYS)} "
-                f"A stage has one of {', '.join(STAGE_KINDS)}, and from, after, set."
-            )
+    keys = f"A stage has one of {', '.join(STAGE_KINDS)}, and from, after, set."
+    _refuse_unknown(f"{where}.", value, STAGE_KEYS, keys)
     kinds = [kind for kind in STAGE_KINDS if kind in value]
     if len(kinds) != 1:
         found = " and ".join(kinds) if kinds else "no kind"
@@ -293,14 +317,12 @@ def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
     set_ = value.get("set") or {}
     if not isinstance(set_, dict) or not all(isinstance(key, str) for key in set_):
         raise SolarError(f"{where}.set: {set_!r} found. Write {{KEY: VALUE}} of {value[kind]}.")
-    file = Path(os.path.normpath(path.parent / value[kind]))
-    return Stage(name, kind, file, from_, after, set_)
+    return Stage(name, kind, Path(os.path.normpath(path.parent / value[kind])), from_, after, set_)
 
 
 def _names(where: str, key: str, value: dict, known: list[str]) -> tuple[str, ...]:
-    if key not in value:
-        return ()
-    names = value[key] if isinstance(value[key], list) else [value[key]]
+    names = value.get(key, [])
+    names = names if isinstance(names, list) else [names]
     for name in names:
         if name not in known:
             raise SolarError(
@@ -311,14 +333,12 @@ def _names(where: str, key: str, value: dict, known: list[str]) -> tuple[str, ..
 
 
 def _refuse_cycles(path: Path, stages: dict[str, Stage]) -> None:
-    sorter = TopologicalSorter({stage.name: stage.needs for stage in stages.values()})
     try:
-        sorter.prepare()
+        TopologicalSorter({stage.name: stage.needs for stage in stages.values()}).prepare()
     except CycleError as error:
         # graphlib lists each stage after the one it needs.
-        around = " -> ".join(error.args[1])
         raise SolarError(
-            f"{path}: stages: {around} is a circle, none of them can be first. "
+            f"{path}: stages: {' -> '.join(error.args[1])} is a circle, none of them can be first. "
             f"Take one of these from: or after: out."
         ) from None
 
@@ -331,17 +351,11 @@ def set_key(recipe: dict[str, Any], dotted: str, value: Any, stage: Stage) -> No
     """
     *parents, last = dotted.split(".")
     target: Any = recipe
-    for at, part in enumerate(parents):
-        target = target.setdefault(part, {}) if isinstance(target, dict) else None
+    for at, part in enumerate(parents, 1):
+        target = target.setdefault(part, {})
         if not isinstance(target, dict):
             raise SolarError(
-                f"set {stage.name}.{dotted}: {'.'.join(parents[: at + 1])} of {stage.file} "
+                f"set {stage.name}.{dotted}: {'.'.join(parents[:at])} of {stage.file} "
                 f"is not a block of keys."
             )
     target[last] = value
-
-
-def _nearest_file(file: Path) -> str:
-    if not file.parent.is_dir():
-        return ""
-    return nearest(file.name, sorted(entry.name for entry in file.parent.iterdir()))

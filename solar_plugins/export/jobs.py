@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 from solar_plugins.chain.chain_file import Chain, Stage
-from solar_plugins.chain.run.select_stages import wanted
 
 RENDEZVOUS_PORT = 29400
 """torchrun's own default."""
@@ -87,7 +86,7 @@ class JobPlan:
     def jobs(self) -> list[Job]:
         """In an order in which each comes after its inputs."""
         jobs: list[Job] = []
-        for stage in wanted(self.chain, self.until):
+        for stage in self.chain.order(self.until):
             nodes = self.machines.nodes if stage.kind == "train" else 1
             gpus = self.machines.gpus if stage.kind in ("train", "evaluate") else 0
             jobs.append(Job(stage, nodes, gpus, after=jobs[-1].name if jobs else None))

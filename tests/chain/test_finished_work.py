@@ -86,14 +86,15 @@ def made(monkeypatch):
     """The stages that a run makes, in order; each gets other weights than before."""
     names = []
 
-    def run_stage(self, stage, decision, workers):
-        names.append(stage.name)
+    def run_stage(self, decision, workers):
+        name = decision.stage.name
+        names.append(name)
         if decision.action == "again":
-            self.folder.set_aside(stage.name)
-        finish(stage.name, mark=" anew", chain=self.chain)
+            self.folder.set_aside(name)
+        finish(name, mark=" anew", chain=self.chain)
 
     monkeypatch.setattr(Runner, "_run_stage", run_stage)
-    monkeypatch.setattr(Runner, "_workers", lambda self, to_come: None)
+    monkeypatch.setattr(Runner, "_workers", lambda self, kinds: None)
     monkeypatch.setattr("solar_plugins.sharing.card.write_cards", lambda folder: None)
     return names
 
@@ -235,10 +236,10 @@ def test_redo_makes_an_unchanged_stage_again(finished, made):
 def test_what_redo_allowed_goes_on_after_an_interruption(finished, made, monkeypatch):
     make = Runner._run_stage
 
-    def interrupted(self, stage, decision, workers):
-        if stage.name == "sft":
+    def interrupted(self, decision, workers):
+        if decision.stage.name == "sft":
             raise KeyboardInterrupt
-        make(self, stage, decision, workers)
+        make(self, decision, workers)
 
     monkeypatch.setattr(Runner, "_run_stage", interrupted)
     status, output = solar("--redo", "cpt", "--redo", "dpo")
@@ -322,7 +323,7 @@ def test_prepared_data_belong_to_the_content_that_they_were_made_from(finished):
     stage, folder = chain.stages["cpt"], runner.folder
 
     def prepare():
-        runner._prepare(stage, decide(chain, stage, folder))
+        runner._prepare(decide(chain, stage, folder))
         text = folder.resolved("cpt").read_text()
         (line,) = [line for line in text.splitlines() if "dataset_prepared_path" in line]
         return Path(line.partition(": ")[2])

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from solar_plugins.chain.run.passthrough_as_upscaling import stacked_ranges
+from solar_plugins.chain.run.stages import stacked_ranges
 
 
 @pytest.fixture

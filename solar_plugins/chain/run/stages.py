@@ -18,12 +18,13 @@ from typing import Any
 
 from solar_plugins.chain import data_stage
 from solar_plugins.chain.run import launcher, run_folder
-from solar_plugins.chain.run.passthrough_as_upscaling import stacked_ranges
 from solar_plugins.chain.verify.files import check_evaluation, check_run_records
 from solar_plugins.check.merge import refuse_unfit_models
 from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
 from solar_plugins.recipes import extends, yaml_file
 
+_OF_A_STACK = {"merge_method", "slices", "dtype"}
 _EXCEPTION = re.compile(r"^(?:\[rank\d+\]: ?)?((?:error: |[\w.]*(?:Error|Exception)\b:? ?).*)")
 
 
@@ -74,7 +75,8 @@ def last_exception(log: Path, start: int = 0) -> str | None:
 def merge(resolved: Path, folder: Path, temporary: Path) -> None:
     """`mergekit-yaml` in this process, into a new folder that then takes its place.
 
-    A model that is only stacked on itself is written by our own up-scaling, see `stacking`.
+    A model that is only stacked on itself is written by our own up-scaling: MergeKit 0.1.5 leaves a
+    wrong or unreadable config behind a stack on most architectures.
     """
     text = resolved.read_text(encoding="utf-8")
     content = yaml_file.parse(text, resolved)
@@ -109,6 +111,37 @@ def _merge_with_mergekit(content: dict[str, Any], text: str, out: Path) -> None:
     )
     options.apply_global_options()
     run_merge(config, str(out), options, config_source=text)
+
+
+def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None:
+    """The one model that a MergeKit config stacks on itself, and the ranges of its layers.
+
+    None where the config asks for more than a stack (another dtype than the model is stored in,
+    parameters, a tokenizer), or stacks no more layers than the model has.
+    """
+    if config.get("merge_method") != "passthrough" or set(config) - _OF_A_STACK:
+        return None
+    models, ranges = set(), []
+    for slice_ in config.get("slices") or []:
+        match slice_:
+            case {
+                "sources": [{"model": str(model), "layer_range": [int(), int()] as pair, **more}]
+            }:
+                if more or len(slice_) > 1:
+                    return None
+                models.add(model)
+                ranges.append(list(pair))
+            case _:
+                return None
+    if len(models) != 1:
+        return None
+    (model,) = models
+    base = model_config.find(model)
+    deep = model_config.depth(base) if base else None
+    if base is None or deep is None or sum(end - start for start, end in ranges) <= deep:
+        return None
+    stored = base.get("dtype") or base.get("torch_dtype")
+    return (model, ranges) if config.get("dtype") in (None, stored) else None
 
 
 def evaluate(
