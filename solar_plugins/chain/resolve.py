@@ -97,13 +97,14 @@ def follow_depth(config: dict[str, Any], depth: int | None) -> None:
 def _renamed(config: dict, replacement: dict[str, str]) -> dict:
     """A copy of a MergeKit config with other names for the models in `replacement`."""
     config = copy.deepcopy(config)
-    places = list(_model_places(config))
+    for mapping, key, name in list(_model_places(config)):
+        mapping[key] = replacement.get(name, name)
+    source = config.get("tokenizer_source")
+    if source in replacement:
+        config["tokenizer_source"] = replacement[source]
     tokenizer = config.get("tokenizer")
-    for block, key in ((config, "tokenizer_source"), (tokenizer, "source")):
-        if isinstance(block, dict) and isinstance(block.get(key), str):
-            places.append((block, key, block[key]))
-    for block, key, name in places:
-        block[key] = replacement.get(name, name)
+    if isinstance(tokenizer, dict) and tokenizer.get("source") in replacement:
+        tokenizer["source"] = replacement[tokenizer["source"]]
     return config
 
 

@@ -56,6 +56,10 @@ def _of(text: str) -> ModelSize:
     with quiet(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     text_config = config.get_text_config()
+    shapes = (
+        frozenset((name, weight.shape) for name, weight in layer.named_parameters())
+        for layer in layers(model)
+    )
     return ModelSize(
         # `parameters()` gives a tied weight once.
         parameters=sum(p.numel() for p in model.parameters()),
@@ -64,7 +68,7 @@ def _of(text: str) -> ModelSize:
         ),
         layers=text_config.num_hidden_layers,
         hidden_size=text_config.hidden_size,
-        layers_are_alike=len({_shapes(layer) for layer in layers(model)}) == 1,
+        layers_are_alike=len(set(shapes)) == 1,
         token_weights=_token_weights(model, text_config),
         attention=_attention(text_config),
     )
@@ -134,10 +138,6 @@ def layers(model: Any) -> Any:
     return next(
         part for part in model.modules() if isinstance(part, ModuleList) and len(part) == depth
     )
-
-
-def _shapes(layer: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
-    return frozenset((name, tuple(weight.shape)) for name, weight in layer.named_parameters())
 
 
 def with_layers(config: dict[str, Any], layer_map: list[int]) -> dict[str, Any]:

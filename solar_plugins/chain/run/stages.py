@@ -25,7 +25,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.recipes import extends, yaml_file
 
-_OF_A_STACK = {"merge_method", "slices", "dtype"}
+_OF_A_STACK = {"merge_method", "base_model", "slices", "dtype"}
 _EXCEPTION = re.compile(r"^(?:\[rank\d+\]: ?)?((?:error: |[\w.]*(?:Error|Exception)\b:? ?).*)")
 
 
@@ -73,8 +73,7 @@ def last_exception(log: Path, start: int = 0) -> str | None:
 def merge(resolved: Path, folder: Path, temporary: Path) -> None:
     """`mergekit-yaml` in this process, into a new folder that then takes its place.
 
-    A model that is only stacked on itself is written by our own up-scaling: MergeKit 0.1.5 leaves a
-    wrong or unreadable config behind a stack on most architectures.
+    A model that is only stacked on itself is written by our own up-scaling, see `stacking`.
     """
     text = resolved.read_text(encoding="utf-8")
     content = yaml_file.parse(text, resolved)
@@ -114,12 +113,13 @@ def _merge_with_mergekit(content: dict[str, Any], text: str, out: Path) -> None:
 def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None:
     """The one model that a MergeKit config stacks on itself, and the ranges of its layers.
 
+    MergeKit 0.1.5 leaves a wrong or unreadable config behind a stack on most architectures.
     None where the config asks for more than a stack (another dtype than the model is stored in,
     parameters, a tokenizer), or stacks no more layers than the model has.
     """
     if config.get("merge_method") != "passthrough" or set(config) - _OF_A_STACK:
         return None
-    models, ranges = set(), []
+    models, ranges = {config["base_model"]} if config.get("base_model") else set(), []
     for slice_ in config.get("slices") or []:
         match slice_:
             case {
@@ -229,11 +229,11 @@ def _planned(
     except SolarError:
         return None
     data = data_size.DataReader(folder / "tokenizer.json")
-    work = training_run.of_recipe(recipe, size, world_size, data)
+    runs = training_run.of_recipe(recipe, size, world_size, data)
     most = gpu_specs.of_device(device)
-    seconds = most and work.seconds(world_size * most * gpu_specs.UTILISATION)
-    numbers = {name: work.total(name) for name in ("steps", "tokens", "flops")}
-    return {**numbers, "hours": seconds and seconds / 3600}
+    hours = most and training_run.hours(runs, world_size * most * gpu_specs.UTILISATION)
+    numbers = {name: training_run.total(runs, name) for name in ("steps", "tokens", "flops")}
+    return {**numbers, "hours": hours}
 
 
 @contextmanager
