@@ -73,9 +73,8 @@ def command_for(wanted: Path, files: list[Path]) -> str | None:
                         run = f"solar run {file} --until {stage.name}"
                         merge = f"mergekit-yaml {stage.file} {wanted} (or {run})"
                         chains.append(merge if stage.kind == "merge" else run)
-            elif "base_model" in content and isinstance(makes, str):
-                if wanted.is_relative_to(os.path.normpath(makes)):
-                    recipes.append(f"axolotl train {file}")
+            elif "base_model" in content and wanted.is_relative_to(os.path.normpath(f"{makes}")):
+                recipes.append(f"axolotl train {file}")
     if recipes and chains:
         return f"{recipes[0]} (or {chains[0]})"
     return next(iter(recipes + chains), None)

@@ -73,13 +73,8 @@ class StagePlan:
 class ChainPlan:
     """A chain's stages and their sums."""
 
-    chain: str
-    base_model: str
-    gpus: int
-    is_cpu: bool
-    gpu_memory_gib: float
-    peak_tflops: float
-    utilisation: float
+    chain: Chain
+    machine: Machine
     stages: list[StagePlan]
 
     @property
@@ -100,8 +95,19 @@ class ChainPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
-        together = {"disk_gib": self.disk_gib, "hours": self.hours, "fits": self.fits}
-        return {**asdict(self), **together}
+        return {
+            "chain": self.chain.name,
+            "base_model": self.chain.base_model,
+            "gpus": self.machine.gpus,
+            "is_cpu": self.machine.is_cpu,
+            "gpu_memory_gib": self.machine.gpu_bytes / GIB,
+            "peak_tflops": self.machine.peak_flops / 1e12,
+            "utilisation": self.machine.utilisation,
+            "stages": list(map(asdict, self.stages)),
+            "disk_gib": self.disk_gib,
+            "hours": self.hours,
+            "fits": self.fits,
+        }
 
 
 def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None) -> ChainPlan:
@@ -117,16 +123,7 @@ def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None
     with tempfile.TemporaryDirectory(prefix="solar-plan-") as temporary:
         planner = _Planner(chain, machine, Path(temporary))
         stages = [planner.stage(stage) for stage in chain.order()]
-    return ChainPlan(
-        chain=chain.name,
-        base_model=chain.base_model,
-        gpus=machine.gpus,
-        is_cpu=machine.is_cpu,
-        gpu_memory_gib=machine.gpu_bytes / GIB,
-        peak_tflops=machine.peak_flops / 1e12,
-        utilisation=machine.utilisation,
-        stages=stages,
-    )
+    return ChainPlan(chain, machine, stages)
 
 
 class _Planner:

@@ -11,28 +11,30 @@ from solar_plugins.plan.stages import ChainPlan, StagePlan
 
 def show(plan: ChainPlan, console: Console) -> None:
     """Print `plan` as a table, with its warnings and assumptions below."""
-    table = Table(title=f"{plan.chain} from {plan.base_model}", title_justify="left")
+    chain, node = plan.chain, plan.machine
+    table = Table(title=f"{chain.name} from {chain.base_model}", title_justify="left")
     table.add_column("stage")
     for name in ("layers", "parameters", "rows", "batch", "steps", "tokens", "ZeRO"):
         table.add_column(name, justify="right")
-    per_gpu = "GiB" if plan.is_cpu else "GiB/GPU"
+    per_gpu = "GiB" if node.is_cpu else "GiB/GPU"
     for name in (per_gpu, "of it states", "CPU GiB", "disk GiB", "time"):
         table.add_column(name, justify="right")
     for stage in plan.stages:
         table.add_row(*_row(stage))
     console.print(table)
     time = "not known" if plan.hours is None else duration(plan.hours)
-    memory = f"{plan.gpu_memory_gib:.3g} GiB"
-    machine = f"the CPU with {memory}" if plan.is_cpu else f"{plan.gpus} x {memory}"
+    memory = f"{node.gpu_bytes / GIB:.3g} GiB"
+    machine = f"the CPU with {memory}" if node.is_cpu else f"{node.gpus} x {memory}"
     console.print(
         f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, {time} of "
         f"training on {machine}.",
         highlight=False,
     )
+    speed = f"{node.utilisation:.0%} of {node.peak_flops / 1e12:.3g} TFLOP/s"
     console.print(
         "An estimate: 6 FLOPs per weight and token and those of causal attention, a third more "
-        f"with gradient checkpointing, at {plan.utilisation:.0%} of {plan.peak_tflops:.3g} TFLOP/s "
-        f"{'in all' if plan.is_cpu else 'per GPU'}, half of that where sequences are not packed; "
+        f"with gradient checkpointing, at {speed} "
+        f"{'in all' if node.is_cpu else 'per GPU'}, half of that where sequences are not packed; "
         "no time was measured. Memory: model states by DeepSpeed's arithmetic, for Adam; a "
         "training step that the model's own code runs without data; and an assumed "
         f"{PROCESS / GIB:.1f} GiB for the process itself (CUDA's context, or Python and its "

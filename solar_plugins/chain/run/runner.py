@@ -28,12 +28,10 @@ from solar_plugins.chain.run.decision import Decision
 from solar_plugins.chain.run.progress import Display
 from solar_plugins.chain.run.record import DONE, FAILED, FORCED, RUNNING, Record
 from solar_plugins.chain.run.run_folder import RunFolder
-from solar_plugins.chain.run.worker import Outcome, Work, Workers
+from solar_plugins.chain.run.worker import Work, Workers
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE
 from solar_plugins.errors import SolarError
 from solar_plugins.models import training_checkpoints
-
-_POLL_S = 0.2
 
 
 class StageFailed(SolarError):
@@ -149,14 +147,18 @@ class Runner:
         note = self._prepare(decision)
         start = time.monotonic()
         self.display.set(name, "running", note)
+
+        def show() -> None:
+            self.display.update(name, self.folder.metrics(name))
+
         try:
-            made = found = self._watch(name, self._start(stage, workers))
+            made = found = self._start(stage, workers).wait(show)
             record.peak_memory_gib = max(record.peak_memory_gib, made.peak_memory_gib)
             row.peak_memory_gib = record.peak_memory_gib
             if made.error is None:
                 self.display.set(name, "checking")
                 to_check = (stage.kind, decision.recipe, place, list(stage.from_))
-                found = self._watch(name, workers.start(stages.check, *to_check, log=log))
+                found = workers.start(stages.check, *to_check, log=log).wait(show)
             record.error, record.state = found.error, FAILED
             if found.error is None:
                 record.state, record.outputs = DONE, found.value["outputs"]
@@ -271,17 +273,6 @@ class Runner:
             work = (stages.evaluate, resolved, models, place, metrics, gpus, log)
         env = {METRICS_VARIABLE: str(metrics.absolute())}
         return workers.start(*work, log=log, env=env, with_imports=work[0] is not stages.launch)
-
-    def _watch(self, name: str, work: Work) -> Outcome:
-        try:
-            while (outcome := work.poll()) is None:
-                self.display.update(name, self.folder.metrics(name))
-                time.sleep(_POLL_S)
-        except BaseException:
-            work.kill()
-            raise
-        self.display.update(name, self.folder.metrics(name))
-        return outcome
 
     def _chain_text(self) -> str:
         """The chain as it is run, after --base-model and --set."""

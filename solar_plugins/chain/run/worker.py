@@ -54,6 +54,8 @@ PRELOAD = {
 
 _VERIFY = ("torch", "transformers.models.auto.modeling_auto", "transformers.models.auto")
 
+_TICK_S = 0.2
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -74,23 +76,32 @@ class Work:
     results: connection.Connection
     outcome: Outcome | None = None
 
-    def poll(self) -> Outcome | None:
-        """The outcome, once the child has ended."""
-        if self.outcome is None and self.results.poll():
-            try:
-                self.outcome = self.results.recv()
-            except EOFError:  # it died without a result
-                self.process.join()
-                self.outcome = Outcome(error=_death(self.process.exitcode))
-        if self.outcome is not None:
-            self.process.join()
+    def wait(self, tick: Callable[[], None] = lambda: None) -> Outcome:
+        """Wait for the outcome and call `tick` several times a second; if that raises, or Ctrl-C
+        comes, the child is ended."""
+        try:
+            while self.outcome is None:
+                tick()
+                if self.results.poll(_TICK_S):
+                    self.outcome = self._receive()
+            tick()
+        except BaseException:
+            self.kill()
+            raise
+        self.process.join()
         return self.outcome
 
-    def wait(self) -> Outcome:
-        """Wait for the outcome."""
-        while (outcome := self.poll()) is None:
-            connection.wait([self.results], timeout=1)
-        return outcome
+    def _receive(self) -> Outcome:
+        try:
+            return self.results.recv()
+        except EOFError:  # it died without a result
+            self.process.join()
+            code = self.process.exitcode
+        if code is None or code >= 0:
+            return Outcome(error=f"its process ended without a result (exit status {code}).")
+        name = signal.Signals(-code).name
+        hint = " Out of memory?" if name == "SIGKILL" else ""
+        return Outcome(error=f"its process was ended by {name}.{hint}")
 
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
@@ -201,14 +212,6 @@ def _child(
     results.close()
     # Threads of the tools (telemetry, data loaders) must not keep a finished child.
     os._exit(0)
-
-
-def _death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = " Out of memory?" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}.{hint}"
-    return f"its process ended without a result (exit status {exitcode})."
 
 
 def _redirect(log: Path) -> None:
