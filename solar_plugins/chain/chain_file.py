@@ -37,7 +37,7 @@ BASE_MODEL = "base_model"
 """The name of the chain's own base model in a stage's ``from``."""
 
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
-CHAIN_KEYS = (*REQUIRED_KEYS, "seed")
+CHAIN_KEYS = (*REQUIRED_KEYS, "seed", "remove_checkpoints")
 STAGE_KEYS = (*STAGE_KINDS, "from", "after", "set")
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -81,6 +81,8 @@ class Chain:
         seed: The seed of every train and data stage, or None to leave the recipes' own.
         written_output_dir: ``output_dir`` as the file has it. Recipes name paths below it; where
             ``output_dir`` was overridden, those paths are moved along (see `rebase`).
+        remove_checkpoints: Whether Axolotl's ``checkpoint-N`` folders of a stage go once the stage
+            is verified.
         settings: ``{stage: {dotted key: value}}``, what ``set`` and then ``--set`` asked for.
     """
 
@@ -91,6 +93,7 @@ class Chain:
     seed: int | None
     path: Path
     written_output_dir: Path
+    remove_checkpoints: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -241,6 +244,7 @@ def load_chain(
         written_output_dir=Path(
             os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
         ),
+        remove_checkpoints=content.get("remove_checkpoints", False),
         settings={name: values for name, values in settings.items() if values},
     )
     # A data stage may make the base model; then it moves along with the other outputs.
@@ -276,6 +280,9 @@ def _check(path: Path, content: dict[str, Any]) -> None:
     seed = content.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
         raise SolarError(f"{path}: seed: {seed!r} found. A whole number from 0 up is needed.")
+    remove = content.get("remove_checkpoints", False)
+    if not isinstance(remove, bool):
+        raise SolarError(f"{path}: remove_checkpoints: {remove!r} found. Write true or false.")
     if not isinstance(content["stages"], dict) or not content["stages"]:
         raise SolarError(f"{path}: stages: no stage found. Write NAME: {{train: FILE}} below it.")
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from model_files import write_model
+from model_files import write_checkpoint, write_model
 
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.chain.run import fingerprint
+from solar_plugins.chain.run import fingerprint, stages
 from solar_plugins.chain.run.decision import decide
 from solar_plugins.chain.run.record import DONE, Record
 from solar_plugins.chain.run.run_folder import RunFolder, manifest
 from solar_plugins.chain.run.runner import Runner
+from solar_plugins.chain.run.worker import Outcome
 from solar_plugins.cli import cli
 from solar_plugins.recipes import registry
 
@@ -315,6 +316,39 @@ def test_a_lost_stage_does_not_repeat_what_follows_without_asking(finished, made
     assert (status, made) == (1, [])
     assert "For each of sft, write --redo STAGE" in output
     assert (solar("--keep", "sft")[0], made) == (0, ["cpt"])
+
+
+class Children:
+    """Stands for the processes: the first makes a model and a checkpoint, the second finds them."""
+
+    def start(self, work, *args, **options):
+        self.work = work
+        return self
+
+    def wait(self, tick):
+        if self.work is not stages.check:
+            write_model(Path("run/cpt"))
+            write_checkpoint(Path("run/cpt"), 5)
+            return Outcome()
+        return Outcome(value={"facts": {}, "outputs": manifest(Path("run/cpt"))})
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_checkpoints_go_once_the_stage_is_verified_if_the_chain_says_so(
+    chain, monkeypatch, removed
+):
+    monkeypatch.setattr(Runner, "_workers", lambda self, kinds: Children())
+    monkeypatch.setattr("solar_plugins.sharing.card.write_cards", lambda folder: None)
+    options = ("--until", "cpt", "--set", f"remove_checkpoints={removed}")
+    status, output = solar(*options)
+    assert status == 0, output
+    assert record("cpt")["state"] == DONE
+    assert Path("run/cpt/checkpoint-5").exists() is not removed
+    assert Path("run/cpt/model.safetensors").exists()
+    write_checkpoint(Path("run/cpt/step_1"), 7)  # of sDPO; left by a run without the key
+    status, output = solar(*options)
+    assert (status, "cpt: done: already" in output) == (0, True)
+    assert Path("run/cpt/step_1/checkpoint-7").exists() is not removed
 
 
 def test_prepared_data_belong_to_the_content_that_they_were_made_from(finished):

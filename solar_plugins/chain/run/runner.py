@@ -32,6 +32,7 @@ from solar_plugins.chain.run.worker import Work, Workers
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE
 from solar_plugins.errors import SolarError
 from solar_plugins.models import training_checkpoints
+from solar_plugins.sdpo.step_records import MARKER
 
 
 class StageFailed(SolarError):
@@ -97,6 +98,8 @@ class Runner:
                         f"{stage.name}: {decision.why}, after the run had started. "
                         f"Start the same command again."
                     )
+                if decision.action == "continue" and stage.kind == "train":
+                    self._refuse_other_processes(stage)
                 workers = workers or self._workers(kinds)
                 self._run_stage(decision, workers)
 
@@ -129,10 +132,31 @@ class Runner:
             if record.redo:
                 record.redo = None
                 self.folder.write_record(record)
+            if self.chain.remove_checkpoints and stage.kind == "train":
+                training_checkpoints.remove_all(self.folder.stage(stage.name))
             row = self.display.rows[stage.name]
             row.wall_s, row.peak_memory_gib = record.wall_s, record.peak_memory_gib
             self.display.set(stage.name, "done", "already")
         return decision
+
+    def _refuse_other_processes(self, stage: Stage) -> None:
+        """Find before any model is loaded what DeepSpeed would find after: under ZeRO a training
+        resumes on as many processes as saved its checkpoint, and on no other number."""
+        place = self.folder.stage(stage.name)
+        now = launcher.processes(self._launcher, self._launcher_args)
+        steps = [step for step in place.glob("step_*") if not (step / MARKER).exists()]  # of sDPO
+        for folder in (place, *steps):
+            found = training_checkpoints.zero_processes(folder)
+            if found is None or now in (None, found[1]):
+                continue
+            checkpoint, saved = found
+            name = "accelerate" if self._launcher == "accelerate" else "torchrun"
+            option = "--num_processes" if name == "accelerate" else "--nproc-per-node"
+            raise SolarError(
+                f"{stage.name}: {checkpoint} was saved by {saved} processes under DeepSpeed's "
+                f"ZeRO, and this run would resume it on {now}. Start {saved} (--launcher {name} -- "
+                f"{option}={saved}), or delete {folder}/checkpoint-* to begin there from the start."
+            )
 
     def _workers(self, kinds: set[str]) -> Workers:
         if self._launcher != launcher.IN_PROCESS:
@@ -173,6 +197,8 @@ class Runner:
             self.display.set(name, "failed")
             raise StageFailed(f"{name}: {record.error} Full log: {log}")
         training_checkpoints.remove_incomplete(place)
+        if self.chain.remove_checkpoints and stage.kind == "train":
+            training_checkpoints.remove_all(place)
         row.wall_s = record.wall_s
         layers, parameters = (record.facts.get(k) for k in ("num_hidden_layers", "parameters"))
         facts = [f"{layers} layers"] if layers else []
@@ -291,6 +317,7 @@ class Runner:
                 for stage in chain.stages.values()
             },
             **({} if chain.seed is None else {"seed": chain.seed}),
+            **({"remove_checkpoints": True} if chain.remove_checkpoints else {}),
         }
         heading = f"# {chain.path} as it is run; paths count from the working directory.\n"
         return heading + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
