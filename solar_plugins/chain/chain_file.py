@@ -47,20 +47,16 @@ class Stage:
     """One stage of a chain.
 
     Attributes:
-        name: Its key under ``stages``; its output lies at ``<output_dir>/<name>``.
-        kind: One of `STAGE_KINDS`.
-        file: The plain file that it runs, relative to the working directory.
         from_: The stages whose models go in (`BASE_MODEL` for the chain's base model), in order.
             A stage that trains, merges or evaluates and has no ``from`` gets the base model.
-        after: Stages that must be done before, whose model is not an input.
         set_: Keys of the plain file that are changed for this stage, dotted for nested ones.
     """
 
-    name: str
-    kind: str
-    file: Path
+    name: str  # its key under ``stages``; its output lies at ``<output_dir>/<name>``
+    kind: str  # one of `STAGE_KINDS`
+    file: Path  # the plain file that it runs, relative to the working directory
     from_: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()  # must be done before; their models are not inputs
     set_: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,25 +71,19 @@ class Chain:
     """A chain file, checked. Each stage's own file is read once, when `recipe` first needs it.
 
     Attributes:
-        base_model: Hub id, or a folder relative to the working directory.
-        output_dir: Where the stages' folders go, relative to the working directory.
-        stages: By name, in the order of the file.
-        seed: The seed of every train and data stage, or None to leave the recipes' own.
         written_output_dir: ``output_dir`` as the file has it. Recipes name paths below it; where
             ``output_dir`` was overridden, those paths are moved along (see `rebase`).
-        remove_checkpoints: Whether Axolotl's ``checkpoint-N`` folders of a stage go once the stage
-            is verified.
         settings: ``{stage: {dotted key: value}}``, what ``set`` and then ``--set`` asked for.
     """
 
     name: str
-    base_model: str
-    output_dir: Path
-    stages: dict[str, Stage]
-    seed: int | None
+    base_model: str  # Hub id, or a folder relative to the working directory
+    output_dir: Path  # relative to the working directory
+    stages: dict[str, Stage]  # in the order of the file
+    seed: int | None  # of every train and data stage; None leaves the recipes' own
     path: Path
     written_output_dir: Path
-    remove_checkpoints: bool = False
+    remove_checkpoints: bool = False  # Axolotl's ``checkpoint-N``, once the stage is verified
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -111,12 +101,11 @@ class Chain:
         return self.rebase(recipe)
 
     def order(self, until: str | None = None) -> list[Stage]:
-        """The stages in an order in which each comes after what it needs; ties as in the file.
+        """The stages, each after what it needs; ties as in the file.
 
         Args:
-            until: A stage's name for that stage and what it needs; a row's name in the paper's
-                tables (``SFT v2``) for the stage that makes its model, what that needs, and the
-                evaluation of this one model.
+            until: Only this stage and what it needs; or, by its name in the paper's tables
+                (``SFT v2``), what makes a row's model, and the evaluation of this one model.
 
         Raises:
             SolarError: the chain has neither such a stage nor such a row.
@@ -170,10 +159,7 @@ class Chain:
         return str(self.output_dir / self.stage(stage).name)
 
     def rebase(self, value: Any) -> Any:
-        """`value` with every path below the file's own ``output_dir`` moved to ``output_dir``.
-
-        Strings inside lists and mappings are moved too; other values stay as they are.
-        """
+        """`value` with each path in it below the file's own ``output_dir`` moved along."""
         if isinstance(value, dict):
             return {key: self.rebase(item) for key, item in value.items()}
         if isinstance(value, list):

@@ -21,22 +21,14 @@ _RENDEZVOUS_PORT = 29400
 
 @dataclass(frozen=True)
 class Machines:
-    """What the scheduler gives each job.
+    """What the scheduler gives each job."""
 
-    Attributes:
-        nodes: For each training; everything else runs on one.
-        gpus, cpus: On each node.
-        hours: For each job; a training that takes longer is queued again.
-        setup: Shell lines that make `solar` callable (``source .venv/bin/activate``).
-        options: Further options of the scheduler, verbatim.
-    """
-
-    nodes: int = 1
-    gpus: int = 8
+    nodes: int = 1  # for each training; everything else runs on one
+    gpus: int = 8  # on each node, as the CPUs
     cpus: int = 16
-    hours: int = 24
-    setup: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    hours: int = 24  # a training that takes longer is queued again
+    setup: tuple[str, ...] = ()  # lines that make `solar` callable (``source .venv/bin/activate``)
+    options: tuple[str, ...] = ()  # further ones of the scheduler, verbatim
 
 
 @dataclass(frozen=True)
@@ -51,21 +43,14 @@ class Job:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """All jobs of a chain.
-
-    Attributes:
-        folder: Where the scripts go.
-        root: The folder that the paths in the recipes are relative to, absolute.
-        settings: Options of `solar run` that every job passes on (``--set``, ``--base-model``).
-        until: As for `solar run`: a stage, or a row of the paper's tables.
-    """
+    """All jobs of a chain."""
 
     chain: Chain
     machines: Machines
-    folder: Path
-    root: Path
-    settings: tuple[str, ...] = ()
-    until: str | None = None
+    folder: Path  # where the scripts go
+    root: Path  # the folder that the paths in the recipes are relative to, absolute
+    settings: tuple[str, ...] = ()  # options of `solar run` that every job passes on
+    until: str | None = None  # as for `solar run`: a stage, or a row of the paper's tables
 
     @property
     def name(self) -> str:

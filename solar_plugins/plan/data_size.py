@@ -31,19 +31,12 @@ _NO_TEXT = ("role", "id", "_task_name", "task_name", "type")
 
 @dataclass(frozen=True)
 class PublicData:
-    """A dataset that is not in a local file.
+    """A dataset that is not in a local file."""
 
-    Attributes:
-        rows: Of the split that the recipes use.
-        tokens_per_row: Assumed. Prompt and answer; for preference data prompt and answer twice.
-        source: Where `rows` comes from.
-        filtered_rows: What our filter leaves of it with the tasks that the recipes name.
-    """
-
-    rows: int
-    tokens_per_row: int
-    source: str
-    filtered_rows: int | None = None
+    rows: int  # of the split that the recipes use
+    tokens_per_row: int  # assumed; for preference data prompt and answer twice
+    source: str  # of `rows`
+    filtered_rows: int | None = None  # what our filter leaves with the tasks of the recipes
 
 
 # Rows: SOLAR paper, Table 1 ("Total # Samples": Alpaca-GPT4 52K, OpenOrca 2.91M, Orca DPO pairs
@@ -76,17 +69,11 @@ def to_come(recipe: Mapping[str, Any], folder: Path) -> dict[str, PublicData]:
 
 @dataclass(frozen=True)
 class DataSize:
-    """The size of one or more datasets.
-
-    Attributes:
-        rows: None where the data is neither in a local file nor known.
-        tokens_per_row: Mean; None likewise.
-        notes: Where the numbers come from, one sentence each.
-    """
+    """The size of one or more datasets; None where the data is neither local nor known."""
 
     rows: int | None
-    tokens_per_row: float | None
-    notes: tuple[str, ...] = ()
+    tokens_per_row: float | None  # mean
+    notes: tuple[str, ...] = ()  # where the numbers come from
 
     @property
     def tokens(self) -> float | None:

@@ -38,19 +38,12 @@ _SUB_GROUP = 10**9
 
 @dataclass(frozen=True)
 class MemorySetup:
-    """The part of a recipe that decides its memory.
-
-    Attributes:
-        step: One forward and backward pass.
-        accumulates: Whether gradients of several passes are added up.
-        is_8bit: Whether the optimizer keeps its moments in 8 bits; others count as Adam.
-        zero: DeepSpeed's ``zero_optimization``; empty where every GPU holds everything.
-    """
+    """The part of a recipe that decides its memory."""
 
     step: TrainingStep
-    accumulates: bool
-    is_8bit: bool
-    zero: dict[str, Any]
+    accumulates: bool  # gradients of several passes
+    is_8bit: bool  # the optimizer's moments; others count as Adam
+    zero: dict[str, Any]  # DeepSpeed's block; empty where every GPU holds everything
 
     @property
     def zero_stage(self) -> int:

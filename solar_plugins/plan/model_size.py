@@ -18,21 +18,16 @@ class ModelSize:
     """What of a model decides memory, disk and time.
 
     Attributes:
-        parameters: All of them; tied ones count once.
-        largest_layer: Parameters of the largest single module, which ZeRO-3 gathers whole.
-        layers: Hidden layers.
-        hidden_size: Width of the residual stream.
-        layers_are_alike: Whether all layers hold weights of the same names and shapes.
         token_weights: Weights that one token is multiplied with: those of matrices, the head's
             also where it is the embedding; of experts, only as many as a token is sent to.
         attention: Of each layer that has attention: query channels, and its sliding window.
     """
 
-    parameters: int
-    largest_layer: int
+    parameters: int  # tied ones count once
+    largest_layer: int  # parameters of the largest single module, which ZeRO-3 gathers whole
     layers: int
     hidden_size: int
-    layers_are_alike: bool
+    layers_are_alike: bool  # weights of the same names and shapes in each
     token_weights: int
     attention: tuple[tuple[int, int | None], ...]
 

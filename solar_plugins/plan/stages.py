@@ -26,21 +26,12 @@ GIB = memory.GIB
 
 @dataclass(frozen=True)
 class Machine:
-    """One node.
+    """One node, with memory and dense FLOP/s of each GPU; without GPU, those of the machine."""
 
-    Attributes:
-        gpus: Training processes, one per GPU; a machine without GPU has one.
-        gpu_bytes: Memory of each.
-        peak_flops: Of each, dense, in the number format of training.
-        utilisation: Share of `peak_flops` that training on full sequences reaches, the
-            recomputation of gradient checkpointing included.
-        is_cpu: Whether there is no GPU; `gpu_bytes` and `peak_flops` are then the machine's own.
-    """
-
-    gpus: int
+    gpus: int  # and training processes; one on a machine without GPU
     gpu_bytes: float
     peak_flops: float = gpu_specs.GPUS["h100"].flops
-    utilisation: float = gpu_specs.UTILISATION
+    utilisation: float = gpu_specs.UTILISATION  # on full sequences, recomputation included
     is_cpu: bool = False
 
 

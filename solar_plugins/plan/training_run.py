@@ -25,23 +25,14 @@ PACKING = 0.99
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training run. None: not known.
+    """One training run. None: not known."""
 
-    Attributes:
-        rows: Without those held out.
-        steps: Of the optimizer.
-        tokens: Over all epochs; of preference data those of both sequences.
-        flops: Over all tokens, what gradient checkpointing computes again included.
-        packed: Whether sequences are filled with several rows.
-        notes: Where the numbers come from, one sentence each.
-    """
-
-    rows: int | None
-    steps: int | None
-    tokens: int | None
-    flops: float | None
-    packed: bool
-    notes: tuple[str, ...] = ()
+    rows: int | None  # without those held out
+    steps: int | None  # of the optimizer
+    tokens: int | None  # over all epochs; of preference data those of both sequences
+    flops: float | None  # what gradient checkpointing computes again included
+    packed: bool  # whether sequences are filled with several rows
+    notes: tuple[str, ...] = ()  # where the numbers come from
 
 
 def total(runs: list[TrainingRun], name: str) -> Any:

@@ -36,46 +36,27 @@ class Adapter:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One forward and backward pass.
+    """One forward and backward pass."""
 
-    Attributes:
-        sequences: In one pass; a preference pair is two.
-        length: Tokens of each.
-        is_pairs: Whether the loss is DPO's and not that of the next token.
-        recomputes: Whether activations are recomputed layer by layer.
-        weights: Torch's name of the weights' type.
-        autocasts: Whether bf16 comes from autocast, whose logits are then made float32.
-        attention: Transformers' name of the attention implementation.
-        adapter: None where all weights are trained.
-    """
-
-    sequences: int
-    length: int
-    is_pairs: bool
-    recomputes: bool
-    weights: str
-    autocasts: bool
-    attention: str
-    adapter: Adapter | None
+    sequences: int  # a preference pair is two
+    length: int  # tokens of each
+    is_pairs: bool  # the loss is DPO's and not that of the next token
+    recomputes: bool  # activations, layer by layer
+    weights: str  # torch's name of their type
+    autocasts: bool  # to bf16, which makes logits float32 again
+    attention: str  # transformers' name of the implementation
+    adapter: Adapter | None  # None where all weights are trained
 
 
 @dataclass(frozen=True)
 class Traced:
-    """Bytes of a model and of one pass through it.
-
-    Attributes:
-        weights: All of them.
-        gradients: Of those that are trained.
-        trained: How many weights these are.
-        with_gradients: The peak besides the weights, where gradients are kept.
-        without_gradients: The same where each gradient is released as soon as it is complete.
-    """
+    """Bytes of a model and of one pass through it."""
 
     weights: int
-    gradients: int
-    trained: int
-    with_gradients: int
-    without_gradients: int
+    gradients: int  # of the weights that are trained
+    trained: int  # how many weights these are
+    with_gradients: int  # the peak besides the weights, where gradients are kept
+    without_gradients: int  # where each is released as soon as it is complete
 
 
 class CannotRun(Exception):

@@ -35,24 +35,18 @@ class Decision:
             same inputs), ``again`` (its inputs changed: the old output is moved aside first),
             ``keep`` (they changed, and ``--keep`` accepts the output), or ``wait`` (a plan cannot
             know yet: a stage before it is to run).
-        why: In a few words.
-        record: What is known of the stage.
-        changes: The inputs that differ from the record's, see `fingerprint.differences`.
-        waits: The stages before it that are to run first.
-        redoes: Whether finished work of the stage would be made again.
-        approved: Whether it may be: ``--redo`` names the stage, or one that it follows.
     """
 
     stage: Stage
     action: str
-    why: str
+    why: str  # in a few words
     recipe: dict[str, Any]
     inputs: dict[str, Any]
     record: Record | None = None
-    changes: list[str] = field(default_factory=list)
-    waits: tuple[str, ...] = ()
-    redoes: bool = False
-    approved: bool = False
+    changes: list[str] = field(default_factory=list)  # in the inputs, since the record
+    waits: tuple[str, ...] = ()  # the stages before it that are to run first
+    redoes: bool = False  # finished work would be made again
+    approved: bool = False  # --redo names the stage, or one that it follows
 
     @property
     def fingerprint(self) -> str:

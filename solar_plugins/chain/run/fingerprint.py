@@ -35,12 +35,7 @@ TOOLS = {
 
 
 def inputs(chain: Chain, stage: Stage, recipe: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """Everything that the output of `stage` depends on, as plain JSON values.
-
-    Args:
-        recipe: The resolved recipe, see `solar_plugins.chain.resolve`.
-        folder: Where the stages before have their records.
-    """
+    """What the output of `stage`, with its resolved `recipe`, depends on, as plain JSON values."""
     before = {name: _digest_of_outputs(folder, name) for name in stage.needs}
     base = chain.base_model
     is_folder = Path(base).is_dir() or made_by(chain, base) is not None

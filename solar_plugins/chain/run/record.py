@@ -32,13 +32,7 @@ class Record:
     """What is known of a stage.
 
     Attributes:
-        fingerprint: Digest of `inputs`.
-        inputs: What went in, see `solar_plugins.chain.run.fingerprint`.
         outputs: ``{relative file: {"size", "sha256", "mtime_ns"}}`` once done.
-        wall_s: Seconds, all attempts together.
-        facts: What verification found (``num_hidden_layers``, ``parameters``, …).
-        error: The cause in one line, where it failed.
-        versions: Of the tools that made it. They are not part of the fingerprint.
         kept: One note for each time that ``--keep`` accepted the output although its inputs had
             changed: ``{"at", "changed", "fingerprint"}``, the last one of the inputs before.
         redo: `FORCED` where ``--redo`` named the finished stage, `APPROVED` where it may be made
@@ -49,16 +43,16 @@ class Record:
     kind: str
     from_: list[str]
     state: str
-    fingerprint: str
-    inputs: dict[str, Any]
+    fingerprint: str  # digest of `inputs`
+    inputs: dict[str, Any]  # see `fingerprint.inputs`
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     started: str = ""
-    wall_s: float = 0.0
+    wall_s: float = 0.0  # all attempts together
     attempts: int = 0
     peak_memory_gib: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    versions: dict[str, str | None] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)  # what verification found
+    error: str | None = None  # in one line
+    versions: dict[str, str | None] = field(default_factory=dict)  # of the tools that made it
     kept: list[dict[str, Any]] = field(default_factory=list)
     redo: str | None = None
 
