@@ -146,7 +146,7 @@ def finished(work: Work) -> Any:
 
 
 def predict(case: Case, folder: Path) -> float:
-    """Bytes that `solar plan` says of one GPU."""
+    """Bytes that `solar plan` says of one GPU, without those of the process itself."""
     chain = {
         "name": "plan_memory",
         "base_model": str(folder / "base"),
@@ -155,7 +155,8 @@ def predict(case: Case, folder: Path) -> float:
     }
     (folder / "chain.yml").write_text(yaml.safe_dump(chain))
     machine = Machine(gpus=RANKS if case.zero else 1, gpu_bytes=80 * GIB)
-    return plan_chain(folder / "chain.yml", machine).stages[0].gpu_gib * GIB
+    (stage,) = plan_chain(folder / "chain.yml", machine).stages
+    return (stage.states_gib + stage.activations_gib) * GIB
 
 
 def train(recipe: Path) -> None:

@@ -22,21 +22,22 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.evaluation import paper
 from solar_plugins.recipes import extends
 from solar_plugins.recipes.registry import STAGE_KINDS
 
 BASE_MODEL = "base_model"
 """The name of the chain's own base model in a stage's ``from``."""
 
-CHAIN_KEYS = ("name", "base_model", "output_dir", "stages", "seed")
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
+CHAIN_KEYS = (*REQUIRED_KEYS, "seed", "remove_checkpoints")
 STAGE_KEYS = (*STAGE_KINDS, "from", "after", "set")
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -46,20 +47,16 @@ class Stage:
     """One stage of a chain.
 
     Attributes:
-        name: Its key under ``stages``; its output lies at ``<output_dir>/<name>``.
-        kind: One of `STAGE_KINDS`.
-        file: The plain file that it runs, relative to the working directory.
         from_: The stages whose models go in (`BASE_MODEL` for the chain's base model), in order.
             A stage that trains, merges or evaluates and has no ``from`` gets the base model.
-        after: Stages that must be done before, whose model is not an input.
         set_: Keys of the plain file that are changed for this stage, dotted for nested ones.
     """
 
-    name: str
-    kind: str
-    file: Path
+    name: str  # its key under ``stages``; its output lies at ``<output_dir>/<name>``
+    kind: str  # one of `STAGE_KINDS`
+    file: Path  # the plain file that it runs, relative to the working directory
     from_: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()  # must be done before; their models are not inputs
     set_: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,22 +71,19 @@ class Chain:
     """A chain file, checked. Each stage's own file is read once, when `recipe` first needs it.
 
     Attributes:
-        base_model: Hub id, or a folder relative to the working directory.
-        output_dir: Where the stages' folders go, relative to the working directory.
-        stages: By name, in the order of the file.
-        seed: The seed of every train and data stage, or None to leave the recipes' own.
         written_output_dir: ``output_dir`` as the file has it. Recipes name paths below it; where
             ``output_dir`` was overridden, those paths are moved along (see `rebase`).
         settings: ``{stage: {dotted key: value}}``, what ``set`` and then ``--set`` asked for.
     """
 
     name: str
-    base_model: str
-    output_dir: Path
-    stages: dict[str, Stage]
-    seed: int | None
+    base_model: str  # Hub id, or a folder relative to the working directory
+    output_dir: Path  # relative to the working directory
+    stages: dict[str, Stage]  # in the order of the file
+    seed: int | None  # of every train and data stage; None leaves the recipes' own
     path: Path
     written_output_dir: Path
+    remove_checkpoints: bool = False  # Axolotl's ``checkpoint-N``, once the stage is verified
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -107,28 +101,47 @@ class Chain:
         return self.rebase(recipe)
 
     def order(self, until: str | None = None) -> list[Stage]:
-        """The stages in an order in which each comes after what it needs; ties as in the file.
+        """The stages, each after what it needs; ties as in the file.
 
         Args:
-            until: Only this stage and what it needs, directly or not.
+            until: Only this stage and what it needs; or, by its name in the paper's tables
+                (``SFT v2``), what makes a row's model, and the evaluation of this one model.
 
         Raises:
-            SolarError: no stage is called `until`.
+            SolarError: the chain has neither such a stage nor such a row.
         """
-        wanted, ahead = set(self.stages) if until is None else set(), []
-        if until is not None:
-            ahead = [self.stage(until, "--until").name]
+        ahead, evaluation = list(self.stages) if until is None else [until], None
+        if until is not None and until not in self.stages:
+            model = self._model_of_row(until)
+            scores = (s for s in self.stages.values() if s.kind == "evaluate" and model in s.from_)
+            evaluation = next((replace(stage, from_=(model,)) for stage in scores), None)
+            ahead = [model, *(evaluation.after if evaluation else ())]
+        wanted = {BASE_MODEL}
         while ahead:
             name = ahead.pop()
             if name not in wanted:
                 wanted.add(name)
                 ahead.extend(self.stages[name].needs)
+        left = [stage for stage in self.stages.values() if stage.name in wanted]
         ordered: dict[str, Stage] = {}
-        while len(ordered) < len(wanted):
-            ready = (s for s in self.stages.values() if s.name in wanted - ordered.keys())
-            stage = next(s for s in ready if ordered.keys() >= set(s.needs))
+        while left:
+            stage = next(stage for stage in left if ordered.keys() >= set(stage.needs))
             ordered[stage.name] = stage
-        return list(ordered.values())
+            left.remove(stage)
+        return [*ordered.values(), *([evaluation] if evaluation else [])]
+
+    def _model_of_row(self, name: str) -> str:
+        made = (*self.stages, BASE_MODEL)
+        model = next((stage for stage in paper.stages_of_row(name) if stage in made), None)
+        if model is None:
+            rows = dict.fromkeys(row.model for row in paper.ROWS if set(row.stages) & set(made))
+            ours = "; its rows of the paper's tables: " + ", ".join(rows) if rows else ""
+            raise SolarError(
+                f"--until: {self.path} has no stage {name!r}."
+                f"{nearest(name, [*self.stages, *rows])} "
+                f"Its stages: {', '.join(self.stages)}{ours}."
+            )
+        return model
 
     def stage(self, name: str, where: str = "stage") -> Stage:
         """The stage called `name`; `where` begins the error's line if there is none."""
@@ -146,10 +159,7 @@ class Chain:
         return str(self.output_dir / self.stage(stage).name)
 
     def rebase(self, value: Any) -> Any:
-        """`value` with every path below the file's own ``output_dir`` moved to ``output_dir``.
-
-        Strings inside lists and mappings are moved too; other values stay as they are.
-        """
+        """`value` with each path in it below the file's own ``output_dir`` moved along."""
         if isinstance(value, dict):
             return {key: self.rebase(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -171,7 +181,6 @@ def load_chain(
     """Read and check the chain file `path`.
 
     Args:
-        path: The chain file.
         base_model: Replaces the file's ``base_model``; the outputs then go to a folder named after
             it, beside the file's own, unless `overrides` name one.
         overrides: Chain keys (``{"output_dir": "/big/disk"}``) and keys of a stage's plain file
@@ -181,33 +190,73 @@ def load_chain(
     Raises:
         SolarError: anything about the file that cannot be run, as one line.
     """
-    path = Path(path)
+    path, overrides = Path(path), overrides or {}
     content = extends.read_mapping(path)
-    settings: dict[str, dict[str, Any]] = {}
     written = content.get("output_dir")
-    for key, value in (overrides or {}).items():
+    asked = _apply(content, overrides)
+    if base_model is not None:
+        if "output_dir" not in overrides and base_model != content.get("base_model"):
+            content["output_dir"] = extends.folder_for(written, base_model)
+        content["base_model"] = base_model
+    _check(path, content)
+    names = list(map(str, content["stages"]))
+    stages = {
+        name: _stage(path, name, value, names)
+        for name, value in zip(names, content["stages"].values(), strict=True)
+    }
+    for name, settings in asked.items():
+        if name not in stages:
+            raise SolarError(
+                f"--set {name}.{next(iter(settings))}: {path} has no stage {name!r}."
+                f"{nearest(name, stages)}"
+            )
+    _refuse_cycles(path, stages)
+    for stage in stages.values() if check_files else ():
+        if not stage.file.is_file():
+            beside = stage.file.parent.glob("*")
+            raise SolarError(
+                f"{path}: stages.{stage.name}.{stage.kind}: no such file: {stage.file}."
+                f"{nearest(stage.file.name, sorted(entry.name for entry in beside))} "
+                f"The path counts from the chain file's folder."
+            )
+    settings = {name: {**stage.set_, **asked.get(name, {})} for name, stage in stages.items()}
+    chain = Chain(
+        name=content["name"],
+        base_model=content["base_model"],
+        output_dir=Path(os.path.normpath(content["output_dir"])),
+        stages=stages,
+        seed=content.get("seed"),
+        path=path,
+        written_output_dir=Path(
+            os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
+        ),
+        remove_checkpoints=content.get("remove_checkpoints", False),
+        settings={name: values for name, values in settings.items() if values},
+    )
+    # A data stage may make the base model; then it moves along with the other outputs.
+    return chain if base_model else replace(chain, base_model=chain.rebase(chain.base_model))
+
+
+def _apply(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Change the keys of the chain `content`; those of stages are returned by stage."""
+    settings: dict[str, dict[str, Any]] = {}
+    known = [key for key in CHAIN_KEYS if key != "stages"]
+    for key, value in overrides.items():
         head, _, rest = key.partition(".")
         if rest:
             settings.setdefault(head, {})[rest] = value
-        elif key in CHAIN_KEYS and key != "stages":
+        elif key in known:
             content[key] = value
         else:
-            known = [k for k in CHAIN_KEYS if k != "stages"]
             raise SolarError(
                 f"--set {key}: not a key of a chain.{nearest(key, known)} Write one of "
                 f"{', '.join(known)}, or STAGE.KEY for a key of a stage's own file."
             )
-    if base_model is not None:
-        if "output_dir" not in (overrides or {}) and base_model != content.get("base_model"):
-            content["output_dir"] = extends.folder_for(written, base_model)
-        content["base_model"] = base_model
+    return settings
 
-    for key in content:
-        if key not in CHAIN_KEYS:
-            raise SolarError(
-                f"{path}: {key}: unknown key.{nearest(str(key), CHAIN_KEYS)} "
-                f"A chain has {', '.join(CHAIN_KEYS)}."
-            )
+
+def _check(path: Path, content: dict[str, Any]) -> None:
+    _refuse_unknown(f"{path}: ", content, CHAIN_KEYS, f"A chain has {', '.join(CHAIN_KEYS)}.")
     for key in REQUIRED_KEYS:
         if key not in content:
             raise SolarError(f"{path}: {key}: missing. A chain has {', '.join(REQUIRED_KEYS)}.")
@@ -217,45 +266,17 @@ def load_chain(
     seed = content.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
         raise SolarError(f"{path}: seed: {seed!r} found. A whole number from 0 up is needed.")
+    remove = content.get("remove_checkpoints", False)
+    if not isinstance(remove, bool):
+        raise SolarError(f"{path}: remove_checkpoints: {remove!r} found. Write true or false.")
     if not isinstance(content["stages"], dict) or not content["stages"]:
         raise SolarError(f"{path}: stages: no stage found. Write NAME: {{train: FILE}} below it.")
 
-    stages = {
-        str(name): _stage(path, str(name), value, list(map(str, content["stages"])))
-        for name, value in content["stages"].items()
-    }
-    for name in settings:
-        if name not in stages:
-            raise SolarError(
-                f"--set {name}.{next(iter(settings[name]))}: {path} has no stage {name!r}."
-                f"{nearest(name, stages)}"
-            )
-    _refuse_cycles(path, stages)
-    if check_files:
-        for stage in stages.values():
-            if not stage.file.is_file():
-                raise SolarError(
-                    f"{path}: stages.{stage.name}.{stage.kind}: no such file: {stage.file}."
-                    f"{_nearest_file(stage.file)} The path counts from the chain file's folder."
-                )
-    chain = Chain(
-        name=content["name"],
-        base_model=content["base_model"],
-        output_dir=Path(os.path.normpath(content["output_dir"])),
-        stages=stages,
-        seed=seed,
-        path=path,
-        written_output_dir=Path(
-            os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
-        ),
-        settings={
-            name: {**stages[name].set_, **settings.get(name, {})}
-            for name in stages
-            if stages[name].set_ or name in settings
-        },
-    )
-    # A data stage may make the base model; then it moves along with the other outputs.
-    return chain if base_model else replace(chain, base_model=chain.rebase(chain.base_model))
+
+def _refuse_unknown(where: str, given: Iterable, known: tuple[str, ...], keys: str) -> None:
+    for key in given:
+        if key not in known:
+            raise SolarError(f"{where}{key}: unknown key.{nearest(str(key), known)} {keys}")
 
 
 def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
@@ -267,12 +288,8 @@ def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
         )
     if not isinstance(value, dict):
         raise SolarError(f"{where}: {value!r} found. Write {{train: FILE, from: STAGE}}.")
-    for key in value:
-        if key not in STAGE_KEYS:
-            raise SolarError(
-                f"{where}.{key}: unknown key.{nearest(str(key), STAGE_KEYS)} "
-                f"A stage has one of {', '.join(STAGE_KINDS)}, and from, after, set."
-            )
+    keys = f"A stage has one of {', '.join(STAGE_KINDS)}, and from, after, set."
+    _refuse_unknown(f"{where}.", value, STAGE_KEYS, keys)
     kinds = [kind for kind in STAGE_KINDS if kind in value]
     if len(kinds) != 1:
         found = " and ".join(kinds) if kinds else "no kind"
@@ -293,14 +310,12 @@ def _stage(path: Path, name: str, value: Any, names: list[str]) -> Stage:
     set_ = value.get("set") or {}
     if not isinstance(set_, dict) or not all(isinstance(key, str) for key in set_):
         raise SolarError(f"{where}.set: {set_!r} found. Write {{KEY: VALUE}} of {value[kind]}.")
-    file = Path(os.path.normpath(path.parent / value[kind]))
-    return Stage(name, kind, file, from_, after, set_)
+    return Stage(name, kind, Path(os.path.normpath(path.parent / value[kind])), from_, after, set_)
 
 
 def _names(where: str, key: str, value: dict, known: list[str]) -> tuple[str, ...]:
-    if key not in value:
-        return ()
-    names = value[key] if isinstance(value[key], list) else [value[key]]
+    names = value.get(key, [])
+    names = names if isinstance(names, list) else [names]
     for name in names:
         if name not in known:
             raise SolarError(
@@ -311,14 +326,12 @@ def _names(where: str, key: str, value: dict, known: list[str]) -> tuple[str, ..
 
 
 def _refuse_cycles(path: Path, stages: dict[str, Stage]) -> None:
-    sorter = TopologicalSorter({stage.name: stage.needs for stage in stages.values()})
     try:
-        sorter.prepare()
+        TopologicalSorter({stage.name: stage.needs for stage in stages.values()}).prepare()
     except CycleError as error:
         # graphlib lists each stage after the one it needs.
-        around = " -> ".join(error.args[1])
         raise SolarError(
-            f"{path}: stages: {around} is a circle, none of them can be first. "
+            f"{path}: stages: {' -> '.join(error.args[1])} is a circle, none of them can be first. "
             f"Take one of these from: or after: out."
         ) from None
 
@@ -331,17 +344,11 @@ def set_key(recipe: dict[str, Any], dotted: str, value: Any, stage: Stage) -> No
     """
     *parents, last = dotted.split(".")
     target: Any = recipe
-    for at, part in enumerate(parents):
-        target = target.setdefault(part, {}) if isinstance(target, dict) else None
+    for at, part in enumerate(parents, 1):
+        target = target.setdefault(part, {})
         if not isinstance(target, dict):
             raise SolarError(
-                f"set {stage.name}.{dotted}: {'.'.join(parents[: at + 1])} of {stage.file} "
+                f"set {stage.name}.{dotted}: {'.'.join(parents[:at])} of {stage.file} "
                 f"is not a block of keys."
             )
     target[last] = value
-
-
-def _nearest_file(file: Path) -> str:
-    if not file.parent.is_dir():
-        return ""
-    return nearest(file.name, sorted(entry.name for entry in file.parent.iterdir()))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.recipes import data_recipe
-from solar_plugins.recipes.data_recipe import FlanIndexRecipe, SynthMathRecipe
 
 FLAN_INDEX = "flan.index"
 """The file that `flan_index` makes in its folder."""
@@ -27,14 +26,21 @@ def generate(recipe: dict[str, Any], out: Path, parts: Path | None = None) -> di
             source that is not there.
     """
     settings = data_recipe.read(recipe)
-    if isinstance(settings, FlanIndexRecipe):
-        return _flan_index(settings, out, parts or out / ".parts")
+    if isinstance(settings, data_recipe.FlanIndexRecipe):
+        from solar_plugins.flan_filter.build_index import build
+
+        parts = parts or out / ".parts"
+        facts, read = build(settings.sources, out / FLAN_INDEX, parts, lambda name, amount: None)
+        return {"digest": facts["digest"], "rows_read": read}
     if isinstance(settings, data_recipe.UntrainedModelRecipe):
         from solar_plugins.miniature import untrained_model
 
         return untrained_model.write(settings, out)
-    if isinstance(settings, SynthMathRecipe):
-        return _synth_math(settings, out)
+    if isinstance(settings, data_recipe.SynthMathRecipe):
+        from solar_plugins.synth_math import metamath
+
+        card = metamath.make(settings, out)
+        return {name: file["rows"] for name, file in card["files"].items()}
     from solar_plugins.miniature.writer import write
 
     return write(recipe, out)
@@ -54,17 +60,3 @@ def check(recipe: dict[str, Any], folder: Path) -> None:
         from solar_plugins.synth_math import sets
 
         sets.check(folder)
-
-
-def _flan_index(settings: FlanIndexRecipe, out: Path, parts: Path) -> dict[str, Any]:
-    from solar_plugins.flan_filter.build_index import build
-
-    facts, read = build(settings.sources, out / FLAN_INDEX, parts, lambda name, amount: None)
-    return {"digest": facts["digest"], "rows_read": read}
-
-
-def _synth_math(settings: SynthMathRecipe, out: Path) -> dict[str, Any]:
-    from solar_plugins.synth_math import metamath
-
-    card = metamath.make(settings, out)
-    return {name: file["rows"] for name, file in card["files"].items()}

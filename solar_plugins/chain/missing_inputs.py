@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ def missing_input(
         root: Where ``recipes/`` is looked for as well.
         made_below: A folder whose contents may be made before the recipe is run.
     """
-    for where, name in _inputs(cfg):
+    block = cfg.get("flan_filter")
+    index = block.get("index") if isinstance(block, dict) else None
+    named = {"base_model": cfg.get("base_model"), "flan_filter.index": index}
+    named |= {f"{where}.path": entry["path"] for where, entry in named_data.places_of(cfg)}
+    for where, name in ((where, str(name)) for where, name in named.items() if name):
         to_come = made_below is not None and Path(os.path.normpath(name)).is_relative_to(
             os.path.normpath(made_below)
         )
@@ -38,16 +42,6 @@ def missing_input(
             way_out = f"Make it first: {maker}" if maker else "Name a path or a hub id that exists."
             return f"{where}: {name} is not there. {way_out}"
     return None
-
-
-def _inputs(cfg: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The YAML path and the name of each model and data set in a recipe."""
-    yield "base_model", str(cfg.get("base_model"))
-    flan_filter = cfg.get("flan_filter")
-    if isinstance(flan_filter, dict) and flan_filter.get("index"):
-        yield "flan_filter.index", str(flan_filter["index"])
-    for where, entry in named_data.places_of(cfg):
-        yield f"{where}.path", str(entry["path"])
 
 
 def is_local(name: str) -> bool:
@@ -66,33 +60,24 @@ def command_for(wanted: Path, files: list[Path]) -> str | None:
     wanted = Path(os.path.normpath(wanted))
     if wanted in _MADE_BY_COMMAND:
         return _MADE_BY_COMMAND[wanted]
-    by_recipe, by_chain = None, None
+    recipes: list[str] = []
+    chains: list[str] = []
     for file in files:
-        try:
+        with suppress(SolarError):
             content = extends.read_mapping(file)
-        except SolarError:
-            continue
-        if "stages" in content:
-            by_chain = by_chain or _stage_command(file, wanted)
-        elif "base_model" in content and isinstance(makes := content.get("output_dir"), str):
-            is_maker = wanted.is_relative_to(os.path.normpath(makes))
-            by_recipe = by_recipe or (f"axolotl train {file}" if is_maker else None)
-    if by_recipe and by_chain:
-        return f"{by_recipe} (or {by_chain})"
-    return by_recipe or by_chain
-
-
-def _stage_command(file: Path, wanted: Path) -> str | None:
-    try:
-        chain = load_chain(file, check_files=False)
-    except SolarError:
-        return None
-    for stage in chain.stages.values():
-        if wanted.is_relative_to(chain.output_dir / stage.name):
-            command = f"solar run {file} --until {stage.name}"
-            merge = f"mergekit-yaml {stage.file} {wanted} (or {command})"
-            return merge if stage.kind == "merge" else command
-    return None
+            makes = content.get("output_dir")
+            if "stages" in content:
+                chain = load_chain(file, check_files=False)
+                for stage in chain.stages.values():
+                    if wanted.is_relative_to(chain.output_dir / stage.name):
+                        run = f"solar run {file} --until {stage.name}"
+                        merge = f"mergekit-yaml {stage.file} {wanted} (or {run})"
+                        chains.append(merge if stage.kind == "merge" else run)
+            elif "base_model" in content and wanted.is_relative_to(os.path.normpath(f"{makes}")):
+                recipes.append(f"axolotl train {file}")
+    if recipes and chains:
+        return f"{recipes[0]} (or {chains[0]})"
+    return next(iter(recipes + chains), None)
 
 
 def _recipe_files(cfg: dict[str, Any], root: Path) -> list[Path]:

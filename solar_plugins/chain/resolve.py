@@ -34,9 +34,21 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
         recipe["base_model"] = models[0]
         recipe["output_dir"] = chain.model_path(stage.name)
         recipe["dataset_prepared_path"] = str(chain.output_dir / ".solar" / "prepared" / stage.name)
-        recipe["plugins"] = _with_stage_plugin(recipe, stage)
+        plugins = recipe.get("plugins") or []
+        if not isinstance(plugins, list):
+            raise SolarError(
+                f"{stage.file}: plugins: {plugins!r} found. A list of names is needed."
+            )
+        recipe["plugins"] = plugins + [STAGE_PLUGIN] * (STAGE_PLUGIN not in plugins)
     elif stage.kind == "merge":
-        recipe = _with_models(recipe, models, stage)
+        written = merge_models(recipe)
+        if len(written) != len(models):
+            raise SolarError(
+                f"{stage.file}: {len(written)} models found ({', '.join(written) or 'none'}), but "
+                f"stages.{stage.name}.from has {len(models)} ({', '.join(stage.from_)}). "
+                f"The k-th model of the file is the k-th of from; write as many."
+            )
+        recipe = _renamed(recipe, dict(zip(written, models, strict=True)))
         if len(models) == 1:
             follow_depth(recipe, model_config.depth_of(models[0]))
     draws = stage.kind == "train" or (stage.kind == "data" and "seed" in recipe)
@@ -51,33 +63,13 @@ def with_plain_folders(config: dict[str, Any]) -> dict[str, Any]:
     MergeKit 0.1.5 asks the Hub about any model whose path looks like ``owner/name``, for the model
     card: without network the merge fails after it is done, with network a stranger is linked.
     """
-    models = merge_models(config)
-    folders = {name: f"./{name}" for name in models if not name.startswith((".", "/", "~"))}
-    folders = {name: path for name, path in folders.items() if Path(name).is_dir()}
-    return _renamed(config, folders)
+    folders = [name for name in merge_models(config) if Path(name).is_dir()]
+    return _renamed(config, {n: f"./{n}" for n in folders if not n.startswith((".", "/", "~"))})
 
 
 def merge_models(config: dict[str, Any]) -> list[str]:
     """The distinct models that a MergeKit config names, in the order in which they appear."""
     return list(dict.fromkeys(name for _, _, name in _model_places(config)))
-
-
-def _with_stage_plugin(recipe: dict, stage: Stage) -> list[str]:
-    plugins = recipe.get("plugins") or []
-    if not isinstance(plugins, list):
-        raise SolarError(f"{stage.file}: plugins: {plugins!r} found. A list of names is needed.")
-    return plugins if STAGE_PLUGIN in plugins else [*plugins, STAGE_PLUGIN]
-
-
-def _with_models(config: dict, models: list[str], stage: Stage) -> dict:
-    written = merge_models(config)
-    if len(written) != len(models):
-        raise SolarError(
-            f"{stage.file}: {len(written)} models found ({', '.join(written) or 'none'}), but "
-            f"stages.{stage.name}.from has {len(models)} ({', '.join(stage.from_)}). "
-            f"The k-th model of the file is the k-th of from; write as many."
-        )
-    return _renamed(config, dict(zip(written, models, strict=True)))
 
 
 def follow_depth(config: dict[str, Any], depth: int | None) -> None:

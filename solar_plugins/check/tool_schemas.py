@@ -191,6 +191,10 @@ def chain_schema() -> dict[str, Any]:
         "base_model": {**text, "description": "Hub id or folder: the one line to change."},
         "output_dir": {**text, "description": "Where the folders of the stages go."},
         "seed": {"type": "integer", "minimum": 0, "description": "Of every stage."},
+        "remove_checkpoints": {
+            "type": "boolean",
+            "description": "Whether checkpoint-N folders go once their stage is verified.",
+        },
         "stages": {
             "type": "object",
             "minProperties": 1,

@@ -10,7 +10,9 @@ import click
 @click.command("export")
 @click.argument("chain_file", metavar="CHAIN", type=click.Path(dir_okay=False))
 @click.option("--to", type=click.Choice(["slurm", "skypilot", "shell"]), required=True)
-@click.option("--out", metavar="DIR", help="Where the files go. Default: jobs/CHAIN.")
+@click.option(
+    "--out", metavar="DIR", help="Where the files go. Default: jobs/ and the chain's name."
+)
 @click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Per training.")
 @click.option("--gpus", type=click.IntRange(0), default=8, show_default=True, help="Per node.")
 @click.option("--cpus", type=click.IntRange(1), default=16, show_default=True, help="Per node.")
@@ -51,14 +53,14 @@ def export_command(
     \b
       solar export recipes/solar.yml --to slurm --nodes 4 --option --partition=h100 \\
           --setup 'source .venv/bin/activate'
-      bash jobs/solar/submit.sh
+      bash jobs/solar-10.7b-instruct/submit.sh
       solar export recipes/solar.yml --to skypilot --store s3://my-outputs
       solar export recipes/tiny/solar.yml --to shell --gpus 0
     """
     from solar_plugins import project
     from solar_plugins.chain.chain_file import load_chain
     from solar_plugins.cli.settings import parse
-    from solar_plugins.export.jobs import JobPlan, Machines
+    from solar_plugins.export.jobs import JobPlan, Machines, plain_name
     from solar_plugins.export.write import write
 
     if to == "skypilot" and not store:
@@ -76,7 +78,7 @@ def export_command(
     plan = JobPlan(
         chain,
         Machines(nodes, gpus, cpus, hours, setup, options),
-        Path(out or f"jobs/{Path(chain_file).stem}"),
+        Path(out or f"jobs/{plain_name(chain)}"),
         Path.cwd(),
         tuple(passed_on),
         until,

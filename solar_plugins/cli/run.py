@@ -99,9 +99,7 @@ def run_command(
     if not no_check:
         gpus = launchers.processes(name, launcher_args)
         _refuse_findings(chain, base_model is not None, gpus)
-    from solar_plugins.chain.run.select_stages import wanted
-
-    stages = wanted(chain, until)
+    stages = chain.order(until)
     if dry_run:
         _print_dry_run(chain, stages, redo, keep)
         return
@@ -149,17 +147,16 @@ def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> 
 def _print_dry_run(
     chain: Chain, stages: list[Stage], redo: tuple[str, ...], keep: tuple[str, ...]
 ) -> None:
-    from solar_plugins.chain.run import finished_work
+    from solar_plugins.chain.run import decision
     from solar_plugins.chain.run.run_folder import RunFolder
-    from solar_plugins.errors import SolarError
 
-    plan = finished_work.plan(chain, stages, RunFolder(chain.output_dir), redo, keep)
-    for stage, decision in plan.decisions:
-        click.echo(f"{stage.name:<14} {stage.kind:<9} {decision.action:<9} {decision.why}")
-    for line in (*plan.lines(), *plan.warnings()):
+    plan = decision.plan(chain, stages, RunFolder(chain.output_dir), redo, keep)
+    for each in plan:
+        stage = each.stage
+        click.echo(f"{stage.name:<14} {stage.kind:<9} {each.action:<9} {each.why}")
+    for line in decision.lines(plan):
         click.echo(line)
-    if refusal := plan.refusal():
-        raise SolarError(refusal)
+    decision.refuse_long_work(plan)
 
 
 def _print_results(chain: Chain, console: Any) -> None:

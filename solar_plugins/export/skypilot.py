@@ -10,10 +10,20 @@ from typing import Any
 import yaml
 
 from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
-from solar_plugins.export.jobs import Job, JobPlan, rendezvous
+from solar_plugins.export.jobs import Job, JobPlan
 from solar_plugins.export.shell import TORCHRUN_OVER_SSH
 
 _OUTPUTS = "/outputs"
+
+_START_OTHER_NODES = f"""\
+# `solar run` works on the first node; its torchrun starts the others over ssh.
+if [ "$SKYPILOT_NODE_RANK" != 0 ]; then exit 0; fi
+export SOLAR_HOSTS=$(echo "$SKYPILOT_NODE_IPS" | tr "\\n" " ")
+export {LAUNCHERS_VARIABLE}=$(mktemp -d)
+cat > ${LAUNCHERS_VARIABLE}/torchrun <<'EOF'
+{TORCHRUN_OVER_SSH}EOF
+chmod +x ${LAUNCHERS_VARIABLE}/torchrun
+"""
 
 
 def files(plan: JobPlan, gpu: str, store: str) -> dict[str, str]:
@@ -34,41 +44,27 @@ def files(plan: JobPlan, gpu: str, store: str) -> dict[str, str]:
 
 
 def _task(plan: JobPlan, job: Job, gpu: str, store: str) -> dict[str, Any]:
-    machines = plan.machines
-    resources: dict[str, Any] = {"cpus": f"{machines.cpus}+"}
-    if job.gpus:
-        resources["accelerators"] = f"{gpu}:{job.gpus}"
-    resources |= {"use_spot": True, "job_recovery": {"max_restarts_on_errors": 3}}
+    setup = plan.machines.setup
+    is_set = any(setting.startswith("output_dir=") for setting in plan.settings)
+    output = "" if is_set else f" --set output_dir={_OUTPUTS}/{plan.name}"
+    command = plan.run_command(job, "${SOLAR_HOSTS%% *}", "$SKYPILOT_TASK_ID", output)
+    lines = [line for line in setup if line.startswith(("source ", ". ", "export "))]
+    start = _START_OTHER_NODES if job.nodes > 1 else ""
+    gpus = {"accelerators": f"{gpu}:{job.gpus}"} if job.gpus else {}
     return {
         "name": f"{plan.name}-{job.name}".replace("_", "-").replace(".", "-"),
-        "resources": resources,
+        "resources": {
+            "cpus": f"{plan.machines.cpus}+",
+            **gpus,
+            "use_spot": True,
+            "job_recovery": {"max_restarts_on_errors": 3},
+        },
         "num_nodes": job.nodes,
         "workdir": str(plan.root),
         "file_mounts": {_OUTPUTS: {"source": store, "mode": "MOUNT_CACHED"}},
-        "setup": "\n".join(machines.setup or ("pip install 'solar-plugins[train]'",)) + "\n",
-        "run": _run(plan, job),
+        "setup": "\n".join(setup or ("pip install 'solar-plugins[train]'",)) + "\n",
+        "run": "".join(f"{line}\n" for line in lines) + f"{start}{command}\n",
     }
-
-
-def _run(plan: JobPlan, job: Job) -> str:
-    lines = [line for line in plan.machines.setup if line.startswith(("source ", ". ", "export "))]
-    command = plan.run_command(job, rendezvous("${SOLAR_HOSTS%% *}", "$SKYPILOT_TASK_ID"))
-    folder = f"{_OUTPUTS}/{plan.name}"
-    is_set = any(setting.startswith("output_dir=") for setting in plan.settings)
-    options = "" if is_set else f" --set output_dir={folder}"
-    words, dashes, rest = command.partition(" --launcher ")
-    if job.nodes > 1:
-        lines += [
-            "# `solar run` works on the first node; its torchrun starts the others over ssh.",
-            'if [ "$SKYPILOT_NODE_RANK" != 0 ]; then exit 0; fi',
-            'export SOLAR_HOSTS=$(echo "$SKYPILOT_NODE_IPS" | tr "\\n" " ")',
-            f"export {LAUNCHERS_VARIABLE}=$(mktemp -d)",
-            f"cat > ${LAUNCHERS_VARIABLE}/torchrun <<'EOF'",
-            *TORCHRUN_OVER_SSH.splitlines(),
-            "EOF",
-            f"chmod +x ${LAUNCHERS_VARIABLE}/torchrun",
-        ]
-    return "\n".join([*lines, f"{words}{options}{dashes}{rest}"]) + "\n"
 
 
 class _Readable(yaml.SafeDumper):

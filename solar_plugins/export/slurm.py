@@ -5,24 +5,45 @@ from __future__ import annotations
 import shlex
 
 from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
-from solar_plugins.export.jobs import Job, JobPlan, rendezvous
+from solar_plugins.export.jobs import Job, JobPlan
 
 _WARN_S = 300
 """How long before its time limit a job gets the signal to save and be queued again."""
 
-_MOST_REQUEUES = 20
+_RUN = """
+COMMAND &
+run=$!
+ends=0
+trap 'ends=1; kill -TERM $run' TERM
+wait $run
+status=$?
+# A signal ends the first wait; the second one waits for the checkpoint to be whole.
+if [ $ends = 1 ]; then
+  wait $run
+  if [ "${SLURM_RESTART_COUNT:-0}" -lt 20 ]; then
+    echo "out of time or preempted: $SLURM_JOB_ID is queued again"
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+  fi
+fi
+exit $status
+"""
+
+_TORCHRUN = """\
+#!/bin/bash
+# The torchrun that `solar run` finds first: the real one, once on every node of the job.
+python=$(dirname "$(command -v solar)")/python
+exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \\
+  --kill-on-bad-exit=1 "$python" -m torch.distributed.run "$@"
+"""
 
 
 def files(plan: JobPlan) -> dict[str, str]:
     """The files of the export by name, relative to its folder."""
-    made = {
-        f"{number:02}_{job.name}.sbatch": _script(plan, job)
-        for number, job in enumerate(plan.jobs, 1)
-    }
-    made["submit.sh"] = _submit(plan)
-    if plan.machines.nodes > 1:
-        made["launchers/torchrun"] = _TORCHRUN
-    return made
+    names = [f"{number:02}_{job.name}.sbatch" for number, job in enumerate(plan.jobs, 1)]
+    made = {name: _script(plan, job) for name, job in zip(names, plan.jobs, strict=True)}
+    made["submit.sh"] = _submit(plan, names)
+    return made | ({"launchers/torchrun": _TORCHRUN} if plan.machines.nodes > 1 else {})
 
 
 def _script(plan: JobPlan, job: Job) -> str:
@@ -42,7 +63,6 @@ def _script(plan: JobPlan, job: Job) -> str:
         *machines.options,
     ]
     host = '$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
-    command = plan.run_command(job, rendezvous(host, "$SLURM_JOB_ID"))
     lines = [
         "#!/bin/bash",
         *(f"#SBATCH {directive}" for directive in directives),
@@ -55,29 +75,11 @@ def _script(plan: JobPlan, job: Job) -> str:
             "# torchrun is started on every node; the rest of `solar run` is on the first one.",
             f"export {LAUNCHERS_VARIABLE}={shlex.quote(str(plan.folder.absolute()))}/launchers",
         ]
-    lines += [
-        "",
-        f"{command} &",
-        "run=$!",
-        "ends=0",
-        "trap 'ends=1; kill -TERM $run' TERM",
-        "wait $run",
-        "status=$?",
-        "# A signal ends the first wait; the second one waits for the checkpoint to be whole.",
-        "if [ $ends = 1 ]; then",
-        "  wait $run",
-        f'  if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {_MOST_REQUEUES} ]; then',
-        '    echo "out of time or preempted: $SLURM_JOB_ID is queued again"',
-        '    scontrol requeue "$SLURM_JOB_ID"',
-        "    exit 0",
-        "  fi",
-        "fi",
-        "exit $status",
-    ]
-    return "\n".join(lines) + "\n"
+    command = plan.run_command(job, host, "$SLURM_JOB_ID")
+    return "\n".join(lines) + "\n" + _RUN.replace("COMMAND", command)
 
 
-def _submit(plan: JobPlan) -> str:
+def _submit(plan: JobPlan, scripts: list[str]) -> str:
     lines = [
         "#!/bin/bash",
         f"# Submits {plan.chain.path} to SLURM: one job per stage, each after what it needs.",
@@ -89,22 +91,14 @@ def _submit(plan: JobPlan) -> str:
         "declare -A job",
         "",
     ]
-    for number, job in enumerate(plan.jobs, 1):
+    before = None
+    for job, script in zip(plan.jobs, scripts, strict=True):
         after = [f"afterok:${{job[{name}]}}" for name in job.stage.needs]
-        if job.after is not None and job.after not in job.stage.needs:
+        if before is not None and before not in job.stage.needs:
             # One run works in a folder at a time; whether that one succeeds does not matter here.
-            after.append(f"afterany:${{job[{job.after}]}}")
+            after.append(f"afterany:${{job[{before}]}}")
         depends = f'--dependency="{",".join(after)}" --kill-on-invalid-dep=yes ' if after else ""
-        script = f"{number:02}_{job.name}.sbatch"
         lines.append(f'job[{job.name}]=$(sbatch --parsable "$@" {depends}{script})')
         lines.append(f'echo "{job.name}: job ${{job[{job.name}]}}"')
+        before = job.name
     return "\n".join(lines) + "\n"
-
-
-_TORCHRUN = """\
-#!/bin/bash
-# The torchrun that `solar run` finds first: the real one, once on every node of the job.
-python=$(dirname "$(command -v solar)")/python
-exec srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \\
-  --kill-on-bad-exit=1 "$python" -m torch.distributed.run "$@"
-"""

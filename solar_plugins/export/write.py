@@ -19,11 +19,10 @@ def write(plan: JobPlan, to: str, gpu: str = "", store: str = "") -> list[Path]:
     for text in (plan.chain.name, str(plan.root), *plan.machines.setup, *plan.machines.options):
         if "\n" in text:
             raise SolarError(f"{text!r}: a line break, which no job script can hold. Take it out.")
-    made = {
-        "slurm": lambda: slurm.files(plan),
-        "skypilot": lambda: skypilot.files(plan, gpu, store),
-        "shell": lambda: shell.files(plan),
-    }[to]()
+    if to == "skypilot":
+        made = skypilot.files(plan, gpu, store)
+    else:
+        made = slurm.files(plan) if to == "slurm" else shell.files(plan)
     written = []
     for name, text in made.items():
         path = plan.folder / name

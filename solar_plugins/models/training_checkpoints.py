@@ -17,6 +17,8 @@ from solar_plugins.models import safetensors_header
 
 _PREFIX = "checkpoint-"
 _ASIDE = "incomplete-"
+_SHARDS = "*optim_states.pt"
+"""DeepSpeed's, one for each process."""
 
 
 def newest_whole(folder: Path) -> Path | None:
@@ -38,6 +40,23 @@ def remove_incomplete(folder: Path) -> None:
     """Delete what `newest_whole` renamed; called when the stage is done."""
     for path in folder.glob(f"{_ASIDE}{_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_all(folder: Path) -> None:
+    """Delete every checkpoint in `folder` and in the folders of its sDPO steps."""
+    for place in (folder, *folder.glob("step_*")):
+        for checkpoint in _checkpoints(place):
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def zero_processes(folder: Path) -> tuple[Path, int] | None:
+    """The checkpoint in `folder` from which training can resume, and the number of processes that
+    DeepSpeed's ZeRO shared its optimizer out over; None where that does not matter."""
+    for checkpoint in reversed(_checkpoints(folder)):
+        if why_not_whole(checkpoint) is None:
+            engine = sorted(checkpoint.glob("global_step*"))
+            return (checkpoint, len(list(engine[-1].glob(_SHARDS)))) if engine else None
+    return None
 
 
 def why_not_whole(checkpoint: Path) -> str | None:
@@ -63,7 +82,7 @@ def why_not_whole(checkpoint: Path) -> str | None:
     if engine:  # DeepSpeed keeps the optimizer's shards in a folder of its own
         if not (checkpoint / "latest").is_file():
             return "no file 'latest' beside DeepSpeed's shards"
-        shards = sorted(engine[-1].glob("*optim_states.pt"))
+        shards = sorted(engine[-1].glob(_SHARDS))
         if not shards:
             return f"no optimizer states in {engine[-1].name}"
         archives.extend(shards)

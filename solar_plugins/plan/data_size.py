@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -30,19 +31,12 @@ _NO_TEXT = ("role", "id", "_task_name", "task_name", "type")
 
 @dataclass(frozen=True)
 class PublicData:
-    """A dataset that is not in a local file.
+    """A dataset that is not in a local file."""
 
-    Attributes:
-        rows: Of the split that the recipes use.
-        tokens_per_row: Assumed. Prompt and answer; for preference data prompt and answer twice.
-        source: Where `rows` comes from.
-        filtered_rows: What our filter leaves of it with the tasks that the recipes name.
-    """
-
-    rows: int
-    tokens_per_row: int
-    source: str
-    filtered_rows: int | None = None
+    rows: int  # of the split that the recipes use
+    tokens_per_row: int  # assumed; for preference data prompt and answer twice
+    source: str  # of `rows`
+    filtered_rows: int | None = None  # what our filter leaves with the tasks of the recipes
 
 
 # Rows: SOLAR paper, Table 1 ("Total # Samples": Alpaca-GPT4 52K, OpenOrca 2.91M, Orca DPO pairs
@@ -62,29 +56,24 @@ PUBLIC = {
 
 def to_come(recipe: Mapping[str, Any], folder: Path) -> dict[str, PublicData]:
     """The files that a `synth_math` stage will leave in `folder`, by path; empty for others."""
-    settings = recipes.read(dict(recipe))
-    if not isinstance(settings, recipes.SynthMathRecipe):
+    asked = recipes.read(dict(recipe))
+    if not isinstance(asked, recipes.SynthMathRecipe):
         return {}
-    source = "as its stage is asked to make"
-    return {
-        str(folder / "math_instruct.jsonl"): PublicData(settings.instruct_rows, 250, source),
-        str(folder / "math_alignment.jsonl"): PublicData(settings.alignment_rows, 700, source),
+    rows = {
+        "math_instruct": (asked.instruct_rows, 250),
+        "math_alignment": (asked.alignment_rows, 700),
     }
+    source = "as its stage is asked to make"
+    return {str(folder / f"{name}.jsonl"): PublicData(*of, source) for name, of in rows.items()}
 
 
 @dataclass(frozen=True)
 class DataSize:
-    """The size of one or more datasets.
-
-    Attributes:
-        rows: None where the data is neither in a local file nor known.
-        tokens_per_row: Mean; None likewise.
-        notes: Where the numbers come from, one sentence each.
-    """
+    """The size of one or more datasets; None where the data is neither local nor known."""
 
     rows: int | None
-    tokens_per_row: float | None
-    notes: tuple[str, ...] = ()
+    tokens_per_row: float | None  # mean
+    notes: tuple[str, ...] = ()  # where the numbers come from
 
     @property
     def tokens(self) -> float | None:
@@ -94,22 +83,18 @@ class DataSize:
         return self.rows * self.tokens_per_row
 
 
-Rebase = Callable[[str], str]
-"""Maps a path of the chain to its present place (data stages are generated for the plan)."""
-
-
 @dataclass(frozen=True)
 class DataReader:
     """How the datasets of a chain are measured.
 
     Attributes:
         tokenizer: A tokenizer.json to count with, if there is one.
-        rebase: See `Rebase`.
+        rebase: Maps a path of the chain to its present place (worlds are generated for the plan).
         known: Sizes of datasets that are not in local files.
     """
 
     tokenizer: Path | None = None
-    rebase: Rebase = str
+    rebase: Callable[[str], str] = str
     known: Mapping[str, PublicData] = field(default_factory=PUBLIC.copy)
 
     def size(self, recipe: Mapping[str, Any]) -> DataSize:
@@ -119,10 +104,8 @@ class DataReader:
         is that among the first rows.
         """
         entries = recipe.get("datasets") or recipe.get("pretraining_dataset") or []
-        sizes = [
-            self._entry(entry, recipe)
-            for entry in ([entries] if isinstance(entries, dict) else entries)
-        ]
+        entries = [entries] if isinstance(entries, dict) else entries
+        sizes = [self._entry(entry, recipe) for entry in entries]
         notes = tuple(dict.fromkeys(note for size in sizes for note in size.notes))
         if not sizes or any(size.tokens is None for size in sizes):
             return DataSize(None, None, notes)
@@ -134,38 +117,37 @@ class DataReader:
         path = str(entry.get("path"))
         known = self.known.get(path) or self.known.get(os.path.normpath(path))
         named = entry.get("data_files") or path
-        names = list(map(str, named)) if isinstance(named, list) else [str(named)]
+        names = list(map(str, named if isinstance(named, list) else [named]))
         files = [Path(self.rebase(name)) for name in names]
         block = recipe.get("flan_filter")
         if block is not None and path not in block["datasets"]:
             block = None
+        tokens: float | None
         if all(file.is_file() for file in files):
-            size = self._local(files, ", ".join(names), entry, block, bool(recipe.get("rl")))
+            rows, tokens, note = self._local(files, entry, block, bool(recipe.get("rl")))
+            note = f"{', '.join(names)}: {note}"
         elif known is not None:
-            rows, kept = known.rows, ""
+            rows, tokens, kept = known.rows, known.tokens_per_row, ""
             if block is not None and known.filtered_rows is not None:
                 rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
-            note = (
-                f"{path}: {known.rows:,} rows ({known.source}){kept}, "
-                f"{known.tokens_per_row} tokens each (assumed)"
-            )
-            size = DataSize(rows, known.tokens_per_row, (note,))
+            counted = f"{known.rows:,} rows ({known.source}){kept}"
+            note = f"{path}: {counted}, {tokens} tokens each (assumed)"
         else:
             return DataSize(None, None, (f"{path}: neither local nor known, rows not counted",))
-        rows = part_of_split(size.rows or 0, str(entry.get("split") or ""))
+        rows = part_of_split(rows, str(entry.get("split") or ""))
         if isinstance(entry.get("shards"), int) and entry["shards"] > 1:
             rows = math.ceil(rows / entry["shards"])
-        return DataSize(rows, size.tokens_per_row, size.notes)
+        return DataSize(rows, tokens, (note,))
 
     def _local(
         self,
         files: list[Path],
-        names: str,
         entry: dict[str, Any],
         block: Mapping[str, Any] | None,
         is_preference: bool,
-    ) -> DataSize:
-        """Rows of `files` and their mean length, with the ends of sequences that Axolotl adds."""
+    ) -> tuple[int, float | None, str]:
+        """Rows of `files`, their mean length with the ends of sequences that Axolotl adds, and how
+        they were counted."""
         rows = 0
         found: list[dict] = []
         for file in files:
@@ -175,7 +157,7 @@ class DataReader:
         if found:
             rows = round(rows * len(kept) / len(found))
         if not kept:
-            return DataSize(rows, None, (f"{names}: no rows that could be read",))
+            return rows, None, "no rows that could be read"
         frame = _prompt_frame(entry.get("type"))
         texts = [_text(row, is_preference, frame) for row in kept]
         if self.tokenizer is not None and self.tokenizer.is_file():
@@ -187,7 +169,7 @@ class DataReader:
             mean = sum(map(len, texts)) / len(texts) / _LETTERS_PER_TOKEN
             how = f"{_LETTERS_PER_TOKEN:g} letters each"
         mean += 2 if is_preference else 1
-        return DataSize(rows, mean, (f"{names}: {rows:,} rows, {mean:.0f} tokens each ({how})",))
+        return rows, mean, f"{rows:,} rows, {mean:.0f} tokens each ({how})"
 
 
 def part_of_split(rows: int, split: str) -> int:
@@ -241,13 +223,9 @@ def _read(file: Path) -> tuple[int, list[dict]]:
         count = len(first) + sum(1 for _ in written)
     rows = []
     for line in first:
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return count, rows
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return count, [row for row in rows if isinstance(row, dict)]
 
 
 def _text(row: dict, is_preference: bool, frame: str) -> str:

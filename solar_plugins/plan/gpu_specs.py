@@ -11,17 +11,11 @@ UTILISATION = 0.40
 
 @dataclass(frozen=True)
 class GpuSpec:
-    """One preset of ``solar plan --gpu``.
+    """One preset of ``solar plan --gpu``."""
 
-    Attributes:
-        cuda_name: Part of the name that CUDA gives the GPU; empty for the CPU.
-        flops: Dense bf16 FLOP/s with float32 accumulation.
-        memory_gib: Nominal memory.
-    """
-
-    cuda_name: str
-    flops: float
-    memory_gib: float
+    cuda_name: str  # part of the name that CUDA gives the GPU; empty for the CPU
+    flops: float  # dense bf16 FLOP/s with float32 accumulation
+    memory_gib: float  # nominal
 
 
 # NVIDIA's data sheets. H100 SXM and H200: 1,979 TFLOP/s bf16 with sparsity, half of it dense. A100:

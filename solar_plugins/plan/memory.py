@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,51 +24,34 @@ from solar_plugins.plan import model_size, training_step
 from solar_plugins.plan.model_size import ModelSize
 from solar_plugins.plan.training_step import Adapter, Traced, TrainingStep
 from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.extends import merged
 
 GIB = 1024**3
+
+PROCESS = round(1.3 * GIB)
+"""Assumed: what a training process takes besides its tensors. On a GPU the CUDA context and the
+allocator's gaps; on the CPU Python and its libraries. 0.8 to 1.3 GiB were seen."""
 
 _SUB_GROUP = 10**9
 """Weights of one GPU's share that ZeRO-3 updates together; ``sub_group_size``'s default."""
 
 
 @dataclass(frozen=True)
-class Zero:
-    """DeepSpeed's ``zero_optimization``.
-
-    Attributes:
-        stage: 0 (every GPU holds everything), 1, 2 or 3.
-        offload_optimizer, offload_param: To the CPU's memory.
-        reduce_bucket_size: Weights whose gradients are sent together; None: the model's width
-            squared, which is what ``auto`` stands for.
-        max_reuse_distance: Gathered weights are kept if used again within this many weights.
-    """
-
-    stage: int = 0
-    offload_optimizer: bool = False
-    offload_param: bool = False
-    reduce_bucket_size: int | None = None
-    max_reuse_distance: int = 10**9
-
-
-@dataclass(frozen=True)
 class MemorySetup:
-    """The part of a recipe that decides its memory.
-
-    Attributes:
-        step: One forward and backward pass.
-        zero: How the states are shared out.
-        accumulates: Whether gradients of several passes are added up.
-        is_8bit: Whether the optimizer keeps its moments in 8 bits; others count as Adam.
-    """
+    """The part of a recipe that decides its memory."""
 
     step: TrainingStep
-    zero: Zero
-    accumulates: bool
-    is_8bit: bool
+    accumulates: bool  # gradients of several passes
+    is_8bit: bool  # the optimizer's moments; others count as Adam
+    zero: dict[str, Any]  # DeepSpeed's block; empty where every GPU holds everything
 
+    @property
+    def zero_stage(self) -> int:
+        return int(self.zero.get("stage", 0))
 
-Change = dict[str, dict[str, Any]]
-"""New values of fields of a `MemorySetup` (``setup``) and of its ``step`` and ``zero``."""
+    def offloads(self, key: str) -> bool:
+        """Whether ``offload_optimizer`` or ``offload_param`` move states from the GPU."""
+        return (self.zero.get(key) or {}).get("device") in ("cpu", "nvme")
 
 
 @dataclass(frozen=True)
@@ -81,13 +64,13 @@ class Memory:
 
     @property
     def gpu(self) -> int:
-        """States and activations together."""
-        return self.states + self.activations
+        """States, activations and the process itself, together."""
+        return self.states + self.activations + PROCESS
 
 
 def read_setup(recipe: dict[str, Any], gpus: int) -> MemorySetup:
     """The `MemorySetup` of an Axolotl recipe; without ZeRO if its DeepSpeed file does not exist."""
-    zero = _zero(deepspeed_config(recipe).get("zero_optimization") or {})
+    zero = deepspeed_config(recipe).get("zero_optimization") or {}
     is_half = bool(recipe.get("bf16") or recipe.get("fp16") or recipe.get("bfloat16"))
     is_pairs = bool(recipe.get("rl"))
     adapter = None
@@ -106,15 +89,15 @@ def read_setup(recipe: dict[str, Any], gpus: int) -> MemorySetup:
         is_pairs=is_pairs,
         recomputes=bool(recipe.get("gradient_checkpointing")),
         weights="bfloat16" if is_half else "float32",
-        autocasts=is_half and zero.stage == 0,
+        autocasts=is_half and not zero.get("stage"),
         attention=str(recipe.get("attn_implementation") or "sdpa"),
         adapter=adapter,
     )
     return MemorySetup(
         step=step,
-        zero=zero,
         accumulates=global_batch.of(recipe, gpus) > micro * gpus,
         is_8bit="8bit" in str(recipe.get("optimizer")),
+        zero=zero,
     )
 
 
@@ -132,29 +115,12 @@ def left_out(recipe: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _zero(block: dict[str, Any]) -> Zero:
-    def offloads(key: str) -> bool:
-        return (block.get(key) or {}).get("device") in ("cpu", "nvme")
-
-    bucket = block.get("reduce_bucket_size", 5e8)
-    reuse = block.get("stage3_max_reuse_distance", 1e9)
-    return Zero(
-        stage=int(block.get("stage", 0)),
-        offload_optimizer=offloads("offload_optimizer"),
-        offload_param=offloads("offload_param"),
-        reduce_bucket_size=None if bucket == "auto" else int(float(bucket)),
-        max_reuse_distance=10**9 if reuse == "auto" else int(float(reuse)),
-    )
-
-
 def deepspeed_config(recipe: dict[str, Any]) -> dict[str, Any]:
     """The DeepSpeed configuration that a recipe names or holds; empty if none."""
     given = recipe.get("deepspeed")
-    if isinstance(given, dict):
-        return given
     if isinstance(given, str) and Path(given).is_file():
         return json.loads(Path(given).read_text(encoding="utf-8"))
-    return {}
+    return given if isinstance(given, dict) else {}
 
 
 def estimate(config: dict[str, Any], setup: MemorySetup, gpus: int) -> Memory:
@@ -165,13 +131,12 @@ def estimate(config: dict[str, Any], setup: MemorySetup, gpus: int) -> Memory:
         CannotRun: see `training_step.trace`.
     """
     traced = training_step.trace(config, setup.step)
-    zero = setup.zero
     # The peak of a pass besides states that include the gradients. Where gradients are
     # accumulated, those of the passes before exist from the start.
     step = max(traced.with_gradients - traced.gradients, 0)
-    if setup.accumulates or zero.stage > 1:
+    if setup.accumulates or setup.zero_stage > 1:
         step = traced.without_gradients
-    if zero.stage == 0:
+    if setup.zero_stage == 0:
         moments = 2 * (traced.trained if setup.is_8bit else traced.gradients)
         # DistributedDataParallel has the gradients a second time, in the buckets that it sends.
         buckets = traced.gradients if gpus > 1 else 0
@@ -181,46 +146,51 @@ def estimate(config: dict[str, Any], setup: MemorySetup, gpus: int) -> Memory:
 
 def _shared(traced: Traced, step: int, size: ModelSize, setup: MemorySetup, gpus: int) -> Memory:
     """DeepSpeed 0.18's buffers, see `deepspeed.runtime.zero.stage_1_and_2` and ``stage3``."""
-    zero = setup.zero
     width = traced.gradients // traced.trained
-    bucket = (zero.reduce_bucket_size or size.hidden_size**2) * width * 2
+    # Weights whose gradients are sent together; ``auto`` stands for the model's width squared.
+    sent = setup.zero.get("reduce_bucket_size", 5e8)
+    bucket = (size.hidden_size**2 if sent == "auto" else int(float(sent))) * width * 2
     # Weights in float32 and both moments.
     optimizer = (4 + (2 if setup.is_8bit else 8)) * traced.trained // gpus
     update = 4 * traced.trained // gpus  # gradients in float32 for the update
-    if zero.stage == 3:  # which goes from one group of weights to the next
-        update = min(update, 4 * _SUB_GROUP)
-    gradients = traced.gradients if zero.stage == 1 else traced.gradients // gpus
+    gradients = traced.gradients if setup.zero_stage == 1 else traced.gradients // gpus
     weights, gathered, cpu = traced.weights, 0, 0
-    if zero.stage == 3:
+    if setup.zero_stage == 3:
+        update = min(update, 4 * _SUB_GROUP)  # which goes from one group of weights to the next
         weights //= gpus
-        # What the forward pass used last is kept for the backward pass, which begins with it.
-        gathered = min(traced.weights, width * (zero.max_reuse_distance // 2 + size.largest_layer))
-        if zero.offload_param:
+        # What the forward pass used last is kept for the backward pass, which begins with it:
+        # gathered weights that are used again within this many.
+        reuse = setup.zero.get("stage3_max_reuse_distance", "auto")
+        kept = (10**9 if reuse == "auto" else int(float(reuse))) // 2
+        gathered = min(traced.weights, width * (kept + size.largest_layer))
+        if setup.offloads("offload_param"):
             weights, cpu = 0, cpu + traced.weights
-    if zero.offload_optimizer:
+    if setup.offloads("offload_optimizer"):
         cpu += 16 * traced.trained
         optimizer = gradients = update = 0
     return Memory(weights + gradients + optimizer, max(step + gathered + bucket, update), cpu)
 
 
 def what_fits(
-    config: dict[str, Any], setup: MemorySetup, gpus: int, gpu_bytes: float
+    config: dict[str, Any], recipe: dict[str, Any], gpus: int, gpu_bytes: float
 ) -> str | None:
-    """The change of a recipe that brings it below `gpu_bytes`; None if there is none.
+    """The keys of a recipe that bring it to `gpu_bytes`; None if there are none.
 
     Tried in the order in which they cost time: less per pass, then ZeRO-3, then the CPU, and
     shorter sequences last, since they change what is trained. Changes that are not needed are
     dropped again.
     """
+    batch = {"global_batch_size": global_batch.of(recipe, gpus)}  # which a change keeps
+    whole = {**recipe, "deepspeed": deepspeed_config(recipe), **batch}
 
-    def fits(changes: list[tuple[str, Change]]) -> bool:
-        changed = setup
-        for _, change in changes:
-            changed = _changed(changed, change)
-        return estimate(config, changed, gpus).gpu <= gpu_bytes
+    def fits(changes: list[tuple[str, dict[str, Any]]]) -> bool:
+        changed = whole
+        for _, keys in changes:
+            changed = merged(changed, keys)
+        return estimate(config, read_setup(changed, gpus), gpus).gpu <= gpu_bytes
 
-    tried: list[tuple[str, Change]] = []
-    for one in _changes(setup):
+    tried: list[tuple[str, dict[str, Any]]] = []
+    for one in _changes(recipe, read_setup(recipe, gpus)):
         tried.append(one)
         if fits(tried):
             for each in list(tried):
@@ -231,32 +201,22 @@ def what_fits(
     return None
 
 
-def _changes(setup: MemorySetup) -> Iterator[tuple[str, Change]]:
-    """Keys to write, and the fields of a `MemorySetup` that each changes."""
+def _changes(recipe: dict[str, Any], setup: MemorySetup) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What to write, and the keys of the recipe that it changes."""
     if not setup.step.recomputes:
-        yield "gradient_checkpointing: true", {"step": {"recomputes": True}}
-    at_once = 2 if setup.step.is_pairs else 1
-    micro = setup.step.sequences // at_once
+        yield "gradient_checkpointing: true", {"gradient_checkpointing": True}
+    micro = int(recipe.get("micro_batch_size") or 1)
     while micro > 1:
         micro //= 2
-        fewer: Change = {"step": {"sequences": micro * at_once}, "setup": {"accumulates": True}}
-        yield f"micro_batch_size: {micro} at the same global batch", fewer
-    if setup.zero.stage != 3:
-        sharded: Change = {"zero": {"stage": 3}, "step": {"autocasts": False}}
-        yield "deepspeed: recipes/deepspeed/zero3_bf16.json", sharded
+        yield f"micro_batch_size: {micro} at the same global batch", {"micro_batch_size": micro}
+    if setup.zero_stage != 3:
+        zero3 = {"deepspeed": {"zero_optimization": {"stage": 3}}}
+        yield "deepspeed: recipes/deepspeed/zero3_bf16.json", zero3
     for key in ("offload_optimizer", "offload_param"):
-        if not getattr(setup.zero, key):
-            yield f"zero_optimization.{key}: {{device: cpu}}", {"zero": {key: True}}
+        if not setup.offloads(key):
+            offload = {"deepspeed": {"zero_optimization": {key: {"device": "cpu"}}}}
+            yield f"zero_optimization.{key}: {{device: cpu}}", offload
     length = setup.step.length
     while length > 512:
         length //= 2
-        yield f"sequence_len: {length}", {"step": {"length": length}}
-
-
-def _changed(setup: MemorySetup, change: Change) -> MemorySetup:
-    return replace(
-        setup,
-        step=replace(setup.step, **change.get("step", {})),
-        zero=replace(setup.zero, **change.get("zero", {})),
-        **change.get("setup", {}),
-    )
+        yield f"sequence_len: {length}", {"sequence_len": length}

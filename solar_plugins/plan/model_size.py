@@ -18,21 +18,16 @@ class ModelSize:
     """What of a model decides memory, disk and time.
 
     Attributes:
-        parameters: All of them; tied ones count once.
-        largest_layer: Parameters of the largest single module, which ZeRO-3 gathers whole.
-        layers: Hidden layers.
-        hidden_size: Width of the residual stream.
-        layers_are_alike: Whether all layers hold weights of the same names and shapes.
         token_weights: Weights that one token is multiplied with: those of matrices, the head's
             also where it is the embedding; of experts, only as many as a token is sent to.
         attention: Of each layer that has attention: query channels, and its sliding window.
     """
 
-    parameters: int
-    largest_layer: int
+    parameters: int  # tied ones count once
+    largest_layer: int  # parameters of the largest single module, which ZeRO-3 gathers whole
     layers: int
     hidden_size: int
-    layers_are_alike: bool
+    layers_are_alike: bool  # weights of the same names and shapes in each
     token_weights: int
     attention: tuple[tuple[int, int | None], ...]
 
@@ -56,6 +51,10 @@ def _of(text: str) -> ModelSize:
     with quiet(), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     text_config = config.get_text_config()
+    shapes = (
+        frozenset((name, weight.shape) for name, weight in layer.named_parameters())
+        for layer in layers(model)
+    )
     return ModelSize(
         # `parameters()` gives a tied weight once.
         parameters=sum(p.numel() for p in model.parameters()),
@@ -64,7 +63,7 @@ def _of(text: str) -> ModelSize:
         ),
         layers=text_config.num_hidden_layers,
         hidden_size=text_config.hidden_size,
-        layers_are_alike=len({_shapes(layer) for layer in layers(model)}) == 1,
+        layers_are_alike=len(set(shapes)) == 1,
         token_weights=_token_weights(model, text_config),
         attention=_attention(text_config),
     )
@@ -134,10 +133,6 @@ def layers(model: Any) -> Any:
     return next(
         part for part in model.modules() if isinstance(part, ModuleList) and len(part) == depth
     )
-
-
-def _shapes(layer: Any) -> frozenset[tuple[str, tuple[int, ...]]]:
-    return frozenset((name, tuple(weight.shape)) for name, weight in layer.named_parameters())
 
 
 def with_layers(config: dict[str, Any], layer_map: list[int]) -> dict[str, Any]:

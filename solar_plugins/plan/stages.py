@@ -6,12 +6,12 @@ import contextlib
 import io
 import math
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain import chain_file, data_stage
+from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
+from solar_plugins.chain.data_stage import generate
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.errors import SolarError
@@ -26,21 +26,12 @@ GIB = memory.GIB
 
 @dataclass(frozen=True)
 class Machine:
-    """One node.
+    """One node, with memory and dense FLOP/s of each GPU; without GPU, those of the machine."""
 
-    Attributes:
-        gpus: Training processes, one per GPU; a machine without GPU has one.
-        gpu_bytes: Memory of each.
-        peak_flops: Of each, dense, in the number format of training.
-        utilisation: Share of `peak_flops` that training on full sequences reaches, the
-            recomputation of gradient checkpointing included.
-        is_cpu: Whether there is no GPU; `gpu_bytes` and `peak_flops` are then the machine's own.
-    """
-
-    gpus: int
+    gpus: int  # and training processes; one on a machine without GPU
     gpu_bytes: float
     peak_flops: float = gpu_specs.GPUS["h100"].flops
-    utilisation: float = gpu_specs.UTILISATION
+    utilisation: float = gpu_specs.UTILISATION  # on full sequences, recomputation included
     is_cpu: bool = False
 
 
@@ -73,13 +64,8 @@ class StagePlan:
 class ChainPlan:
     """A chain's stages and their sums."""
 
-    chain: str
-    base_model: str
-    gpus: int
-    is_cpu: bool
-    gpu_memory_gib: float
-    peak_tflops: float
-    utilisation: float
+    chain: Chain
+    machine: Machine
     stages: list[StagePlan]
 
     @property
@@ -100,8 +86,19 @@ class ChainPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values."""
-        together = {"disk_gib": self.disk_gib, "hours": self.hours, "fits": self.fits}
-        return {**asdict(self), **together}
+        return {
+            "chain": self.chain.name,
+            "base_model": self.chain.base_model,
+            "gpus": self.machine.gpus,
+            "is_cpu": self.machine.is_cpu,
+            "gpu_memory_gib": self.machine.gpu_bytes / GIB,
+            "peak_tflops": self.machine.peak_flops / 1e12,
+            "utilisation": self.machine.utilisation,
+            "stages": list(map(asdict, self.stages)),
+            "disk_gib": self.disk_gib,
+            "hours": self.hours,
+            "fits": self.fits,
+        }
 
 
 def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None) -> ChainPlan:
@@ -113,20 +110,11 @@ def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None
     Raises:
         SolarError: the chain cannot be read, or the base model's config.json is not found.
     """
-    chain = chain_file.load_chain(path, base_model=base_model)
+    chain = load_chain(path, base_model=base_model)
     with tempfile.TemporaryDirectory(prefix="solar-plan-") as temporary:
         planner = _Planner(chain, machine, Path(temporary))
         stages = [planner.stage(stage) for stage in chain.order()]
-    return ChainPlan(
-        chain=chain.name,
-        base_model=chain.base_model,
-        gpus=machine.gpus,
-        is_cpu=machine.is_cpu,
-        gpu_memory_gib=machine.gpu_bytes / GIB,
-        peak_tflops=machine.peak_flops / 1e12,
-        utilisation=machine.utilisation,
-        stages=stages,
-    )
+    return ChainPlan(chain, machine, stages)
 
 
 class _Planner:
@@ -137,13 +125,26 @@ class _Planner:
         data: What is known of the chain's data.
     """
 
-    def __init__(self, chain: chain_file.Chain, machine: Machine, temporary: Path) -> None:
-        self.chain, self.machine = chain, machine
-        self.recipes = {
-            stage.name: resolve(chain, stage) for stage in chain.order() if stage.kind != "evaluate"
-        }
-        self.moved = dict(self._generate(temporary))
-        base = self.rebase(chain.base_model)
+    def __init__(self, chain: Chain, machine: Machine, temporary: Path) -> None:
+        self.machine = machine
+        stages = [stage for stage in chain.order() if stage.kind != "evaluate"]
+        self.recipes = {stage.name: resolve(chain, stage) for stage in stages}
+        moved: dict[Path, Path] = {}  # worlds that do not exist yet, and where each is generated
+        known = dict(data_size.PUBLIC)
+        for stage in stages:
+            recipe, folder = self.recipes[stage.name], chain.output_dir / stage.name
+            if stage.kind == "data":
+                known |= data_size.to_come(recipe, folder)
+            if recipe.get("generator") == "miniature_world" and not folder.is_dir():
+                moved[folder] = temporary / stage.name
+                with quiet(), contextlib.redirect_stderr(io.StringIO()):  # progress bars
+                    generate(recipe, moved[folder])
+
+        def present(path: str) -> str:
+            above = next((folder for folder in moved if Path(path).is_relative_to(folder)), None)
+            return str(moved[above] / Path(path).relative_to(above)) if above else path
+
+        base = present(chain.base_model)
         config = model_config.find(base)
         if config is None:
             raise SolarError(
@@ -151,43 +152,18 @@ class _Planner:
                 "the Hub's cache, so its sizes are not known here. Download it once (hf download "
                 f"{chain.base_model} config.json), or name a local folder."
             )
-        self.configs: dict[str, dict[str, Any] | None] = {chain_file.BASE_MODEL: config}
-        known = dict(data_size.PUBLIC)
-        for stage in chain.order():
-            if stage.kind == "data":
-                folder = chain.output_dir / stage.name
-                known |= data_size.to_come(self.recipes[stage.name], folder)
-        self.data = data_size.DataReader(Path(base) / "tokenizer.json", self.rebase, known)
+        self.configs: dict[str, dict[str, Any] | None] = {BASE_MODEL: config}
+        self.data = data_size.DataReader(Path(base) / "tokenizer.json", present, known)
 
-    def _generate(self, temporary: Path) -> Iterator[tuple[Path, Path]]:
-        """Miniature worlds that do not exist yet: their folder, and where each is generated."""
-        for name, recipe in self.recipes.items():
-            folder = self.chain.output_dir / name
-            if recipe.get("generator") == "miniature_world" and not folder.is_dir():
-                with quiet(), contextlib.redirect_stderr(io.StringIO()):  # progress bars
-                    data_stage.generate(recipe, temporary / name)
-                yield folder, temporary / name
-
-    def rebase(self, path: str) -> str:
-        """The present place of a path of the chain."""
-        for folder, now in self.moved.items():
-            if Path(path).is_relative_to(folder):
-                return str(now / Path(path).relative_to(folder))
-        return path
-
-    def stage(self, stage: chain_file.Stage) -> StagePlan:
+    def stage(self, stage: Stage) -> StagePlan:
         plan = StagePlan(stage.name, stage.kind)
-        if stage.kind == "data":
-            return plan
         if stage.kind == "evaluate":
-            count = len(stage.from_)
-            models = f"{count} model{'s' * (count != 1)} to evaluate"
+            models = f"{len(stage.from_)} model{'s' * (len(stage.from_) != 1)} to evaluate"
             plan.notes.append(f"{models}; these hours are not planned")
+        if stage.kind in ("data", "evaluate"):
             return plan
-        recipe = self.recipes[stage.name]
-        config = self.configs.get(stage.from_[0])
+        recipe, config = self.recipes[stage.name], self.configs.get(stage.from_[0])
         if config is None:
-            self.configs[stage.name] = None
             plan.notes.append("the config of its input model is not known")
             return plan
         if stage.kind == "merge":
@@ -210,7 +186,7 @@ class _Planner:
         return plan
 
     def _merged(
-        self, recipe: dict[str, Any], stage: chain_file.Stage, config: dict[str, Any]
+        self, recipe: dict[str, Any], stage: Stage, config: dict[str, Any]
     ) -> dict[str, Any]:
         """The config of a merge: stacked slices, or the first model's."""
         if not recipe.get("slices"):
@@ -235,20 +211,21 @@ class _Planner:
         config: dict[str, Any],
         size: model_size.ModelSize,
     ) -> None:
-        gpus, gpu_bytes = self.machine.gpus, self.machine.gpu_bytes
-        setups = [memory.read_setup(run, gpus) for run in training_run.recipes_of(recipe)]
-        setup = max(setups, key=lambda each: each.step.sequences * each.step.length)
+        machine, gpus = self.machine, self.machine.gpus
+        setups = [(memory.read_setup(run, gpus), run) for run in training_run.recipes_of(recipe)]
+        setup, largest = max(setups, key=lambda each: each[0].step.sequences * each[0].step.length)
         plan.notes += memory.left_out(recipe)
-        plan.zero_stage = setup.zero.stage
+        plan.zero_stage = setup.zero_stage
         try:
             need = memory.estimate(config, setup, gpus)
             plan.states_gib, plan.activations_gib = need.states / GIB, need.activations / GIB
             plan.gpu_gib, plan.cpu_gib = need.gpu / GIB, need.cpu / GIB
-            if need.gpu > gpu_bytes:
-                change = memory.what_fits(config, setup, gpus, gpu_bytes)
-                place = "on this machine" if self.machine.is_cpu else "per GPU"
+            if need.gpu > machine.gpu_bytes:
+                change = memory.what_fits(config, largest, gpus, machine.gpu_bytes)
+                needed, there = _told_apart(plan.gpu_gib, machine.gpu_bytes / GIB)
+                place = "on this machine" if machine.is_cpu else "per GPU"
                 plan.warnings.append(
-                    f"{plan.gpu_gib:.0f} GiB {place} needed, {gpu_bytes / GIB:.0f} available. "
+                    f"{needed} GiB {place} needed, {there} available. "
                     + (f"It fits with {change}." if change else "No setting makes it fit.")
                 )
         except CannotRun as reason:
@@ -260,13 +237,24 @@ class _Planner:
             global_batch.accumulation_steps(recipe, gpus)
         except SolarError as error:
             plan.warnings.append(f"{error}")
-        work = training_run.of_recipe(recipe, size, gpus, self.data)
-        plan.notes += [note for note in work.notes if note not in plan.notes]
+        runs = training_run.of_recipe(recipe, size, gpus, self.data)
+        plan.notes += dict.fromkeys(
+            note for run in runs for note in run.notes if note not in plan.notes
+        )
         for name in ("rows", "steps", "tokens", "flops"):
-            setattr(plan, name, work.total(name))
-        seconds = work.seconds(gpus * self.machine.peak_flops * self.machine.utilisation)
-        plan.hours = None if seconds is None else seconds / 3600
-        _disk(plan, recipe, size.parameters, setup.step.weights, len(work.runs))
+            setattr(plan, name, training_run.total(runs, name))
+        plan.hours = training_run.hours(runs, gpus * machine.peak_flops * machine.utilisation)
+        _disk(plan, recipe, size.parameters, setup.step.weights, len(runs))
+
+
+def _told_apart(needed: float, available: float) -> tuple[str, str]:
+    """Both numbers with as few decimals as show which one is larger.
+
+    >>> _told_apart(80.3, 40), _told_apart(8.04, 8)
+    (('80', '40'), ('8.04', '8.00'))
+    """
+    digits = next((n for n in range(9) if f"{needed:.{n}f}" != f"{available:.{n}f}"), 9)
+    return f"{needed:.{digits}f}", f"{available:.{digits}f}"
 
 
 def _disk(
@@ -274,10 +262,11 @@ def _disk(
 ) -> None:
     """Weights of the stage (of each step with sDPO), and the checkpoints that are kept."""
     width = 4 if weights == "float32" else 2
-    copies = runs if runs > 1 else 0
-    plan.disk_gib = parameters * width * (1 + copies) / GIB
+    copies = 1
     if runs > 1:
+        copies += runs
         plan.notes.append(f"sDPO keeps the model of each of its {runs} steps")
+    plan.disk_gib = parameters * width * copies / GIB
     saved = _checkpoints(recipe, plan.steps)
     kept = min(saved, int(recipe.get("save_total_limit") or saved))
     # Adam's two moments in float32, and float32 copies of the weights where they are bf16.

@@ -5,37 +5,42 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from solar_plugins.plan.memory import GIB, PROCESS
 from solar_plugins.plan.stages import ChainPlan, StagePlan
 from solar_plugins.terminal import print_whole
 
 
 def show(plan: ChainPlan, console: Console) -> None:
     """Print `plan` as a table, with its warnings and assumptions below."""
-    table = Table(title=f"{plan.chain} from {plan.base_model}", title_justify="left")
-    per_gpu = "GiB" if plan.is_cpu else "GiB/GPU"
-    for name in ("stage", "layers", "parameters", "rows", "batch", "steps", "tokens"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for name in ("ZeRO", per_gpu, "of it states", "CPU GiB", "disk GiB", "time"):
+    chain, node = plan.chain, plan.machine
+    table = Table(title=f"{chain.name} from {chain.base_model}", title_justify="left")
+    table.add_column("stage")
+    for name in ("layers", "parameters", "rows", "batch", "steps", "tokens", "ZeRO"):
+        table.add_column(name, justify="right")
+    per_gpu = "GiB" if node.is_cpu else "GiB/GPU"
+    for name in (per_gpu, "of it states", "CPU GiB", "disk GiB", "time"):
         table.add_column(name, justify="right")
     for stage in plan.stages:
         table.add_row(*_row(stage))
     print_whole(console, table)
-    machine = "the CPU" if plan.is_cpu else f"{plan.gpus} x {plan.gpu_memory_gib:g} GiB"
-    if plan.is_cpu:
-        machine += f" with {plan.gpu_memory_gib:.0f} GiB"
     time = "not known" if plan.hours is None else duration(plan.hours)
+    memory = f"{node.gpu_bytes / GIB:.3g} GiB"
+    machine = f"the CPU with {memory}" if node.is_cpu else f"{node.gpus} x {memory}"
     console.print(
         f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, {time} of "
         f"training on {machine}.",
         highlight=False,
     )
+    speed = f"{node.utilisation:.0%} of {node.peak_flops / 1e12:.3g} TFLOP/s"
     console.print(
         "An estimate: 6 FLOPs per weight and token and those of causal attention, a third more "
-        f"with gradient checkpointing, at {plan.utilisation:.0%} of {plan.peak_tflops:.3g} TFLOP/s "
-        f"{'in all' if plan.is_cpu else 'per GPU'}, half of that where sequences are not packed; "
-        "no time was measured. Memory: model states by DeepSpeed's arithmetic, for Adam, and the "
-        "rest from a training step that the model's own code runs without data; compared with real "
-        "trainings on CPUs, not on GPUs, where CUDA, NCCL and the allocator's gaps come on top.",
+        f"with gradient checkpointing, at {speed} "
+        f"{'in all' if node.is_cpu else 'per GPU'}, half of that where sequences are not packed; "
+        "no time was measured. Memory: model states by DeepSpeed's arithmetic, for Adam; a "
+        "training step that the model's own code runs without data; and an assumed "
+        f"{PROCESS / GIB:.1f} GiB for the process itself (CUDA's context, or Python and its "
+        "libraries, and the allocator's gaps). Compared with real trainings on CPUs, not on GPUs, "
+        "where NCCL's buffers come on top.",
         highlight=False,
     )
     notes: dict[str, list[str]] = {}
@@ -67,14 +72,12 @@ def duration(hours: float) -> str:
     >>> duration(0.001), duration(0.2), duration(30), duration(100)
     ('4 s', '12 min', '30.0 h', '4.2 days')
     """
-    if hours >= 48:
-        return f"{hours / 24:,.1f} days"
-    if hours >= 1:
-        return f"{hours:.1f} h"
-    return f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
+    for unit, per_hour, digits in (("days", 1 / 24, 1), ("h", 1, 1), ("min", 60, 0)):
+        if hours * per_hour >= (2 if unit == "days" else 1):
+            return f"{hours * per_hour:,.{digits}f} {unit}"
+    return f"{hours * 3600:.0f} s" if hours * 3600 >= 0.5 or hours == 0 else "under 1 s"
 
 
 def _decimal(value: float) -> str:
-    if value == 0:
-        return "0"
-    return f"{value:,.1f}" if value >= 0.05 else f"{value:.3f}"
+    """One decimal, or the first digit that is not 0."""
+    return f"{value:,.1f}" if value >= 0.05 else f"{value:.1g}"

@@ -25,63 +25,40 @@ PACKING = 0.99
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training run. None: not known.
+    """One training run. None: not known."""
 
-    Attributes:
-        rows: Without those held out.
-        steps: Of the optimizer.
-        tokens: Over all epochs; of preference data those of both sequences.
-        flops: Over all tokens, what gradient checkpointing computes again included.
-        packed: Whether sequences are filled with several rows.
+    rows: int | None  # without those held out
+    steps: int | None  # of the optimizer
+    tokens: int | None  # over all epochs; of preference data those of both sequences
+    flops: float | None  # what gradient checkpointing computes again included
+    packed: bool  # whether sequences are filled with several rows
+    notes: tuple[str, ...] = ()  # where the numbers come from
+
+
+def total(runs: list[TrainingRun], name: str) -> Any:
+    """The sum over the runs of one of their numbers; None where one of them is not known."""
+    numbers = [getattr(run, name) for run in runs]
+    return None if None in numbers else sum(numbers)
+
+
+def hours(runs: list[TrainingRun], flops_per_s: float) -> float | None:
+    """The time of all runs at `flops_per_s` on full sequences; None if not known.
+
+    Batches that are not packed are taken to run at half the speed, for their padding.
     """
-
-    rows: int | None
-    steps: int | None
-    tokens: int | None
-    flops: float | None
-    packed: bool
+    if total(runs, "flops") is None:
+        return None
+    work = sum((run.flops or 0.0) * (1 if run.packed else 2) for run in runs)
+    return work / flops_per_s / 3600
 
 
-@dataclass(frozen=True)
-class TrainingRuns:
-    """All training runs of a recipe: one, or one per step of sDPO.
-
-    Attributes:
-        runs: In their order.
-        notes: Where their numbers come from, one sentence each.
-    """
-
-    runs: list[TrainingRun]
-    notes: tuple[str, ...]
-
-    def total(self, name: str) -> Any:
-        """The sum over the runs of one of their numbers; None where one of them is not known."""
-        numbers = [getattr(run, name) for run in self.runs]
-        return None if None in numbers else sum(numbers)
-
-    def seconds(self, flops_per_s: float) -> float | None:
-        """The time of all runs at `flops_per_s` on full sequences; None if not known.
-
-        Batches that are not packed are taken to run at half the speed, for their padding.
-        """
-        if self.total("flops") is None:
-            return None
-        return sum((run.flops or 0.0) * (1 if run.packed else 2) for run in self.runs) / flops_per_s
-
-
-def of_recipe(recipe: dict[str, Any], size: ModelSize, gpus: int, data: DataReader) -> TrainingRuns:
-    """The runs of an Axolotl recipe that trains a model of `size` on `gpus`."""
-    runs: list[TrainingRun] = []
-    notes: list[str] = []
-    for one in recipes_of(recipe):
-        found = data.size(one)
-        run = of(one, found, global_batch.of(one, gpus), size)
-        if found.rows is not None or not one.get("max_steps"):
-            notes += found.notes
-        if run.packed and run.rows is not None:
-            notes.append(f"packed sequences are taken to be {PACKING:.0%} full")
-        runs.append(run)
-    return TrainingRuns(runs, tuple(dict.fromkeys(notes)))
+def of_recipe(
+    recipe: dict[str, Any], size: ModelSize, gpus: int, data: DataReader
+) -> list[TrainingRun]:
+    """The runs of an Axolotl recipe that trains a model of `size` on `gpus`: one, or one per step
+    of sDPO."""
+    recipes = recipes_of(recipe)
+    return [of(one, data.size(one), global_batch.of(one, gpus), size) for one in recipes]
 
 
 def recipes_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
@@ -101,9 +78,10 @@ def of(recipe: dict[str, Any], data: DataSize, batch: int, size: ModelSize) -> T
     which are computed once.
     """
     length = int(recipe.get("sequence_len") or 512)
+    at_most = int(recipe["max_steps"]) if recipe.get("max_steps") else None
+    notes = data.notes if data.rows is not None or at_most is None else ()
     packed = bool(recipe.get("sample_packing")) or bool(recipe.get("pretraining_dataset"))
     epochs = float(recipe.get("num_epochs") or 1)
-    at_most = int(recipe["max_steps"]) if recipe.get("max_steps") else None
     rows = None
     if data.rows is not None and data.tokens_per_row is not None:
         held_out = float(recipe.get("val_set_size") or 0)
@@ -115,17 +93,20 @@ def of(recipe: dict[str, Any], data: DataSize, batch: int, size: ModelSize) -> T
         tokens = count * per_sequence * epochs
         if at_most is not None and at_most < steps:
             steps, tokens = at_most, min(tokens, at_most * batch * per_sequence)
+        if packed:
+            notes = (*notes, f"packed sequences are taken to be {PACKING:.0%} full")
     elif at_most is not None and packed:
         # A stream of unknown documents, as if each filled a sequence.
         steps, count, per_sequence, document = at_most, at_most * batch, length, length
         tokens = at_most * batch * length
     else:
-        return TrainingRun(None, at_most, None, None, packed)
+        return TrainingRun(None, at_most, None, None, packed, notes)
     passes = 4 if recipe.get("gradient_checkpointing") else 3
     flops = passes * tokens
     if recipe.get("rl"):
         flops += min(tokens, count * per_sequence)
-    return TrainingRun(rows, steps, round(tokens), flops * forward_flops(size, document), packed)
+    flops *= forward_flops(size, document)
+    return TrainingRun(rows, steps, round(tokens), flops, packed, notes)
 
 
 def _sequences(

@@ -36,46 +36,27 @@ class Adapter:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """One forward and backward pass.
+    """One forward and backward pass."""
 
-    Attributes:
-        sequences: In one pass; a preference pair is two.
-        length: Tokens of each.
-        is_pairs: Whether the loss is DPO's and not that of the next token.
-        recomputes: Whether activations are recomputed layer by layer.
-        weights: Torch's name of the weights' type.
-        autocasts: Whether bf16 comes from autocast, whose logits are then made float32.
-        attention: Transformers' name of the attention implementation.
-        adapter: None where all weights are trained.
-    """
-
-    sequences: int
-    length: int
-    is_pairs: bool
-    recomputes: bool
-    weights: str
-    autocasts: bool
-    attention: str
-    adapter: Adapter | None
+    sequences: int  # a preference pair is two
+    length: int  # tokens of each
+    is_pairs: bool  # the loss is DPO's and not that of the next token
+    recomputes: bool  # activations, layer by layer
+    weights: str  # torch's name of their type
+    autocasts: bool  # to bf16, which makes logits float32 again
+    attention: str  # transformers' name of the implementation
+    adapter: Adapter | None  # None where all weights are trained
 
 
 @dataclass(frozen=True)
 class Traced:
-    """Bytes of a model and of one pass through it.
-
-    Attributes:
-        weights: All of them.
-        gradients: Of those that are trained.
-        trained: How many weights these are.
-        with_gradients: The peak besides the weights, where gradients are kept.
-        without_gradients: The same where each gradient is released as soon as it is complete.
-    """
+    """Bytes of a model and of one pass through it."""
 
     weights: int
-    gradients: int
-    trained: int
-    with_gradients: int
-    without_gradients: int
+    gradients: int  # of the weights that are trained
+    trained: int  # how many weights these are
+    with_gradients: int  # the peak besides the weights, where gradients are kept
+    without_gradients: int  # where each is released as soon as it is complete
 
 
 class CannotRun(Exception):
@@ -97,39 +78,28 @@ def _trace(text: str, step: TrainingStep) -> Traced:
     config = json.loads(text)
     size = model_size.of(config)
     try:
-        return _prolonged(config, size, step)
+        if size.layers <= 3 or not size.layers_are_alike:
+            return _traced(*_run(config, step))
+        two, three = (_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3))
     except Exception as error:  # whatever the model's own code raises
         raise CannotRun(" ".join(str(error).split())[:200]) from error
-
-
-def _prolonged(config: dict[str, Any], size: model_size.ModelSize, step: TrainingStep) -> Traced:
-    if size.layers <= 3 or not size.layers_are_alike:
-        return _run(config, step).traced()
-    two, three = (_run(model_size.with_layers(config, list(range(n))), step) for n in (2, 3))
 
     def prolong(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(x + (size.layers - 2) * (y - x) for x, y in zip(a, b, strict=True))
 
     # A peak lies in the pass through the head, or at either end of the way back through the
     # layers. Each of the three is linear in the number of layers, the largest of them is not.
-    peaks = [prolong(two.peaks[end], three.peaks[end]) for end in (0, 1, -1)]
-    return _Run(prolong(two.model, three.model), peaks).traced()
+    peaks = [prolong(two[1][end], three[1][end]) for end in (0, 1, -1)]
+    return _traced(prolong(two[0], three[0]), peaks)
 
 
-@dataclass
-class _Run:
-    """One pass, in bytes.
+_Run = tuple[tuple[int, ...], list[tuple[int, ...]]]
+"""One pass, in bytes: weights, gradients and how many weights are trained; the peaks with and
+without gradients, through the head, then layer by layer back."""
 
-    Attributes:
-        model: Weights, gradients, and the number of trained weights.
-        peaks: With and without gradients, through the head, then layer by layer back.
-    """
 
-    model: tuple[int, ...]
-    peaks: list[tuple[int, ...]]
-
-    def traced(self) -> Traced:
-        return Traced(*self.model, *map(max, zip(*self.peaks, strict=True)))
+def _traced(model: tuple[int, ...], peaks: list[tuple[int, ...]]) -> Traced:
+    return Traced(*model, *map(max, zip(*peaks, strict=True)))
 
 
 def _run(config: dict[str, Any], step: TrainingStep) -> _Run:
@@ -149,14 +119,12 @@ def _run(config: dict[str, Any], step: TrainingStep) -> _Run:
             with torch.autocast("cpu", torch.bfloat16, enabled=step.autocasts):
                 loss = _pair_loss(model, ids, step) if step.is_pairs else _loss(model, ids, step)
             loss.backward()
-    return _Run(
-        model=(
-            sum(weight.nbytes for weight in model.parameters()),
-            sum(weight.nbytes for weight in trained),
-            sum(weight.numel() for weight in trained),
-        ),
-        peaks=[(most - before, least - before) for most, least in counter.peaks],
+    states = (
+        sum(weight.nbytes for weight in model.parameters()),
+        sum(weight.nbytes for weight in trained),
+        sum(weight.numel() for weight in trained),
     )
+    return states, [(most - before, least - before) for most, least in counter.peaks]
 
 
 def _model(config: dict[str, Any], step: TrainingStep) -> Any:

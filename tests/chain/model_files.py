@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 
@@ -30,3 +31,20 @@ def write_model(folder: Path, layers: int = 2, config: dict | None = None) -> No
     (folder / "config.json").write_text(json.dumps(plain | (config or {})))
     (folder / "tokenizer_config.json").write_text("{}")
     (folder / "tokenizer.model").touch()
+
+
+def write_checkpoint(folder: Path, step: int, zero_processes: int = 0) -> Path:
+    """A checkpoint that is whole, saved by Axolotl alone or by DeepSpeed on so many processes."""
+    path = folder / f"checkpoint-{step}"
+    write_model(path)
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+    names = ["optimizer.pt", "scheduler.pt", "rng_state.pth"]
+    if zero_processes:
+        (path / f"global_step{step}").mkdir()
+        (path / "latest").write_text(f"global_step{step}")
+        shards = [f"zero_pp_rank_{rank}_mp_rank_00" for rank in range(zero_processes)]
+        names[0:1] = [f"global_step{step}/{shard}_optim_states.pt" for shard in shards]
+    for name in names:
+        with zipfile.ZipFile(path / name, "w") as archive:
+            archive.writestr("data.pkl", "x" * 1000)
+    return path

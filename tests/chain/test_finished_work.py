@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from model_files import write_model
+from model_files import write_checkpoint, write_model
 
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.chain.run import fingerprint
+from solar_plugins.chain.run import fingerprint, stages
 from solar_plugins.chain.run.decision import decide
 from solar_plugins.chain.run.record import DONE, Record
 from solar_plugins.chain.run.run_folder import RunFolder, manifest
 from solar_plugins.chain.run.runner import Runner
+from solar_plugins.chain.run.worker import Outcome
 from solar_plugins.cli import cli
 from solar_plugins.recipes import registry
 
@@ -86,14 +87,15 @@ def made(monkeypatch):
     """The stages that a run makes, in order; each gets other weights than before."""
     names = []
 
-    def run_stage(self, stage, decision, workers):
-        names.append(stage.name)
+    def run_stage(self, decision, workers):
+        name = decision.stage.name
+        names.append(name)
         if decision.action == "again":
-            self.folder.set_aside(stage.name)
-        finish(stage.name, mark=" anew", chain=self.chain)
+            self.folder.set_aside(name)
+        finish(name, mark=" anew", chain=self.chain)
 
     monkeypatch.setattr(Runner, "_run_stage", run_stage)
-    monkeypatch.setattr(Runner, "_workers", lambda self, to_come: None)
+    monkeypatch.setattr(Runner, "_workers", lambda self, kinds: None)
     monkeypatch.setattr("solar_plugins.sharing.card.write_cards", lambda folder: None)
     return names
 
@@ -236,10 +238,10 @@ def test_redo_makes_an_unchanged_stage_again(finished, made):
 def test_what_redo_allowed_goes_on_after_an_interruption(finished, made, monkeypatch):
     make = Runner._run_stage
 
-    def interrupted(self, stage, decision, workers):
-        if stage.name == "sft":
+    def interrupted(self, decision, workers):
+        if decision.stage.name == "sft":
             raise KeyboardInterrupt
-        make(self, stage, decision, workers)
+        make(self, decision, workers)
 
     monkeypatch.setattr(Runner, "_run_stage", interrupted)
     status, output = solar("--redo", "cpt", "--redo", "dpo")
@@ -317,13 +319,46 @@ def test_a_lost_stage_does_not_repeat_what_follows_without_asking(finished, made
     assert (solar("--keep", "sft")[0], made) == (0, ["cpt"])
 
 
+class Children:
+    """Stands for the processes: the first makes a model and a checkpoint, the second finds them."""
+
+    def start(self, work, *args, **options):
+        self.work = work
+        return self
+
+    def wait(self, tick):
+        if self.work is not stages.check:
+            write_model(Path("run/cpt"))
+            write_checkpoint(Path("run/cpt"), 5)
+            return Outcome()
+        return Outcome(value={"facts": {}, "outputs": manifest(Path("run/cpt"))})
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_checkpoints_go_once_the_stage_is_verified_if_the_chain_says_so(
+    chain, monkeypatch, removed
+):
+    monkeypatch.setattr(Runner, "_workers", lambda self, kinds: Children())
+    monkeypatch.setattr("solar_plugins.sharing.card.write_cards", lambda folder: None)
+    options = ("--until", "cpt", "--set", f"remove_checkpoints={removed}")
+    status, output = solar(*options)
+    assert status == 0, output
+    assert record("cpt")["state"] == DONE
+    assert Path("run/cpt/checkpoint-5").exists() is not removed
+    assert Path("run/cpt/model.safetensors").exists()
+    write_checkpoint(Path("run/cpt/step_1"), 7)  # of sDPO; left by a run without the key
+    status, output = solar(*options)
+    assert (status, "cpt: done: already" in output) == (0, True)
+    assert Path("run/cpt/step_1/checkpoint-7").exists() is not removed
+
+
 def test_prepared_data_belong_to_the_content_that_they_were_made_from(finished):
     chain = load_chain("chain.yml")
     runner = Runner(chain, display=None)
     stage, folder = chain.stages["cpt"], runner.folder
 
     def prepare():
-        runner._prepare(stage, decide(chain, stage, folder))
+        runner._prepare(decide(chain, stage, folder))
         text = folder.resolved("cpt").read_text()
         (line,) = [line for line in text.splitlines() if "dataset_prepared_path" in line]
         return Path(line.partition(": ")[2])

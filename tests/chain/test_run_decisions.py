@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from model_files import write_model
+from model_files import write_checkpoint, write_model
 
 from solar_plugins.chain.chain_file import load_chain
 from solar_plugins.chain.missing_inputs import missing_input
@@ -220,6 +220,33 @@ def test_the_launchers_command_line():
     assert launcher.processes("torchrun", ["--nnodes", "2"]) is None
     with pytest.raises(SolarError, match="found after '--', but --launcher none"):
         launcher.choose("none", ["--nnodes", "2"])
+
+
+def test_processes_that_the_launchers_options_ask_for():
+    def count(launcher_name, *options):
+        return launcher.processes(launcher_name, options)
+
+    assert count("torchrun", "--standalone", "--nproc-per-node=8") == 8
+    assert count("torchrun", "--nnodes", "2", "--nproc_per_node", "4") == 8
+    assert count("accelerate", "--num_processes=4", "--mixed_precision", "no") == 4
+    assert count("torchrun", "--nnodes=1:4", "--nproc-per-node=8") is None
+    assert count("accelerate", "--config_file", "my.yml") is None
+
+
+@pytest.mark.parametrize("step_folder", ["", "step_2"])
+def test_a_zero_checkpoint_of_other_processes_is_refused_before_anything_starts(chain, step_folder):
+    finish(chain, "cpt", state=RUNNING)
+    write_checkpoint(Path("run/cpt") / step_folder, 5, zero_processes=2)
+    place = Path("run/cpt") / step_folder
+    line = (
+        f"Error: cpt: {place}/checkpoint-5 was saved by 2 processes under DeepSpeed's ZeRO, and "
+        f"this run would resume it on 4. Start 2 (--launcher torchrun -- --nproc-per-node=2), or "
+        f"delete {place}/checkpoint-* to begin there from the start."
+    )
+    options = ("chain.yml", "--no-check", "--launcher", "torchrun", "--", "--nproc-per-node=4")
+    assert solar(*options) == (1, line)
+    before = json.loads(Path("run/.solar/stages/cpt.json").read_text())
+    assert before["attempts"] == 0, "no attempt was begun"
 
 
 def test_metrics_of_an_attempt_that_goes_on_replace_what_it_redoes(tmp_path):

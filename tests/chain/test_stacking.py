@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from solar_plugins.chain.run.passthrough_as_upscaling import stacked_ranges
+from solar_plugins.chain.run.stages import stacked_ranges
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def config(tmp_path):
 def test_a_stack_of_one_model_is_one(config, tmp_path):
     assert stacked_ranges(config) == (str(tmp_path), [[0, 6], [2, 8]])
     del config["dtype"]
+    config["base_model"] = str(tmp_path)
     assert stacked_ranges(config) == (str(tmp_path), [[0, 6], [2, 8]])
     config["slices"].append(copy.deepcopy(config["slices"][0]))
     assert stacked_ranges(config) == (str(tmp_path), [[0, 6], [2, 8], [0, 6]])

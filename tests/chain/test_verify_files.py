@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import zipfile
 
 import pytest
-from model_files import write_model, write_safetensors
+from model_files import write_checkpoint, write_model, write_safetensors
 
 from solar_plugins.chain.verify.files import check_evaluation, check_model_folder, check_run_records
 from solar_plugins.errors import SolarError
@@ -107,16 +106,6 @@ def test_an_evaluation_without_a_number_is_refused(tmp_path, value):
     file.write_text(f'{{"tasks": {{"mini_arc": {{"value": {value}}}}}}}')
     with pytest.raises(SolarError, match="A number is needed"):
         check_evaluation(file)
-
-
-def write_checkpoint(folder, step):
-    path = folder / f"checkpoint-{step}"
-    write_model(path)
-    (path / "trainer_state.json").write_text(json.dumps({"global_step": step}))
-    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
-        with zipfile.ZipFile(path / name, "w") as archive:
-            archive.writestr("data.pkl", "x" * 1000)
-    return path
 
 
 def half_optimizer(path):

@@ -43,6 +43,7 @@ def test_slurm_has_one_job_for_each_stage_after_what_it_needs(chains):
         *(f"{number:02}_{name}.sbatch" for number, name in enumerate(NEEDS, 1)),
         "submit.sh",
     ]
+    assert {path.parent for path in made} == {Path("jobs/all-kinds")}, "the chain's name"
     for path in made:
         _is_bash(path)
     gpus = {}

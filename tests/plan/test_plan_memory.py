@@ -69,7 +69,7 @@ def test_eight_layers_follow_from_two_and_three(kind, recomputes):
     config, step = small(kind), replace(STEP, recomputes=recomputes)
     whole = training_step._run(config, step)
     prolonged = training_step.trace(config, step)
-    assert prolonged == whole.traced()
+    assert prolonged == training_step._traced(*whole)
 
 
 def test_every_layer_is_run_where_layers_differ():
@@ -77,7 +77,7 @@ def test_every_layer_is_run_where_layers_differ():
     step = replace(STEP, weights="bfloat16")  # torch's grouped matrix product takes no other
     assert not model_size.of(config).layers_are_alike
     whole = training_step._run(config, step)
-    assert training_step.trace(config, step) == whole.traced()
+    assert training_step.trace(config, step) == training_step._traced(*whole)
 
 
 def peak_of(step: Callable[[], None]) -> int:
@@ -227,13 +227,13 @@ def test_what_does_not_fit_says_what_would(good_chain):
 
 
 def test_only_the_keys_that_are_needed_are_named():
-    setup = memory.read_setup(recipe(micro_batch_size=16, sequence_len=4096), 1)
-    need = memory.estimate(MISTRAL, setup, 1).gpu
-    fits = memory.what_fits(MISTRAL, setup, 1, need - 1)
+    values = recipe(micro_batch_size=16, sequence_len=4096)
+    need = memory.estimate(MISTRAL, memory.read_setup(values, 1), 1).gpu
+    fits = memory.what_fits(MISTRAL, values, 1, need - 1)
     assert fits == "gradient_checkpointing: true"
     # 8 bytes x 7.2e9 are states: less per pass is not enough, and recomputing no longer needed.
-    assert "offload" in memory.what_fits(MISTRAL, setup, 1, 40 * GIB)
-    assert memory.what_fits(MISTRAL, setup, 1, GIB // 4) is None
+    assert "offload" in memory.what_fits(MISTRAL, values, 1, 40 * GIB)
+    assert memory.what_fits(MISTRAL, values, 1, GIB // 4) is None
 
 
 def test_a_model_that_does_not_run_without_data_is_said_to():

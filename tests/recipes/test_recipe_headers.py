@@ -9,7 +9,6 @@ import pytest
 from recipe_files import DPO, MERGES, RECIPES, ROOT, SFT, TRAINED, merge, recipe
 
 from solar_plugins.chain.chain_file import load_chain
-from solar_plugins.chain.run.select_stages import wanted
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.evaluation import paper
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
@@ -94,7 +93,7 @@ def test_paper_yml_makes_every_row_of_tables_3_to_7(at_root):
 def test_every_row_can_be_asked_for_by_its_name(chain_name, number, at_root):
     chain = load_chain(f"recipes/{chain_name}.yml")
     for row in paper.table(number):
-        *before, evaluation = wanted(chain, row.model)
+        *before, evaluation = chain.order(row.model)
         assert evaluation.from_ == (before[-1].name,)
         assert paper.row_of_stage(before[-1].name).scores == row.scores
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +21,7 @@ from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.run.record import Record, digest, portable
 from solar_plugins.chain.run.run_folder import RunFolder, cached_sha256, output_files
 from solar_plugins.recipes import registry
+from solar_plugins.recipes.strings import strings
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -34,17 +35,12 @@ TOOLS = {
 
 
 def inputs(chain: Chain, stage: Stage, recipe: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """Everything that the output of `stage` depends on, as plain JSON values.
-
-    Args:
-        recipe: The resolved recipe, see `solar_plugins.chain.resolve`.
-        folder: Where the stages before have their records.
-    """
+    """What the output of `stage`, with its resolved `recipe`, depends on, as plain JSON values."""
     before = {name: _digest_of_outputs(folder, name) for name in stage.needs}
     base = chain.base_model
     is_folder = Path(base).is_dir() or made_by(chain, base) is not None
     if BASE_MODEL in stage.from_:
-        before[BASE_MODEL] = _digest_of_model(base)
+        before[BASE_MODEL] = _digest_of_folder(Path(base)) if Path(base).is_dir() else base
     value = {
         "recipe": portable(recipe, str(chain.output_dir), base if is_folder else None),
         "files": _digests_of_files(recipe, chain, folder),
@@ -100,14 +96,9 @@ def tool_version(distribution: str) -> str | None:
         return None
 
 
-def tool_versions(kind: str) -> dict[str, str | None]:
-    """The installed versions of the tools of a stage kind."""
-    return {name: tool_version(name) for name in TOOLS[kind]}
-
-
-def all_versions() -> dict[str, str | None]:
-    """The installed versions of the tools of every stage kind."""
-    return {name: tool_version(name) for kind in TOOLS for name in TOOLS[kind]}
+def tool_versions(*kinds: str) -> dict[str, str | None]:
+    """The installed versions of the tools of these stage kinds."""
+    return {name: tool_version(name) for kind in kinds for name in TOOLS[kind]}
 
 
 def other_versions(record: Record) -> str:
@@ -115,11 +106,11 @@ def other_versions(record: Record) -> str:
 
     ``"torch 2.13.0, 2.13.1 is installed"``
     """
-    now = {name: tool_version(name) for name in record.versions}
+    versions = [(name, was, tool_version(name)) for name, was in record.versions.items()]
     return "; ".join(
-        f"{name} {was or 'none'}, {now[name] or 'none'} is installed"
-        for name, was in record.versions.items()
-        if was != now[name]
+        f"{name} {was or 'none'}, {now or 'none'} is installed"
+        for name, was, now in versions
+        if was != now
     )
 
 
@@ -127,12 +118,6 @@ def _digest_of_outputs(folder: RunFolder, stage: str) -> str:
     record = folder.read_record(stage)
     outputs = record.outputs if record else {}
     return digest({name: entry["sha256"] for name, entry in outputs.items()})
-
-
-def _digest_of_model(model: str) -> str:
-    """Of a local model its files; of a hub model its id."""
-    path = Path(model)
-    return _digest_of_folder(path) if path.is_dir() else model
 
 
 def _digest_of_folder(folder: Path) -> str:
@@ -143,11 +128,11 @@ def _digest_of_folder(folder: Path) -> str:
 def _digests_of_files(recipe: Any, chain: Chain, folder: RunFolder) -> dict[str, str]:
     """Digests of the local files and folders that a recipe names anywhere.
 
-    Of files that a stage of this chain made, the recorded ones. The base model is left to
-    `_digest_of_model`, files of this package to the result versions.
+    Of files that a stage of this chain made, the recorded ones. The base model has its own place in
+    `inputs`, and files of this package have result versions.
     """
     found: dict[str, str] = {}
-    for text in _strings(recipe):
+    for text in strings(recipe):
         if not text or len(text) > 4096 or "\n" in text or "\0" in text:
             continue
         path = Path(text)
@@ -156,26 +141,15 @@ def _digests_of_files(recipe: Any, chain: Chain, folder: RunFolder) -> dict[str,
         if not os.path.exists(text) or path.resolve().is_relative_to(PACKAGE):
             continue
         if path.is_relative_to(chain.output_dir):
-            below = path.relative_to(chain.output_dir)
-            record = folder.read_record(below.parts[0]) if below.parts[0] in chain.stages else None
-            if record and str(Path(*below.parts[1:])) in record.outputs:
-                found[str(below)] = record.outputs[str(Path(*below.parts[1:]))]["sha256"]
+            stage, *parts = path.relative_to(chain.output_dir).parts
+            record = folder.read_record(stage) if stage in chain.stages else None
+            if record and (made := record.outputs.get(str(Path(*parts)))):
+                found[f"{Path(stage, *parts)}"] = made["sha256"]
         elif path.is_file():
             found[text] = cached_sha256(path)
         elif path.is_dir() and "/" in text:
             found[text] = _digest_of_folder(path)
     return found
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,11 +53,20 @@ def choose(asked: str | None, launcher_args: Sequence[str]) -> str:
 
 
 def processes(launcher: str, launcher_args: Sequence[str]) -> int | None:
-    """On how many processes a training will run; None where the launcher's arguments decide."""
-    if launcher_args:
-        return None
-    # torchrun starts one by default, accelerate one per GPU.
-    return max(1, gpu_count()) if launcher == "accelerate" else 1
+    """On how many processes a training will run; None where that is not known here."""
+    if not launcher_args:
+        # torchrun starts one by default, accelerate one per GPU.
+        return max(1, gpu_count()) if launcher == "accelerate" else 1
+    text = " ".join(launcher_args).replace("-", "_")
+    given = {
+        name: value
+        for name, value in re.findall(r"__(num_processes|nnodes|nproc_per_node)[= ](\S+)", text)
+    }
+    if launcher == "accelerate":
+        counts = [given.get("num_processes", "")]
+    else:
+        counts = [given.get("nproc_per_node", ""), given.get("nnodes", "1")]
+    return math.prod(map(int, counts)) if all(map(str.isdigit, counts)) else None
 
 
 def train_command(resolved: Path, launcher: str, launcher_args: Sequence[str]) -> list[str]:

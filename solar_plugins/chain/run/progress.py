@@ -28,36 +28,34 @@ class Row:
     state: str = "waiting"
     started: float | None = None
     wall_s: float | None = None
-    step: int | None = None
-    max_steps: int | None = None
+    step: int = 0
+    max_steps: int = 0
     first_step: tuple[int, float] | None = None
     loss: float | None = None
     peak_memory_gib: float = 0.0
     note: str = ""
 
-    @property
-    def elapsed_s(self) -> float | None:
-        if self.wall_s is not None:
-            return self.wall_s
-        return None if self.started is None else time.monotonic() - self.started
-
-    @property
-    def left_s(self) -> float | None:
-        """Time to the last step at the speed since the first step that was seen."""
-        if self.state != "running" or self.first_step is None:
-            return None
-        first, at = self.first_step
-        done, left = (self.step or 0) - first, (self.max_steps or 0) - (self.step or 0)
-        return (time.monotonic() - at) / done * left if done > 0 else None
-
     def read(self, file: Path) -> None:
         """Take over what the stage has written since."""
-        now = metrics.read_step(file)
-        if now:
+        if now := metrics.read_step(file):
             self.step, self.max_steps = now
-            if self.first_step is None:
-                self.first_step = (self.step, time.monotonic())
+            self.first_step = self.first_step or (self.step, time.monotonic())
         self.loss = metrics.last_loss(file) or self.loss
+
+    def texts(self) -> dict[str, str]:
+        """Elapsed, left (at the speed since the first step that was seen), step and loss."""
+        elapsed, left = self.wall_s, None
+        if elapsed is None and self.started is not None:
+            elapsed = time.monotonic() - self.started
+        if self.state == "running" and self.first_step and self.step > self.first_step[0]:
+            first, at = self.first_step
+            left = (time.monotonic() - at) / (self.step - first) * (self.max_steps - self.step)
+        return {
+            "elapsed": clock(elapsed),
+            "left": clock(left),
+            "step": f"{self.step}/{self.max_steps}" if self.max_steps else "",
+            "loss": f"{self.loss:.4f}" if self.loss is not None else "",
+        }
 
 
 class Display:
@@ -98,8 +96,8 @@ class Display:
             row.started = time.monotonic()
         if self._live is None:
             self._last_line = time.monotonic()
-            after = f" after {clock(row.elapsed_s)}" if row.started is not None else ""
-            after = "" if state == "running" else after
+            is_late = row.started is not None and state != "running"
+            after = f" after {row.texts()['elapsed']}" if is_late else ""
             self.say(f"{name}: {state}{after}{f': {note}' if note else ''}")
 
     def update(self, name: str, file: Path) -> None:
@@ -108,7 +106,10 @@ class Display:
         row.read(file)
         if self._live is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.say(f"{name}: {clock(row.elapsed_s)} {progress_text(row)}")
+            texts = row.texts()
+            said = [f"{what} {texts[what]}" for what in ("step", "loss") if texts[what]]
+            said += [f"{texts['left']} left"] if texts["left"] else []
+            self.say(f"{name}: {texts['elapsed']} {', '.join(said) or 'at work'}")
 
     def summary(self) -> None:
         """The closing table; on a terminal the live one shows it already."""
@@ -124,17 +125,10 @@ class Display:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("", overflow="ellipsis", no_wrap=True)
         for row in self.rows.values():
-            table.add_row(
-                row.stage.name,
-                row.stage.kind,
-                f"[{_STYLES.get(row.state, 'dim')}]{row.state}[/]",
-                clock(row.elapsed_s),
-                clock(row.left_s),
-                f"{row.step}/{row.max_steps}" if row.max_steps else "",
-                f"{row.loss:.4f}" if row.loss is not None else "",
-                f"{row.peak_memory_gib:.2f} GiB" if row.peak_memory_gib else "",
-                row.note,
-            )
+            state = f"[{_STYLES.get(row.state, 'dim')}]{row.state}[/]"
+            memory = f"{row.peak_memory_gib:.2f} GiB" if row.peak_memory_gib else ""
+            whole = (row.stage.name, row.stage.kind, state, *row.texts().values(), memory, row.note)
+            table.add_row(*whole)
         return Group(*([self.heading] if self.heading else []), table)
 
 
@@ -142,18 +136,6 @@ def make_console() -> Console:
     """The terminal; or, where there is none, lines that are wide enough for the tables."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
-
-
-def progress_text(row: Row) -> str:
-    """``step 12/100, loss 2.3456, 0:41 left``, as far as it is known."""
-    parts = []
-    if row.max_steps:
-        parts.append(f"step {row.step}/{row.max_steps}")
-    if row.loss is not None:
-        parts.append(f"loss {row.loss:.4f}")
-    if row.left_s is not None:
-        parts.append(f"{clock(row.left_s)} left")
-    return ", ".join(parts) or "at work"
 
 
 def clock(seconds: float | None) -> str:

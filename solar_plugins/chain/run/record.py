@@ -32,13 +32,7 @@ class Record:
     """What is known of a stage.
 
     Attributes:
-        fingerprint: Digest of `inputs`.
-        inputs: What went in, see `solar_plugins.chain.run.fingerprint`.
         outputs: ``{relative file: {"size", "sha256", "mtime_ns"}}`` once done.
-        wall_s: Seconds, all attempts together.
-        facts: What verification found (``num_hidden_layers``, ``parameters``, …).
-        error: The cause in one line, where it failed.
-        versions: Of the tools that made it. They are not part of the fingerprint.
         kept: One note for each time that ``--keep`` accepted the output although its inputs had
             changed: ``{"at", "changed", "fingerprint"}``, the last one of the inputs before.
         redo: `FORCED` where ``--redo`` named the finished stage, `APPROVED` where it may be made
@@ -49,22 +43,21 @@ class Record:
     kind: str
     from_: list[str]
     state: str
-    fingerprint: str
-    inputs: dict[str, Any]
+    fingerprint: str  # digest of `inputs`
+    inputs: dict[str, Any]  # see `fingerprint.inputs`
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     started: str = ""
-    wall_s: float = 0.0
+    wall_s: float = 0.0  # all attempts together
     attempts: int = 0
     peak_memory_gib: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    versions: dict[str, str | None] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)  # what verification found
+    error: str | None = None  # in one line
+    versions: dict[str, str | None] = field(default_factory=dict)  # of the tools that made it
     kept: list[dict[str, Any]] = field(default_factory=list)
     redo: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        value = {"version": VERSION, **asdict(self)}
-        return {"from" if key == "from_" else key: item for key, item in value.items()}
+        return {"version": VERSION, **{key.rstrip("_"): v for key, v in asdict(self).items()}}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], output_dir: str) -> Record:
@@ -77,18 +70,13 @@ class Record:
             ValueError: a version of the future.
             TypeError, KeyError: not a record.
         """
-        version = value.get("version", 1)
+        value = dict(value)
+        version = value.pop("version", 1)
         if version == 1:
-            value = _upgraded(value, output_dir)
+            value |= _upgraded(value, output_dir)
         elif version != VERSION:
             raise ValueError(f"version {version}")
-        return cls(
-            **{
-                "from_" if key == "from" else key: item
-                for key, item in value.items()
-                if key != "version"
-            }
-        )
+        return cls(from_=value.pop("from"), **value)
 
 
 def digest(value: Any) -> str:
@@ -105,11 +93,8 @@ def portable(value: Any, output_dir: str, base_model: str | None = None) -> Any:
         base_model: Becomes ``{base_model}``; None where the base model is a hub id.
     """
     if isinstance(value, dict):
-        return {
-            str(key): portable(item, output_dir, base_model)
-            for key, item in value.items()
-            if key not in _OUTPUT_PATHS
-        }
+        kept = {str(key): item for key, item in value.items() if key not in _OUTPUT_PATHS}
+        return {key: portable(item, output_dir, base_model) for key, item in kept.items()}
     if isinstance(value, list):
         return [portable(item, output_dir, base_model) for item in value]
     if not isinstance(value, str) or not value or "\n" in value:
@@ -126,18 +111,18 @@ def portable(value: Any, output_dir: str, base_model: str | None = None) -> Any:
 
 
 def _upgraded(value: dict[str, Any], output_dir: str) -> dict[str, Any]:
-    """A record of version 1, whose inputs had digests of our source files and tool versions."""
+    """What changes in a record of version 1: its inputs had digests of our source files."""
     old = value["inputs"]
     recipe = portable(old.get("recipe", {}), output_dir)
+    files = old.get("files", {}).items()
     inputs = {
         "recipe": recipe,
-        "files": {
-            name: sha256
-            for name, sha256 in old.get("files", {}).items()
-            if not _IN_PACKAGE.fullmatch(name)
-        },
+        "files": {name: sha256 for name, sha256 in files if not _IN_PACKAGE.fullmatch(name)},
         "result_versions": dict.fromkeys(registry.result_versions(value["kind"], recipe), 1),
         "from": old.get("from", {}),
     }
-    versions = old.get("versions", {})
-    return {**value, "inputs": inputs, "fingerprint": digest(inputs), "versions": versions}
+    return {
+        "inputs": inputs,
+        "fingerprint": digest(inputs),
+        "versions": old.get("versions", {}),  # of tools, which had counted
+    }

@@ -11,6 +11,7 @@ because its folder exists.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,8 +56,7 @@ class RunFolder:
         return self.hidden / "metrics" / f"{name}.jsonl"
 
     def prepared(self, name: str, fingerprint: str) -> Path:
-        """Tokenised data of a training with these inputs: the folder name that Axolotl itself
-        derives does not depend on the content of data files."""
+        """Tokenised data of a training with these inputs."""
         return self.hidden / "prepared" / name / fingerprint[:12]
 
     def parts(self, name: str) -> Path:
@@ -79,7 +80,8 @@ class RunFolder:
         path = self._record_path(name)
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            return Record.from_json(value, self._written_output_dir())
+            # The folder may have been moved since.
+            return Record.from_json(value, (self._note() or {}).get("output_dir", self.output_dir))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -94,20 +96,10 @@ class RunFolder:
     def upgrade_records(self) -> None:
         """Write the records of earlier versions anew, while the old ``output_dir`` is known."""
         for path in sorted((self.hidden / "stages").glob("*.json")):
-            try:
+            with contextlib.suppress(SolarError):  # of another chain; whoever runs that reads why
                 record = self.read_record(path.stem)
-            except SolarError:
-                continue  # of another chain; whoever runs that one reads why
-            if record is not None and "version" not in json.loads(path.read_text(encoding="utf-8")):
-                atomic.write_json(path, record.to_json())
-
-    def _written_output_dir(self) -> str:
-        """The output folder at the time of the last run: the folder may have been moved since."""
-        try:
-            note = json.loads((self.hidden / "run.json").read_text(encoding="utf-8"))
-            return str(note["output_dir"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return str(self.output_dir)
+                if record and "version" not in json.loads(path.read_text(encoding="utf-8")):
+                    atomic.write_json(path, record.to_json())
 
     def set_aside(self, name: str) -> Path:
         """Move a stage's folder and record to ``<stage>.previous-<time>``; returns the folder."""
@@ -118,42 +110,46 @@ class RunFolder:
             os.rename(record, record.with_name(f"{kept.name}.json"))
         return kept
 
+    def _note(self) -> dict[str, Any] | None:
+        """What `write_run` wrote, empty where nothing was run; None if that is not readable."""
+        try:
+            note = json.loads((self.hidden / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            return None
+        return note if isinstance(note, dict) and "chain" in note else None
+
     def claim(self, chain: Chain) -> None:
         """Check that the folder is new or of `chain`.
 
         Raises:
             SolarError: it is the folder of another chain.
         """
-        path = self.hidden / "run.json"
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            other = run["chain"]
-        except FileNotFoundError:
-            return
-        except (ValueError, KeyError, TypeError):
-            raise SolarError(f"{path}: not the note of a run. Choose another output_dir.") from None
-        if other != chain.name:
+        note = self._note()
+        if note is None:
             raise SolarError(
-                f"{self.output_dir}: is the folder of the chain {other!r} "
-                f"({run.get('chain_file')}), not of {chain.name!r}. "
+                f"{self.hidden / 'run.json'}: not the note of a run. Choose another output_dir."
+            )
+        if note and note["chain"] != chain.name:
+            raise SolarError(
+                f"{self.output_dir}: is the folder of the chain {note['chain']!r} "
+                f"({note.get('chain_file')}), not of {chain.name!r}. "
                 f"Choose another one: --set output_dir=FOLDER."
             )
 
     def write_run(self, chain: Chain, chain_text: str, versions: dict[str, str | None]) -> None:
         """Note whose run this is, and keep the chain as it is run."""
-        path = self.hidden / "run.json"
-        created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        if path.exists():
-            created = json.loads(path.read_text(encoding="utf-8")).get("created", created)
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         note = {
             "chain": chain.name,
             "chain_file": str(chain.path),
             "base_model": chain.base_model,
             "output_dir": str(chain.output_dir),
-            "created": created,
+            "created": (self._note() or {}).get("created", now),
             "versions": versions,
         }
-        atomic.write_json(path, note)
+        atomic.write_json(self.hidden / "run.json", note)
         atomic.write_text(self.hidden / "chain.yml", chain_text)
 
     @contextmanager
@@ -179,19 +175,16 @@ class RunFolder:
             yield
 
 
-def is_filled(folder: Path) -> bool:
-    """Whether the folder exists and holds anything."""
-    return folder.is_dir() and any(folder.iterdir())
-
-
 def output_files(folder: Path) -> list[Path]:
     """The files of a stage's folder that are its output, without `NOT_OUTPUT`, sorted."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(Path(p).match(n) for p in parts for n in NOT_OUTPUT):
-            found.append(path)
-    return found
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(
+            fnmatch(part, name) for part in path.relative_to(folder).parts for name in NOT_OUTPUT
+        )
+    ]
 
 
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -234,8 +227,8 @@ def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256, in hex."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """Runs a chain: what is not yet done, in order, each output verified before the next stage starts.
 
 Nothing that is good is overwritten: the output of an older recipe is moved aside, finished work of
-more than minutes is made again on request only (`finished_work`), and a folder of another chain is
-refused (`decision`).
+more than minutes is made again on request only, and a folder of another chain is refused
+(`decision`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from solar_plugins import atomic, run_record
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.missing_inputs import is_local, missing_input
 from solar_plugins.chain.resolve import resolve, with_plain_folders
-from solar_plugins.chain.run import fingerprint, finished_work, launcher, stages
-from solar_plugins.chain.run.decision import Decision, decide
+from solar_plugins.chain.run import decision as decisions
+from solar_plugins.chain.run import fingerprint, launcher, stages
+from solar_plugins.chain.run.decision import Decision
 from solar_plugins.chain.run.progress import Display
 from solar_plugins.chain.run.record import DONE, FAILED, FORCED, RUNNING, Record
 from solar_plugins.chain.run.run_folder import RunFolder
-from solar_plugins.chain.run.worker import Outcome, Work, Workers
+from solar_plugins.chain.run.worker import Work, Workers
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE
 from solar_plugins.errors import SolarError
 from solar_plugins.models import training_checkpoints
-
-_POLL_S = 0.2
+from solar_plugins.sdpo.step_records import MARKER
 
 
 class StageFailed(SolarError):
@@ -59,7 +59,6 @@ class Runner:
         self.display = display
         self._launcher = launcher_name
         self._launcher_args = list(launcher_args)
-        self._started: Workers | None = None
 
     def run(
         self, order: Sequence[Stage], redo: Collection[str] = (), keep: Collection[str] = ()
@@ -78,17 +77,19 @@ class Runner:
         self.folder.claim(self.chain)
         self._check_before_start(order)
         with self.folder.lock(), _sigterm_like_ctrl_c():
-            plan = finished_work.plan(self.chain, order, self.folder, redo, keep)
-            for line in (*plan.lines(), *plan.warnings()):
+            plan = decisions.plan(self.chain, order, self.folder, redo, keep)
+            for line in decisions.lines(plan):
                 self.display.say(line)
-            if refusal := plan.refusal():
-                raise SolarError(refusal)
+            decisions.refuse_long_work(plan)
             self.folder.upgrade_records()
-            finished_work.approve(plan, self.folder, redo)
+            decisions.approve(plan, self.folder, redo)
             shutil.rmtree(self.folder.temporary, ignore_errors=True)
-            self.folder.write_run(self.chain, self._chain_text(), fingerprint.all_versions())
-            may_redo = {finished.name for finished in plan.finished}
-            for place, stage in enumerate(order):
+            versions = fingerprint.tool_versions(*fingerprint.TOOLS)
+            self.folder.write_run(self.chain, self._chain_text(), versions)
+            may_redo = {each.stage.name for each in plan if each.redoes}
+            kinds = {each.stage.kind for each in plan if each.action not in ("skip", "keep")}
+            workers = None
+            for stage in order:
                 decision = self._decide(stage, keep)
                 if decision.action == "skip":
                     continue
@@ -97,98 +98,121 @@ class Runner:
                         f"{stage.name}: {decision.why}, after the run had started. "
                         f"Start the same command again."
                     )
-                self._run_stage(stage, decision, self._workers(order[place:]))
+                if decision.action == "continue" and stage.kind == "train":
+                    self._refuse_other_processes(stage)
+                workers = workers or self._workers(kinds)
+                self._run_stage(decision, workers)
 
     def _check_before_start(self, order: Sequence[Stage]) -> None:
         """Find what would stop a later stage before the first one starts."""
-        if any(BASE_MODEL in stage.from_ for stage in order):
-            base = self.chain.base_model
-            made_here = Path(base).is_relative_to(self.chain.output_dir)
-            if is_local(base) and not made_here and not Path(base).is_dir():
-                raise SolarError(
-                    f"{self.chain.path}: base_model: {base} is not there. "
-                    f"Name a folder with a model, or a hub id (owner/name)."
-                )
+        base, output_dir = self.chain.base_model, self.chain.output_dir
+        made_here = Path(base).is_relative_to(output_dir) or Path(base).is_dir()
+        if is_local(base) and not made_here and any(BASE_MODEL in s.from_ for s in order):
+            raise SolarError(
+                f"{self.chain.path}: base_model: {base} is not there. "
+                f"Name a folder with a model, or a hub id (owner/name)."
+            )
         for stage in order:
             recipe = resolve(self.chain, stage)
             if self.folder.read_record(stage.name) is None:
-                decide(self.chain, stage, self.folder)
-            if stage.kind == "train":
-                inputs = {key: value for key, value in recipe.items() if key != "base_model"}
-                fault = missing_input(inputs, made_below=self.chain.output_dir)
-                if fault:
-                    raise SolarError(f"{stage.file}: {fault}")
+                decisions.decide(self.chain, stage, self.folder)
+            if stage.kind == "train" and (
+                fault := missing_input({**recipe, "base_model": None}, made_below=output_dir)
+            ):
+                raise SolarError(f"{stage.file}: {fault}")
 
     def _decide(self, stage: Stage, keep: Collection[str]) -> Decision:
         """What to do about `stage` now that those before it are done; shows what needs nothing."""
-        decision = decide(self.chain, stage, self.folder)
+        decision = decisions.decide(self.chain, stage, self.folder)
         if decision.redoes and stage.name in keep and decision.record is not None:
-            self.folder.write_record(finished_work.kept(stage, decision.record, decision))
+            self.folder.write_record(decisions.kept(decision, decision.record))
             self.display.say(f"{stage.name}: {decision.why}; kept as it is")
-            decision = decide(self.chain, stage, self.folder)
+            decision = decisions.decide(self.chain, stage, self.folder)
         if decision.action == "skip" and (record := decision.record) is not None:
             if record.redo:
                 record.redo = None
                 self.folder.write_record(record)
+            if self.chain.remove_checkpoints and stage.kind == "train":
+                training_checkpoints.remove_all(self.folder.stage(stage.name))
             row = self.display.rows[stage.name]
             row.wall_s, row.peak_memory_gib = record.wall_s, record.peak_memory_gib
             self.display.set(stage.name, "done", "already")
         return decision
 
-    def _workers(self, to_come: Sequence[Stage]) -> Workers:
-        if self._started is None:
-            kinds = {stage.kind for stage in to_come}
-            if self._launcher != launcher.IN_PROCESS:
-                kinds.discard("train")
-            lock, log = self.folder.hidden / "work.lock", self.folder.log("imports")
-            self._started = Workers(kinds, lock=lock, log=log)
-        return self._started
+    def _refuse_other_processes(self, stage: Stage) -> None:
+        """Find before any model is loaded what DeepSpeed would find after: under ZeRO a training
+        resumes on as many processes as saved its checkpoint, and on no other number."""
+        place = self.folder.stage(stage.name)
+        now = launcher.processes(self._launcher, self._launcher_args)
+        steps = [step for step in place.glob("step_*") if not (step / MARKER).exists()]  # of sDPO
+        for folder in (place, *steps):
+            found = training_checkpoints.zero_processes(folder)
+            if found is None or now in (None, found[1]):
+                continue
+            checkpoint, saved = found
+            name = "accelerate" if self._launcher == "accelerate" else "torchrun"
+            option = "--num_processes" if name == "accelerate" else "--nproc-per-node"
+            raise SolarError(
+                f"{stage.name}: {checkpoint} was saved by {saved} processes under DeepSpeed's "
+                f"ZeRO, and this run would resume it on {now}. Start {saved} (--launcher {name} -- "
+                f"{option}={saved}), or delete {folder}/checkpoint-* to begin there from the start."
+            )
 
-    def _run_stage(self, stage: Stage, decision: Decision, workers: Workers) -> None:
-        name = stage.name
-        record = self._new_record(stage, decision)
+    def _workers(self, kinds: set[str]) -> Workers:
+        if self._launcher != launcher.IN_PROCESS:
+            kinds = kinds - {"train"}
+        return Workers(kinds, self.folder.hidden / "work.lock", self.folder.log("imports"))
+
+    def _run_stage(self, decision: Decision, workers: Workers) -> None:
+        stage, name = decision.stage, decision.stage.name
+        row, place, log = self.display.rows[name], self.folder.stage(name), self.folder.log(name)
+        record = self._new_record(decision)
         self.folder.write_record(record)
-        note = self._prepare(stage, decision)
+        note = self._prepare(decision)
         start = time.monotonic()
         self.display.set(name, "running", note)
-        row = self.display.rows[name]
+
+        def show() -> None:
+            self.display.update(name, self.folder.metrics(name))
+
         try:
-            made = self._watch(stage, self._start(stage, workers))
+            made = found = self._start(stage, workers).wait(show)
             record.peak_memory_gib = max(record.peak_memory_gib, made.peak_memory_gib)
             row.peak_memory_gib = record.peak_memory_gib
-            record.error = made.error
-            found = Outcome()
-            if record.error is None:
+            if made.error is None:
                 self.display.set(name, "checking")
-                found = self._watch(stage, self._start_check(stage, decision.recipe, workers))
-                record.error = found.error
+                to_check = (stage.kind, decision.recipe, place, list(stage.from_))
+                found = workers.start(stages.check, *to_check, log=log).wait(show)
+            record.error, record.state = found.error, FAILED
+            if found.error is None:
+                record.state, record.outputs = DONE, found.value["outputs"]
+                record.facts = {**(made.value or {}), **found.value["facts"]}
         except KeyboardInterrupt:
             record.error = "interrupted"
             raise
         finally:
             record.wall_s = round(record.wall_s + time.monotonic() - start, 3)
             self.folder.write_record(record)
-        if record.error is not None:
-            record.state = FAILED
-            self.folder.write_record(record)
+        if record.state == FAILED:
             self.display.set(name, "failed")
-            raise StageFailed(f"{name}: {record.error} Full log: {self.folder.log(name)}")
-        record.state = DONE
-        record.facts = {**(made.value or {}), **found.value["facts"]}
-        record.outputs = found.value["outputs"]
-        self.folder.write_record(record)
-        training_checkpoints.remove_incomplete(self.folder.stage(name))
+            raise StageFailed(f"{name}: {record.error} Full log: {log}")
+        training_checkpoints.remove_incomplete(place)
+        if self.chain.remove_checkpoints and stage.kind == "train":
+            training_checkpoints.remove_all(place)
         row.wall_s = record.wall_s
-        self.display.set(name, "done", _facts_text(record))
+        layers, parameters = (record.facts.get(k) for k in ("num_hidden_layers", "parameters"))
+        facts = [f"{layers} layers"] if layers else []
+        facts += [f"{parameters:,} parameters"] if parameters else []
+        self.display.set(name, "done", ", ".join(facts))
 
-    def _new_record(self, stage: Stage, decision: Decision) -> Record:
+    def _new_record(self, decision: Decision) -> Record:
         """The record of an attempt; what an older recipe made is moved aside first."""
-        name, old = stage.name, decision.record
+        stage, name, old = decision.stage, decision.stage.name, decision.record
         measured: dict[str, str] = {}
         if decision.action == "again" and old is not None:
             kept = self.folder.set_aside(name)
             self.display.say(f"{name}: {decision.why}; the old output is kept at {kept}")
-            measured = self._keep_results(stage, decision, old, kept)
+            measured = self._keep_results(decision, old, kept)
         before = old if decision.action == "continue" else None
         if before is not None:
             measured = before.inputs["from"]
@@ -208,116 +232,95 @@ class Runner:
             versions=fingerprint.tool_versions(stage.kind),
         )
 
-    def _keep_results(
-        self, stage: Stage, decision: Decision, old: Record, kept: Path
-    ) -> dict[str, str]:
+    def _keep_results(self, decision: Decision, old: Record, kept: Path) -> dict[str, str]:
         """Of an evaluation of other models, take over the results that still hold.
 
         Returns:
             The digests of the models that were measured, by name.
         """
+        stage, now = decision.stage, decision.inputs["from"]
         alone = fingerprint.differ_in_models_alone(stage, old.inputs, decision.inputs)
-        if old.redo == FORCED or not alone:
-            return {}
         measured = {}
-        for name, digest in old.inputs["from"].items():
-            is_same = decision.inputs["from"].get(name, digest) == digest
-            if is_same and (kept / f"{name}.json").is_file():
+        for name, digest in old.inputs["from"].items() if alone and old.redo != FORCED else ():
+            result = kept / f"{name}.json"
+            if now.get(name, digest) == digest and result.is_file():
                 place = self.folder.stage(stage.name)
                 place.mkdir(exist_ok=True)
-                shutil.copy2(kept / f"{name}.json", place / f"{name}.json")
+                shutil.copy2(result, place)
                 measured[name] = digest
         return measured
 
-    def _prepare(self, stage: Stage, decision: Decision) -> str:
+    def _prepare(self, decision: Decision) -> str:
         """Write the resolved file, clear what an earlier attempt left half; a note for people."""
-        name, place = stage.name, self.folder.stage(stage.name)
+        stage, name = decision.stage, decision.stage.name
+        place, metrics = self.folder.stage(name), self.folder.metrics(name)
         resolved = dict(decision.recipe)
-        note = ""
-        if decision.action != "continue":
-            self.folder.metrics(name).unlink(missing_ok=True)
-        self.folder.metrics(name).with_suffix(".step").unlink(missing_ok=True)
+        goes_on = decision.action == "continue"
+        note = "goes on" if goes_on else ""
+        if not goes_on:
+            metrics.unlink(missing_ok=True)
+        metrics.with_suffix(".step").unlink(missing_ok=True)
         if stage.kind == "train":
             prepared = self.folder.prepared(name, decision.fingerprint)
             resolved["dataset_prepared_path"] = str(prepared)
             _clear_prepared(prepared)
             run_record.path(place, "stage").unlink(missing_ok=True)
             # sDPO finds its own way back, step by step.
-            if decision.action == "continue" and "sdpo" not in resolved:
+            if goes_on and "sdpo" not in resolved:
                 for weights in place.glob("*.safetensors"):
                     weights.unlink()
-                checkpoint = training_checkpoints.newest_whole(place)
-                if checkpoint:
+                if checkpoint := training_checkpoints.newest_whole(place):
                     resolved["resume_from_checkpoint"] = str(checkpoint)
                     note = f"goes on from {checkpoint.name}"
         if stage.kind == "merge":
             resolved = with_plain_folders(resolved)
         text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
         atomic.write_text(self.folder.resolved(name), text)
-        return note or ("goes on" if decision.action == "continue" else "")
+        return note
 
     def _start(self, stage: Stage, workers: Workers) -> Work:
-        name = stage.name
+        """Start the child that makes `stage`."""
+        name, kind = stage.name, stage.kind
         resolved, log = self.folder.resolved(name), self.folder.log(name)
-        metrics = self.folder.metrics(name)
-        common: dict[str, Any] = {"log": log, "env": {METRICS_VARIABLE: str(metrics.absolute())}}
-        place, temporary = self.folder.stage(name), self.folder.temporary
-        if stage.kind == "train" and self._launcher != launcher.IN_PROCESS:
+        place, metrics = self.folder.stage(name), self.folder.metrics(name)
+        in_process = self._launcher == launcher.IN_PROCESS
+        new = (resolved, place, self.folder.temporary)
+        work: tuple[Any, ...] = (stages.train, resolved)
+        if kind == "train" and not in_process:
             command = launcher.train_command(resolved, self._launcher, self._launcher_args)
-            return workers.start(stages.launch, command, log, with_imports=False, **common)
-        if stage.kind == "train":
-            return workers.start(stages.train, resolved, **common)
-        if stage.kind == "merge":
-            return workers.start(stages.merge, resolved, place, temporary, **common)
-        if stage.kind == "data":
-            parts = self.folder.parts(name)
-            return workers.start(stages.generate, resolved, place, temporary, parts, **common)
-        models = {source: self.chain.model_path(source) for source in stage.from_}
-        gpus = 0 if self._launcher == launcher.IN_PROCESS else launcher.gpu_count()
-        return workers.start(stages.evaluate, resolved, models, place, metrics, gpus, log, **common)
-
-    def _start_check(self, stage: Stage, recipe: dict[str, Any], workers: Workers) -> Work:
-        place, log = self.folder.stage(stage.name), self.folder.log(stage.name)
-        return workers.start(stages.check, stage.kind, recipe, place, list(stage.from_), log=log)
-
-    def _watch(self, stage: Stage, work: Work) -> Outcome:
-        try:
-            while (outcome := work.poll()) is None:
-                self.display.update(stage.name, self.folder.metrics(stage.name))
-                time.sleep(_POLL_S)
-        except BaseException:
-            work.kill()
-            raise
-        self.display.update(stage.name, self.folder.metrics(stage.name))
-        return outcome
+            work = (stages.launch, command, log)
+        elif kind == "merge":
+            work = (stages.merge, *new)
+        elif kind == "data":
+            work = (stages.generate, *new, self.folder.parts(name))
+        elif kind == "evaluate":
+            models = {source: self.chain.model_path(source) for source in stage.from_}
+            gpus = 0 if in_process else launcher.gpu_count()
+            work = (stages.evaluate, resolved, models, place, metrics, gpus, log)
+        env = {METRICS_VARIABLE: str(metrics.absolute())}
+        return workers.start(*work, log=log, env=env, with_imports=work[0] is not stages.launch)
 
     def _chain_text(self) -> str:
         """The chain as it is run, after --base-model and --set."""
         chain = self.chain
-        entries = {}
-        for stage in chain.stages.values():
-            optional = {
-                "from": list(stage.from_),
-                "after": list(stage.after),
-                "set": dict(chain.settings.get(stage.name, {})),
-            }
-            given = {key: value for key, value in optional.items() if value}
-            entries[stage.name] = {stage.kind: str(stage.file), **given}
         content = {
             "name": chain.name,
             "base_model": chain.base_model,
             "output_dir": str(chain.output_dir),
-            "stages": entries,
+            "stages": {
+                stage.name: {
+                    stage.kind: str(stage.file),
+                    **({"from": list(stage.from_)} if stage.from_ else {}),
+                    **({"after": list(stage.after)} if stage.after else {}),
+                    **({"set": chain.settings[stage.name]} if stage.name in chain.settings else {}),
+                }
+                for stage in chain.stages.values()
+            },
             **({} if chain.seed is None else {"seed": chain.seed}),
+            **({"remove_checkpoints": True} if chain.remove_checkpoints else {}),
         }
         heading = f"# {chain.path} as it is run; paths count from the working directory.\n"
         return heading + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
-def _facts_text(record: Record) -> str:
-    layers, parameters = (record.facts.get(key) for key in ("num_hidden_layers", "parameters"))
-    parts = [f"{layers} layers"] if layers else []
-    return ", ".join([*parts, f"{parameters:,} parameters"] if parameters else parts)
 
 
 def _clear_prepared(prepared: Path) -> None:
@@ -326,18 +329,12 @@ def _clear_prepared(prepared: Path) -> None:
     Axolotl takes a prepared folder that is not empty for a whole one; ``datasets`` writes
     ``state.json`` and ``dataset_info.json`` last. Its lock and counter files also outlive a kill.
     """
-    others = [path for path in _entries(prepared.parent) if path != prepared]
-    for path in (*others, *_entries(prepared)):
+    for path in [*prepared.parent.glob("*"), *prepared.glob("*")]:
+        whole = all((path / name).is_file() for name in ("state.json", "dataset_info.json"))
         if path.is_file():
             path.unlink()
-        elif path in others or not all(
-            (path / name).is_file() for name in ("state.json", "dataset_info.json")
-        ):
+        elif path != prepared and not (path.parent == prepared and whole):
             shutil.rmtree(path)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 @contextmanager
@@ -346,11 +343,8 @@ def _sigterm_like_ctrl_c() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    # Python's own handler of SIGINT, which raises KeyboardInterrupt.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

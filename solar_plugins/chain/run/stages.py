@@ -18,12 +18,14 @@ from typing import Any
 
 from solar_plugins.chain import data_stage
 from solar_plugins.chain.run import launcher, run_folder
-from solar_plugins.chain.run.passthrough_as_upscaling import stacked_ranges
+from solar_plugins.chain.training.metrics import MetricsFile
 from solar_plugins.chain.verify.files import check_evaluation, check_run_records
 from solar_plugins.check.merge import refuse_unfit_models
 from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
 from solar_plugins.recipes import extends, yaml_file
 
+_OF_A_STACK = {"merge_method", "base_model", "slices", "dtype"}
 _EXCEPTION = re.compile(r"^(?:\[rank\d+\]: ?)?((?:error: |[\w.]*(?:Error|Exception)\b:? ?).*)")
 
 
@@ -49,10 +51,9 @@ def launch(command: list[str], log: Path) -> None:
     # Axolotl starts `accelerate` and `torchrun` by name: those of this environment, also where it
     # is not activated, unless a job script brings its own.
     given = os.environ.get(launcher.LAUNCHERS_VARIABLE)
-    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    search = os.pathsep.join([given, *folders] if given else folders)
-    environment = {**os.environ, "PATH": search}
-    status = subprocess.run(command, check=False, env=environment).returncode
+    folders = [given, str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    search = os.pathsep.join(folder for folder in folders if folder is not None)
+    status = subprocess.run(command, check=False, env={**os.environ, "PATH": search}).returncode
     if status != 0:
         raise SolarError(last_exception(log, before) or f"{command[0]}: exit status {status}.")
 
@@ -64,11 +65,9 @@ def last_exception(log: Path, start: int = 0) -> str | None:
         lines = file.read().decode("utf-8", errors="replace").splitlines()
     # The launcher's own report of a dead child comes last and says nothing of the cause.
     noise = ("ChildFailedError", "CalledProcessError")
-    for line in reversed(lines):
-        match = _EXCEPTION.match(line.strip())
-        if match and not any(word in line for word in noise):
-            return match[1].removeprefix("error: ")
-    return None
+    named = (_EXCEPTION.match(line.strip()) for line in reversed(lines))
+    causes = (match[1] for match in named if match and not any(n in match[1] for n in noise))
+    return next((cause.removeprefix("error: ") for cause in causes), None)
 
 
 def merge(resolved: Path, folder: Path, temporary: Path) -> None:
@@ -111,6 +110,38 @@ def _merge_with_mergekit(content: dict[str, Any], text: str, out: Path) -> None:
     run_merge(config, str(out), options, config_source=text)
 
 
+def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None:
+    """The one model that a MergeKit config stacks on itself, and the ranges of its layers.
+
+    MergeKit 0.1.5 leaves a wrong or unreadable config behind a stack on most architectures.
+    None where the config asks for more than a stack (another dtype than the model is stored in,
+    parameters, a tokenizer), or stacks no more layers than the model has.
+    """
+    if config.get("merge_method") != "passthrough" or set(config) - _OF_A_STACK:
+        return None
+    models, ranges = {config["base_model"]} if config.get("base_model") else set(), []
+    for slice_ in config.get("slices") or []:
+        match slice_:
+            case {
+                "sources": [{"model": str(model), "layer_range": [int(), int()] as pair, **more}]
+            }:
+                if more or len(slice_) > 1:
+                    return None
+                models.add(model)
+                ranges.append(list(pair))
+            case _:
+                return None
+    if len(models) != 1:
+        return None
+    (model,) = models
+    base = model_config.find(model)
+    deep = model_config.depth(base) if base else None
+    if base is None or deep is None or sum(end - start for start, end in ranges) <= deep:
+        return None
+    stored = base.get("dtype") or base.get("torch_dtype")
+    return (model, ranges) if config.get("dtype") in (None, stored) else None
+
+
 def evaluate(
     resolved: Path, models: dict[str, str], folder: Path, metrics: Path, gpus: int, log: Path
 ) -> None:
@@ -124,8 +155,9 @@ def evaluate(
     from solar_plugins.evaluation import backend, h6, harness
 
     folder.mkdir(parents=True, exist_ok=True)
+    progress = MetricsFile(metrics)
     for number, (name, path) in enumerate(models.items()):
-        write_step(metrics, number, len(models))
+        progress.write_step(number, len(models))
         out = folder / f"{name}.json"
         if out.exists():  # by an attempt with the same fingerprint that was interrupted
             continue
@@ -136,7 +168,7 @@ def evaluate(
             launch(spread.launch_command("solar_plugins.evaluation.rank", arguments), log)
         else:
             h6.evaluate_model(resolved, path, out, name, backend=spread)
-    write_step(metrics, len(models), len(models))
+    progress.write_step(len(models), len(models))
 
 
 def generate(resolved: Path, folder: Path, temporary: Path, parts: Path) -> dict[str, Any]:
@@ -197,17 +229,11 @@ def _planned(
     except SolarError:
         return None
     data = data_size.DataReader(folder / "tokenizer.json")
-    work = training_run.of_recipe(recipe, size, world_size, data)
+    runs = training_run.of_recipe(recipe, size, world_size, data)
     most = gpu_specs.of_device(device)
-    seconds = most and work.seconds(world_size * most * gpu_specs.UTILISATION)
-    numbers = {name: work.total(name) for name in ("steps", "tokens", "flops")}
-    return {**numbers, "hours": seconds and seconds / 3600}
-
-
-def write_step(metrics: Path, step: int, of: int) -> None:
-    """Note how far the stage is, for the table that `solar run` shows."""
-    metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.with_suffix(".step").write_text(f"{step} {of}\n", encoding="utf-8")
+    hours = most and training_run.hours(runs, world_size * most * gpu_specs.UTILISATION)
+    numbers = {name: training_run.total(runs, name) for name in ("steps", "tokens", "flops")}
+    return {**numbers, "hours": hours}
 
 
 @contextmanager

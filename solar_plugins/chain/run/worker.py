@@ -54,6 +54,8 @@ PRELOAD = {
 
 _VERIFY = ("torch", "transformers.models.auto.modeling_auto", "transformers.models.auto")
 
+_TICK_S = 0.2
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
@@ -74,23 +76,32 @@ class Work:
     results: connection.Connection
     outcome: Outcome | None = None
 
-    def poll(self) -> Outcome | None:
-        """The outcome, once the child has ended."""
-        if self.outcome is None and self.results.poll():
-            try:
-                self.outcome = self.results.recv()
-            except EOFError:  # it died without a result
-                self.process.join()
-                self.outcome = Outcome(error=_death(self.process.exitcode))
-        if self.outcome is not None:
-            self.process.join()
+    def wait(self, tick: Callable[[], None] = lambda: None) -> Outcome:
+        """Wait for the outcome and call `tick` several times a second; if that raises, or Ctrl-C
+        comes, the child is ended."""
+        try:
+            while self.outcome is None:
+                tick()
+                if self.results.poll(_TICK_S):
+                    self.outcome = self._receive()
+            tick()
+        except BaseException:
+            self.kill()
+            raise
+        self.process.join()
         return self.outcome
 
-    def wait(self) -> Outcome:
-        """Wait for the outcome."""
-        while (outcome := self.poll()) is None:
-            connection.wait([self.results], timeout=1)
-        return outcome
+    def _receive(self) -> Outcome:
+        try:
+            return self.results.recv()
+        except EOFError:  # it died without a result
+            self.process.join()
+            code = self.process.exitcode
+        if code is None or code >= 0:
+            return Outcome(error=f"its process ended without a result (exit status {code}).")
+        name = signal.Signals(-code).name
+        hint = " Out of memory?" if name == "SIGKILL" else ""
+        return Outcome(error=f"its process was ended by {name}.{hint}")
 
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
@@ -116,11 +127,10 @@ class Workers:
         modules = [*_VERIFY, *(name for kind in sorted(kinds) for name in PRELOAD[kind])]
         self._plain = multiprocessing.get_context("spawn")
         self._lock = lock
-        self._context: Any
-        if threading.active_count() == 1 and all(name in sys.modules for name in modules):
-            self._context = multiprocessing.get_context("fork")  # this process can be the server
+        is_server = threading.active_count() == 1 and all(name in sys.modules for name in modules)
+        self._context: Any = multiprocessing.get_context("fork" if is_server else "forkserver")
+        if is_server:  # this process has the imports
             return
-        self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(modules)
         with _output_to(log):
             # The server keeps the output that it starts with: not the terminal with its live table.
@@ -179,8 +189,10 @@ def _child(
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.update(env)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    _write_output_to(log)
+    _redirect(log)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, "utf-8", closefd=False) for n in (1, 2))
     print(f"\n=== {time.strftime('%Y-%m-%d %H:%M:%S')} {work.__name__} ===", flush=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -192,36 +204,22 @@ def _child(
             outcome.error = one_line(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    outcome.peak_memory_gib = _peak_memory_gib()
+    # The most that this process, or the largest of those that it started, has held.
+    each = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    most = max(resource.getrusage(who).ru_maxrss for who in each)
+    outcome.peak_memory_gib = most * (1 if sys.platform == "darwin" else 1024) / 2**30
     results.send(outcome)
     results.close()
     # Threads of the tools (telemetry, data loaders) must not keep a finished child.
     os._exit(0)
 
 
-def _peak_memory_gib() -> float:
-    """The most memory that this process, or the largest of those it started, has held."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(each).ru_maxrss for each in who) * unit / 2**30
-
-
-def _death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = " Out of memory?" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}.{hint}"
-    return f"its process ended without a result (exit status {exitcode})."
-
-
-def _write_output_to(log: Path) -> None:
+def _redirect(log: Path) -> None:
     """Send everything that this process and its libraries print to the end of `log`."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    _redirect(log)
-    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
 
 @contextlib.contextmanager
@@ -229,7 +227,6 @@ def _output_to(log: Path) -> Iterator[None]:
     """For a moment, this process's own output goes to the end of `log`."""
     sys.stdout.flush()
     sys.stderr.flush()
-    log.parent.mkdir(parents=True, exist_ok=True)
     kept = os.dup(1), os.dup(2)
     try:
         _redirect(log)
@@ -238,13 +235,6 @@ def _output_to(log: Path) -> Iterator[None]:
         for number, descriptor in zip((1, 2), kept, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
-
-
-def _redirect(log: Path) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
 
 
 def _die_with_parent() -> None:
