@@ -29,7 +29,7 @@ from environment import environment  # noqa: E402
 from find_in import MUST_STAY, cot_file, index_of, removed  # noqa: E402
 
 from solar_plugins.flan_filter import task_names  # noqa: E402
-from solar_plugins.flan_filter.benchmarks import benchmarks  # noqa: E402
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS  # noqa: E402
 from solar_plugins.flan_filter.matcher import Matcher  # noqa: E402
 
 
@@ -69,8 +69,8 @@ def main() -> None:
                 "ceiling_of_these_forms": count["show a text"] / count["rows"],
             }
 
-    for benchmark in benchmarks().values():
-        for task, (some, all_) in benchmark.TEMPLATES.items():
+    for benchmark in BENCHMARKS:
+        for task, (some, all_) in benchmark.templates.items():
             if task in recall:
                 recall[task]["ceiling_of_flans_templates"] = some / all_
 

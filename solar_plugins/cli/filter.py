@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -63,12 +62,9 @@ def filter_command(
         --tasks GSM_AnsAug,GSM_Rephrased,GSM_SV,GSM_FOBAR
     """
     from solar_plugins import atomic
-    from solar_plugins.flan_filter import index_file
-    from solar_plugins.flan_filter.audit import Audit
-    from solar_plugins.flan_filter.audit_page import report
+    from solar_plugins.flan_filter.args import parse
+    from solar_plugins.flan_filter.audit import refuse_empty, report
     from solar_plugins.flan_filter.filter_files import filter_files, shards
-    from solar_plugins.flan_filter.plan import Plan
-    from solar_plugins.flan_filter.sanity_checks import refuse_empty
 
     names = [name.strip() for part in tasks for name in part.split(",") if name.strip()]
     if Path(target).exists() and Path(source).samefile(target):
@@ -76,22 +72,27 @@ def filter_command(
     if audit and Path(audit).suffix not in (".json", ".md"):
         raise click.UsageError(f"--audit {audit}: name a .json or .md file.")
 
-    plan = Plan(
-        names,
-        index_file.read(index) if index else None,
-        decontaminate,
-        task_column,
-        prompt_columns or None,
-        allow_empty,
+    block = parse(
+        {
+            "tasks": names,
+            "datasets": [source],
+            "task_column": task_column,
+            "prompt_column": list(prompt_columns) or None,
+            "index": index,
+            "decontaminate": decontaminate,
+            "allow_empty": allow_empty,
+        }
     )
 
-    def accept(result: Audit) -> None:
+    def accept(result: dict) -> None:
         if not allow_empty:
             refuse_empty([result], names)
 
     size = sum(file.stat().st_size for file in shards(Path(source)))
     with click.progressbar(length=size, label=f"filtering {source}", file=sys.stderr) as bar:
-        result = filter_files(Path(source), Path(target), plan, accept, bar.update)
+        result = filter_files(
+            Path(source), Path(target), block, block.open_index(), accept, bar.update
+        )
     facts, page = report([result])
     if audit:
         if audit.endswith(".json"):
@@ -101,15 +102,16 @@ def filter_command(
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for task in dict.fromkeys([*result.tasks, *result.removed]):
-        reasons: Mapping[str, int] = result.removed.get(task, {})
+    for task in dict.fromkeys([*result["tasks"], *result["removed"]]):
+        reasons = result["removed"].get(task, {})
         counts = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons.items())
         click.echo(f"{sum(reasons.values()):>10,}  {task}" + (f"  ({counts})" if counts else ""))
-    if result.unseen_tasks():
-        click.echo(f"{'':>10}  by name only (not in the index): {', '.join(result.unseen_tasks())}")
-    for kind, rows in result.near.items():
+    if result["unseen_tasks"]:
+        unseen = ", ".join(result["unseen_tasks"])
+        click.echo(f"{'':>10}  by name only (not in the index): {unseen}")
+    for kind, rows in result["near"].items():
         click.echo(f"{rows:>10,}  kept: {kind}")
     click.echo(
-        f"{result.rows_in:,} rows in, {result.rows_removed:,} removed, {result.rows_out:,} written "
-        f"to {target}"
+        f"{result['rows_in']:,} rows in, {result['rows_removed']:,} removed, "
+        f"{result['rows_out']:,} written to {target}"
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import task_names
+from solar_plugins.flan_filter.evidence import DECONTAMINATION
+
+if TYPE_CHECKING:
+    from solar_plugins.flan_filter.index_file import Index
 
 
 class FlanFilterBlock(BaseModel):
@@ -91,17 +96,40 @@ class FlanFilterBlock(BaseModel):
             )
         return self
 
+    @property
+    def unknown_allowed(self) -> bool:
+        """Whether a dataset may have none of a task: another one may have it."""
+        return self.allow_empty or len(self.datasets) > 1
+
+    def names(self, path: str) -> bool:
+        """Whether `path` is one of `datasets`."""
+        return any(is_same(path, known) for known in self.datasets)
+
     def column_of(self, path: str) -> str | None:
         """The column that was named for the dataset `path`, or None if it is to be looked for."""
-        if isinstance(self.task_column, dict):
-            return self.task_column.get(path)
-        return self.task_column
+        return _for(path, self.task_column)
 
     def prompt_columns_of(self, path: str) -> tuple[str, ...] | None:
         """The prompt's columns of the dataset `path`, or None if they are to be looked for."""
-        asked = self.prompt_column
-        columns = asked.get(path) if isinstance(asked, dict) else asked
+        columns = _for(path, self.prompt_column)
         return (columns,) if isinstance(columns, str) else tuple(columns or ()) or None
+
+    def open_index(self) -> Index | None:
+        """The index that `index` names, or None.
+
+        Raises:
+            SolarError: it cannot be read, or holds no test split and `decontaminate` needs one.
+        """
+        from solar_plugins.flan_filter import index_file
+
+        index = index_file.read(self.index) if self.index else None
+        if index and self.decontaminate and DECONTAMINATION not in index.facts["texts"]:
+            raise SolarError(
+                f"flan_filter.decontaminate: {index.path} holds no test split. Build one from the "
+                "benchmarks' test splits too: solar flan-index --from benchmarks --out "
+                "flan.index, or a DIR with gsm8k/test.jsonl, mmlu/test.jsonl, …"
+            )
+        return index
 
 
 class FlanFilterArgs(BaseModel):
@@ -111,6 +139,18 @@ class FlanFilterArgs(BaseModel):
         default=None,
         description="remove rows of benchmark-derived FLAN tasks (SOLAR 10.7B, Table 8)",
     )
+
+
+def is_same(path: str, other: str) -> bool:
+    """Whether two entries' paths are one."""
+    return os.path.normpath(path) == os.path.normpath(other)
+
+
+def _for(path: str, asked: Any) -> Any:
+    """What was asked for the dataset `path`, where that may differ between datasets."""
+    if not isinstance(asked, dict):
+        return asked
+    return next((columns for named, columns in asked.items() if is_same(named, path)), None)
 
 
 def parse(block: Any) -> FlanFilterBlock:

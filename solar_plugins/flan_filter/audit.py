@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import task_names
-from solar_plugins.flan_filter.benchmarks import benchmarks
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.evidence import (
     COVERED,
     DECONTAMINATION,
@@ -16,6 +19,9 @@ from solar_plugins.flan_filter.evidence import (
     NIV2_DEFINITION,
     REASONS,
 )
+
+if TYPE_CHECKING:
+    from solar_plugins.flan_filter.index_file import Index
 
 EXAMPLES_PER_REASON = 20
 KEPT_TASKS_RECORDED = 20_000
@@ -27,7 +33,7 @@ PRECEDENT = (113_000, 4_233_923)
 
 @dataclass
 class Audit:
-    """Counts and examples of one pass over one dataset.
+    """Counts and examples of one pass over one dataset; `facts` is what is kept of it.
 
     Attributes:
         source: the dataset, as the recipe or the command line names it.
@@ -41,16 +47,15 @@ class Audit:
         removed: task -> reason -> rows.
         examples: task -> reason -> up to `EXAMPLES_PER_REASON` rows.
         spellings: task -> how the data spells it -> rows.
-        kept: task name as the data spells it -> rows, for rows that stay.
+        kept_tasks: task name as the data spells it -> rows, for rows that stay.
         near: rows that stay and came near a threshold, and rows of related tasks: kind -> rows.
         near_examples: kind -> up to `EXAMPLES_PER_REASON` rows.
-        near_misses: names that stayed and differ from a listed task in the version only.
     """
 
     source: str
     tasks: list[str]
-    task_column: str | None = None
-    prompt_columns: list[str] = field(default_factory=list)
+    task_column: str | None
+    prompt_columns: tuple[str, ...]
     index: dict | None = None
     rows_in: int = 0
     rows_unnamed: int = 0
@@ -59,48 +64,49 @@ class Audit:
     removed: dict[str, Counter[str]] = field(default_factory=dict)
     examples: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
     spellings: dict[str, Counter[str]] = field(default_factory=dict)
-    kept: Counter[str] = field(default_factory=Counter)
+    kept_tasks: Counter[str] = field(default_factory=Counter)
     near: Counter[str] = field(default_factory=Counter)
     near_examples: dict[str, list[dict]] = field(default_factory=dict)
-    near_misses: list[str] = field(default_factory=list)
-
-    @property
-    def rows_removed(self) -> int:
-        return sum(sum(reasons.values()) for reasons in self.removed.values())
-
-    @property
-    def rows_out(self) -> int:
-        return self.rows_in - self.rows_removed
-
-    def remove(self, task: str, reason: str, rows: int = 1) -> None:
-        """Count `rows` removed as `task`."""
-        self.removed.setdefault(task, Counter())[reason] += rows
 
     def keep(self, name: str, rows: int) -> None:
         """Count `rows` kept of the task `name`; past a bound, new names are not recorded."""
-        if name in self.kept or len(self.kept) < KEPT_TASKS_RECORDED:
-            self.kept[name] += rows
+        if name in self.kept_tasks or len(self.kept_tasks) < KEPT_TASKS_RECORDED:
+            self.kept_tasks[name] += rows
 
-    def examples_of(self, task: str, reason: str) -> list[dict] | None:
-        """Where an example of this kind goes, or None when there are enough."""
-        rows = self.examples.setdefault(task, {}).setdefault(reason, [])
-        return rows if len(rows) < EXAMPLES_PER_REASON else None
+    def facts(self) -> dict:
+        """The audit as plain JSON values."""
+        rows_removed = sum(sum(reasons.values()) for reasons in self.removed.values())
+        by_reason = sum(self.removed.values(), Counter())
+        stems = {task_names.stem(name) for name in self.tasks}
+        unseen = self._unseen_tasks()
+        return {
+            "source": self.source,
+            "task_column": self.task_column,
+            "prompt_columns": list(self.prompt_columns),
+            "index": self.index,
+            "tasks": self.tasks,
+            "rows_in": self.rows_in,
+            "rows_removed": rows_removed,
+            "rows_out": self.rows_in - rows_removed,
+            "share_removed": round(rows_removed / self.rows_in if self.rows_in else 0.0, 6),
+            "share_removed_precedent": round(PRECEDENT[0] / PRECEDENT[1], 6),
+            "rows_unnamed": self.rows_unnamed,
+            "rows_without_prompt": self.rows_without_prompt,
+            "rows_invalid_utf8": self.rows_invalid_utf8,
+            "removed_by_reason": {key: by_reason[key] for key in REASONS if by_reason[key]},
+            "removed": self.removed,
+            "spellings": self.spellings,
+            "near": self.near,
+            "near_examples": self.near_examples,
+            "near_misses": sorted(n for n in self.kept_tasks if task_names.stem(n) in stems),
+            "unseen_tasks": unseen,
+            "recall_ceilings": self._ceilings(unseen),
+            "examples": self.examples,
+            "kept": dict(self.kept_tasks.most_common()),
+            "recall_ceiling": recall_ceiling(self.index is not None),
+        }
 
-    def stays_near(self, kind: str, example: dict) -> None:
-        """Count a row that stays, and keep it as an example while there are few."""
-        self.near[kind] += 1
-        rows = self.near_examples.setdefault(kind, [])
-        if len(rows) < EXAMPLES_PER_REASON:
-            rows.append(example)
-
-    def by_reason(self) -> dict[str, int]:
-        """Rows removed per reason, for the reasons that were met."""
-        total: Counter[str] = Counter()
-        for reasons in self.removed.values():
-            total.update(reasons)
-        return {reason: total[reason] for reason in REASONS if total[reason]}
-
-    def ceilings(self) -> dict[str, float]:
+    def _ceilings(self, unseen: list[str]) -> dict[str, float]:
         """The share of each task's rows that can be found without a name, 0 to 1.
 
         Counted over FLAN's templates: those that show a text of the item. Tasks whose rows of FLAN
@@ -108,65 +114,87 @@ class Audit:
         """
         if self.index is None:
             return {}
-        shown = {
-            task: some / all_
-            for benchmark in benchmarks().values()
-            for task, (some, all_) in benchmark.TEMPLATES.items()
-        }
+        shown = {task: some / all_ for task, some, all_ in _templates()}
         shown.update(dict.fromkeys(self.index["joined"], 1.0))
-        shown.update(dict.fromkeys(self.unseen_tasks(), 0.0))
+        shown.update(dict.fromkeys(unseen, 0.0))
         return {task: round(shown[task], 3) for task in self.tasks if task in shown}
 
-    def unseen_tasks(self) -> list[str]:
+    def _unseen_tasks(self) -> list[str]:
         """Listed tasks of which the index holds no text or input."""
         if self.index is None:
             return []
         known = {task_names.normalised(task) for task in self.index["tasks"]}
         return [task for task in self.tasks if task_names.normalised(task) not in known]
 
-    def to_json(self) -> dict:
-        """Plain JSON values; `from_json` reads them back."""
-        share = self.rows_removed / self.rows_in if self.rows_in else 0.0
-        return {
-            "source": self.source,
-            "task_column": self.task_column,
-            "prompt_columns": self.prompt_columns,
-            "index": self.index,
-            "tasks": self.tasks,
-            "rows_in": self.rows_in,
-            "rows_removed": self.rows_removed,
-            "rows_out": self.rows_out,
-            "share_removed": round(share, 6),
-            "share_removed_precedent": round(PRECEDENT[0] / PRECEDENT[1], 6),
-            "rows_unnamed": self.rows_unnamed,
-            "rows_without_prompt": self.rows_without_prompt,
-            "rows_invalid_utf8": self.rows_invalid_utf8,
-            "removed_by_reason": self.by_reason(),
-            "removed": {task: dict(reasons) for task, reasons in self.removed.items()},
-            "spellings": {task: dict(names) for task, names in self.spellings.items()},
-            "near": dict(self.near),
-            "near_examples": self.near_examples,
-            "near_misses": self.near_misses,
-            "unseen_tasks": self.unseen_tasks(),
-            "recall_ceilings": self.ceilings(),
-            "examples": self.examples,
-            "kept": dict(self.kept.most_common()),
-            "recall_ceiling": recall_ceiling(self.index is not None),
-        }
 
-    @classmethod
-    def from_json(cls, facts: dict) -> Audit:
-        audit = cls(facts["source"], facts["tasks"])
-        for name in (
-            *("task_column", "prompt_columns", "index", "rows_in", "rows_unnamed"),
-            *("rows_without_prompt", "rows_invalid_utf8", "examples"),
-            *("near_examples", "near_misses"),
-        ):
-            setattr(audit, name, facts[name])
-        audit.removed = {task: Counter(counts) for task, counts in facts["removed"].items()}
-        audit.spellings = {task: Counter(counts) for task, counts in facts["spellings"].items()}
-        audit.kept, audit.near = Counter(facts["kept"]), Counter(facts["near"])
-        return audit
+def report(datasets: list[dict]) -> tuple[dict, str]:
+    """The facts of a run's audits as one JSON value and one Markdown page."""
+    ceiling = recall_ceiling(any(facts["index"] is not None for facts in datasets))
+    totals = {
+        key: sum(facts[key] for facts in datasets)
+        for key in ("rows_in", "rows_removed", "rows_out")
+    }
+    lines = ["# FLAN filter", "", "What this filter can and cannot see:", ""]
+    lines += [f"- {sentence}" for sentence in ceiling]
+    page = "\n".join([*lines, "", *("\n".join(_page(facts)) + "\n" for facts in datasets)])
+    return {**totals, "recall_ceiling": ceiling, "datasets": datasets}, page
+
+
+def _page(facts: dict) -> Iterator[str]:
+    read = [f"task column `{facts['task_column']}`"] if facts["task_column"] else []
+    if facts["prompt_columns"]:
+        read.append(f"prompt from {_names(facts['prompt_columns'])}")
+    if facts["index"] is not None:
+        read.append(f"index `{facts['index']['path']}` ({facts['index']['digest'][:12]})")
+    removed = facts["rows_removed"]
+    yield f"## {facts['source']}\n\n{'; '.join(read)}.\n"
+    yield (
+        f"{facts['rows_in']:,} rows in, {facts['rows_out']:,} out, {removed:,} removed "
+        f"({removed / facts['rows_in'] if facts['rows_in'] else 0.0:.2%}). A published filtered "
+        f"OpenOrca removed {PRECEDENT[0] / PRECEDENT[1]:.2%} (about {PRECEDENT[0]:,} of "
+        f"{PRECEDENT[1]:,})."
+    )
+    yield (
+        f"{facts['rows_unnamed']:,} rows unnamed, {facts['rows_without_prompt']:,} without a "
+        f"prompt, {facts['rows_invalid_utf8']:,} prompts not valid UTF-8.\n"
+    )
+    yield "| task | reason | rows removed | can be found without a name | spelt in the data |"
+    yield "|---|---|---:|---:|---|"
+    ceilings = facts["recall_ceilings"]
+    for task in dict.fromkeys([*facts["tasks"], *facts["removed"]]):
+        spelt = _names(facts["spellings"].get(task, ()))
+        ceiling = f"{ceilings[task]:.0%}" if task in ceilings else ""
+        for reason, rows in (facts["removed"].get(task) or {"none met": 0}).items():
+            yield f"| `{task}` | {reason} | {rows:,} | {ceiling} | {spelt} |"
+    if facts["unseen_tasks"]:
+        names = _names(facts["unseen_tasks"])
+        yield f"\n**The index holds nothing of {names}**: found by name only."
+    if facts["near_misses"]:
+        names = _names(facts["near_misses"])
+        yield f"\nKept, although only the version differs from a listed task: {names}."
+    if facts["kept"]:
+        yield f"\nThe {KEPT_TASKS_SHOWN} most frequent tasks that stay:\n"
+        yield "| task | rows |\n|---|---:|"
+        for name, rows in list(facts["kept"].items())[:KEPT_TASKS_SHOWN]:
+            yield f"| `{name}` | {rows:,} |"
+    for kind, examples in facts["near_examples"].items():
+        yield f"\n### Kept: {kind}: {facts['near'][kind]:,} rows\n"
+        yield from map(_example, examples)
+    for task, reasons in facts["examples"].items():
+        for reason, examples in reasons.items():
+            yield f"\n### Removed as `{task}`, {reason}: {len(examples)} examples\n"
+            yield from map(_example, examples)
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _example(row: dict) -> str:
+    found = f" [{row['part']}: {row['found']}]" if row.get("found") else ""
+    why = f" ({row['why']})" if row.get("why") else ""
+    text = " ".join(row["text"].split()).replace("|", "\\|")
+    return f"- row {row['row']:,}{found}{why}: {text}"
 
 
 def recall_ceiling(recovers: bool) -> list[str]:
@@ -179,10 +207,7 @@ def recall_ceiling(recovers: bool) -> list[str]:
     if not recovers:
         return [*sentences, "Rows without a name are kept and counted as unnamed."]
     shown = ", ".join(
-        f"{task} {some} of {all_}"
-        for benchmark in benchmarks().values()
-        for task, (some, all_) in benchmark.TEMPLATES.items()
-        if some < all_
+        f"{task} {some} of {all_}" for task, some, all_ in _templates() if some < all_
     )
     return [
         *sentences,
@@ -200,6 +225,88 @@ def recall_ceiling(recovers: bool) -> list[str]:
     ]
 
 
+def _templates() -> Iterator[tuple[str, int, int]]:
+    """FLAN's tasks, how many of their templates show a text of the item, and all of them."""
+    for benchmark in BENCHMARKS:
+        for task, (some, all_) in benchmark.templates.items():
+            yield task, some, all_
+
+
 def clipped(text: str, characters: int = 60) -> str:
     """`text`, cut to `characters` with an ellipsis."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def refuse_empty(datasets: list[dict], tasks: str | list[str]) -> None:
+    """Refuse a filter that did nothing, which is how a wrong column or name shows.
+
+    Each dataset must lose a row. The words ``solar`` and ``related`` are satisfied by any of their
+    tasks; a task that was asked for by its own name must be met in one of the datasets. An item's
+    text does not tell its tasks apart, so that one of them is met where another is reported.
+
+    Args:
+        datasets: the facts of each one's audit.
+
+    Raises:
+        SolarError: a dataset lost no row, or a task that was asked for by name was never met.
+    """
+    way_out = "Correct it, or write allow_empty: true (--allow-empty) if that is expected."
+    met, known = set(), []
+    for facts in datasets:
+        met |= set(facts["removed"])
+        by_text = {task for task, why in facts["removed"].items() if INSTANCE_TEXT in why}
+        for benchmark in BENCHMARKS:
+            if by_text & set(benchmark.templates):
+                met |= set(benchmark.templates)
+        known += [*facts["kept"], *(facts["index"] or {}).get("tasks", ())]
+    known += [task.name for task in task_names.SOLAR_TASKS]
+    met = {task_names.normalised(task) for task in met}
+    for name in task_names.asked_by_name(tasks):
+        if task_names.normalised(name) not in met:
+            raise SolarError(
+                f"flan_filter.tasks: no row is of task {name!r}.{nearest(name, known)} {way_out}"
+            )
+    for facts in datasets:
+        if facts["rows_removed"] == 0:
+            raise SolarError(
+                f"flan_filter.datasets: none of the {facts['rows_in']:,} rows of "
+                f"{facts['source']} is of a listed task ({_what_was_read(facts)}). {way_out}"
+            )
+
+
+def refuse_unknown(tasks: str | list[str], index: Index | None) -> None:
+    """Refuse, before any row is read, a task that neither Table 8 nor the index knows.
+
+    Only where the index is all there is: a column may name tasks that we have never heard of.
+
+    Raises:
+        SolarError: a task is unknown.
+    """
+    if index is None:
+        return
+    known = [*(t.name for t in task_names.SOLAR_TASKS), *task_names.RELATED_TASKS, *index.tasks]
+    there = {task_names.normalised(name) for name in known}
+    for name in task_names.asked_by_name(tasks):
+        if task_names.normalised(name) not in there:
+            raise SolarError(
+                f"flan_filter.tasks: neither Table 8 nor {index.path} knows the task {name!r}."
+                f"{nearest(name, known)} Its tasks are {', '.join(index.tasks)}."
+            )
+
+
+def _what_was_read(facts: dict) -> str:
+    """The values themselves show whether it is the wrong column."""
+    read = []
+    if facts["task_column"]:
+        seen = ", ".join(clipped(name) for name in list(facts["kept"])[:3])
+        examples = f", for example {seen}" if seen else ""
+        read.append(
+            f"column {facts['task_column']!r}: {len(facts['kept']):,} task names{examples}; "
+            f"{facts['rows_unnamed']:,} rows unnamed"
+        )
+    if facts["prompt_columns"]:
+        read.append(
+            f"prompts of {', '.join(map(repr, facts['prompt_columns']))}, "
+            f"{facts['rows_without_prompt']:,} of them null"
+        )
+    return "; ".join(read)

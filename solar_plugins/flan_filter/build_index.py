@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError, nearest
-from solar_plugins.flan_filter import index_file, niv2, task_names
-from solar_plugins.flan_filter.benchmarks import Benchmark, HubSplit, benchmarks
+from solar_plugins.flan_filter import index_file, niv2
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS, Benchmark, HubSplit
 from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION, Text
-from solar_plugins.flan_filter.flan_slice import FlanFile, digests, flan_files, is_flan
+from solar_plugins.flan_filter.flan_slice import digests, is_flan, read_from
 from solar_plugins.flan_filter.index_file import Entries
-from solar_plugins.flan_filter.public_data import hub, hub_rows, local_rows, split_files
+from solar_plugins.flan_filter.scan import SHORT_WORDS
+from solar_plugins.recipes import rows
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-BENCHMARKS = "benchmarks"
+ON_THE_HUB = "benchmarks"
 """The word for the public benchmarks on the Hub."""
+
+HUB_CONVERSION = "refs/convert/parquet"
+"""The branch where the Hub keeps each public dataset as Parquet: <config>/<split>/*.parquet."""
 
 Progress = Callable[[str, int], None]
 """Called with what is being read and the rows (FLAN: bytes) since the last call."""
+
+_Split = tuple[Benchmark, str, bool, str, Iterator[dict]]
+"""Benchmark, name of what is read, whether it is a test split, folder, rows."""
 
 
 def build(
@@ -35,7 +43,6 @@ def build(
         sources: see `add_source`.
         parts: where what was read of FLAN is kept until the index is written, so that a build that
             was stopped goes on where it was.
-        progress: called with what is being read and the rows since the last call.
 
     Returns:
         The index's facts, and what was read -> rows.
@@ -43,7 +50,7 @@ def build(
     Raises:
         SolarError: a source is not there or has another shape.
     """
-    entries, read = index_file.Entries(), {}
+    entries, read = Entries(), {}
     for source in sources:
         read.update(add_source(source, entries, parts, progress))
     facts = index_file.write(path, entries, read)
@@ -61,9 +68,9 @@ def add_source(
     """Read `source` into `entries`.
 
     Args:
-        source: `BENCHMARKS`, a folder of benchmarks, a folder of FLAN's Parquet files, or the
-            Hub's name of a copy of FLAN.
-        parts: where what was read of FLAN is kept, so that the next run need not read it again.
+        source: `ON_THE_HUB`, a folder of benchmarks, a folder of FLAN's Parquet files, or the Hub's
+            name of a copy of FLAN.
+        parts: see `build`.
         filesystem: the Hub's; another one in tests.
 
     Returns:
@@ -73,52 +80,65 @@ def add_source(
         SolarError: there is nothing of the kind at `source`.
     """
     folder = Path(source)
-    if source == BENCHMARKS:  # a folder of that name is ./benchmarks
-        return _add_benchmarks(_on_the_hub(filesystem or hub()), entries, progress)
+    if source == ON_THE_HUB:  # a folder of that name is ./benchmarks
+        return _add_benchmarks(_on_the_hub(filesystem or _hub()), entries, progress)
     if folder.is_dir():
         parquet = sorted(folder.rglob("*.parquet"))
         if parquet and all(is_flan(file) for file in parquet):
             from fsspec.implementations.local import LocalFileSystem
 
-            place = str(folder.resolve())
-            return _add_flan(source, place, LocalFileSystem(), entries, parts, progress)
-        found = _add_benchmarks(_in_folder(folder), entries, progress)
-        return {**found, **_add_definitions(folder / niv2.FOLDER, entries)}
-    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        place = f"datasets/{source}"
-        return _add_flan(source, place, filesystem or hub(), entries, parts, progress)
-    raise SolarError(
-        f"--from {source}: no such folder. Write benchmarks (the public data sets on the Hub), a "
-        "folder with one folder per benchmark (gsm8k/train.jsonl, …), or Open-Orca/FLAN."
-    )
+            place, filesystem = str(folder.resolve()), LocalFileSystem()
+        else:
+            found = _add_benchmarks(_in_folder(folder), entries, progress)
+            return {**found, **_add_definitions(folder / niv2.FOLDER, entries)}
+    elif source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        place, filesystem = f"datasets/{source}", filesystem or _hub()
+    else:
+        raise SolarError(
+            f"--from {source}: no such folder. Write benchmarks (the public data sets on the Hub), "
+            "a folder with one folder per benchmark (gsm8k/train.jsonl, …), or Open-Orca/FLAN."
+        )
+    number = 0
+    for task, digest in digests(place, filesystem, parts, lambda size: progress(source, size)):
+        entries.add_digest(task, digest)
+        number += 1
+    if number == 0:
+        raise SolarError(
+            f"--from {source}: no Parquet file in it with rows of a task of Table 8 (or related to "
+            "one). Write Open-Orca/FLAN or a copy of it."
+        )
+    return {source: number}
 
 
-def add_texts(entries: Entries, method: str, texts: Iterator[Text]) -> None:
+def _hub() -> AbstractFileSystem:
+    """The Hub as a file system; a token of the environment or of `hf auth login` is used."""
+    from huggingface_hub import HfFileSystem
+
+    return HfFileSystem()
+
+
+def _add_texts(entries: Entries, method: str, texts: Iterable[Text]) -> None:
     """Add texts that anchors can find."""
-    from solar_plugins.flan_filter.anchors import SHORT_WORDS
-
     for text in texts:
         entries.add(method, text, SHORT_WORDS)
 
 
 def _add_benchmarks(
-    splits: Iterator[tuple[Benchmark, str, bool, str, Iterator[dict]]],
-    entries: Entries,
-    progress: Progress,
+    splits: Iterator[_Split], entries: Entries, progress: Progress
 ) -> dict[str, int]:
-    add_texts(entries, NIV2_DEFINITION, niv2.texts())
+    _add_texts(entries, NIV2_DEFINITION, niv2.texts())
     read: dict[str, int] = {}
-    for benchmark, name, is_test, folder, rows in splits:
+    for benchmark, name, is_test, folder, items in splits:
         method = DECONTAMINATION if is_test else INSTANCE_TEXT
         number = 0
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(items, start=1):
             found = benchmark.test_texts(row) if is_test else benchmark.train_texts(row, folder)
             try:
-                add_texts(entries, method, found)
+                _add_texts(entries, method, found)
             except (TypeError, AttributeError, KeyError) as error:
                 raise SolarError(
-                    f"{name}: row {number} has not the public shape of {benchmark.NAME}: columns "
-                    f"{', '.join(benchmark.COLUMNS)} as on the Hub ({error})."
+                    f"{name}: row {number} has not the public shape of {benchmark.name}: columns "
+                    f"{', '.join(benchmark.columns)} as on the Hub ({error})."
                 ) from error
             progress(name, 1)
         if number == 0:
@@ -127,24 +147,37 @@ def _add_benchmarks(
     return read
 
 
-def _on_the_hub(filesystem: AbstractFileSystem) -> Iterator[tuple]:
-    for benchmark in benchmarks().values():
-        for is_test, splits in ((False, benchmark.TRAIN), (True, benchmark.TEST)):
-            for split in splits:
-                name = f"{split.repository}/{split.config}/{split.split}"
-                rows = hub_rows(split, benchmark.COLUMNS, filesystem)
-                yield benchmark, name, is_test, split.folder, rows
+def _on_the_hub(filesystem: AbstractFileSystem) -> Iterator[_Split]:
+    for benchmark in BENCHMARKS:
+        for split in (*benchmark.train, *benchmark.test):
+            name = f"{split.repository}/{split.config}/{split.split}"
+            items = _hub_rows(split, benchmark.columns, filesystem)
+            yield benchmark, name, split in benchmark.test, split.folder, items
 
 
-def _in_folder(folder: Path) -> Iterator[tuple]:
-    known = {alias.lower(): b for b in benchmarks().values() for alias in b.FOLDERS}
+def _hub_rows(
+    split: HubSplit, columns: tuple[str, ...], filesystem: AbstractFileSystem
+) -> Iterator[dict]:
+    """The rows of one split on the Hub, only `columns` of it fetched."""
+    pattern = f"datasets/{split.repository}@{HUB_CONVERSION}/{split.config}/{split.split}/*.parquet"
+    with read_from(split.repository):
+        files = sorted(filesystem.glob(pattern))
+        if not files:
+            raise SolarError(f"{split.repository}: the Hub has no {pattern}.")
+        for name in files:
+            with filesystem.open(name, "rb") as raw:
+                yield from rows.read_parquet(raw, name, columns)
+
+
+def _in_folder(folder: Path) -> Iterator[_Split]:
+    known = {alias.lower(): b for b in BENCHMARKS for alias in b.folders}
     places = sorted(place for place in folder.iterdir() if place.is_dir())
     places = [place for place in places if place.name[0] not in "._" and place.name != niv2.FOLDER]
     for place in places:
         if place.name.lower() not in known:
             raise SolarError(
                 f"{place}: no benchmark of that name.{nearest(place.name, known)} The folders may "
-                f"be {', '.join(b.FOLDERS[0] for b in benchmarks().values())} and {niv2.FOLDER}."
+                f"be {', '.join(b.folders[0] for b in BENCHMARKS)} and {niv2.FOLDER}."
             )
     if not places:
         raise SolarError(
@@ -153,62 +186,48 @@ def _in_folder(folder: Path) -> Iterator[tuple]:
         )
     for place in places:
         benchmark = known[place.name.lower()]
-        train = split_files(place, "train") if benchmark.TRAIN else []
-        test = _test_files(benchmark.TEST, place)
+        train = _split_files(place, "train") if benchmark.train else []
+        test = _test_files(benchmark.test, place)
         if not train and not test:
             raise SolarError(
                 f"{place}: no train.jsonl or train*.parquet in it (nor a test split of H6)."
             )
-        for is_test, files in ((False, train), (True, test)):
-            for file in files:
-                rows = local_rows(file, benchmark.COLUMNS)
-                yield benchmark, str(file), is_test, f"{place.name}/{file.parent.name}", rows
+        for file in (*train, *test):
+            items = rows.read(file, benchmark.columns)
+            yield benchmark, str(file), file in test, f"{place.name}/{file.parent.name}", items
+
+
+def _split_files(folder: Path, split: str) -> list[Path]:
+    """The files of a split in or below `folder`: ``train.jsonl``, ``train/0000.parquet``, …"""
+    begins = re.compile(rf"{split}[\W_]")
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and file.name.endswith(rows.ENDINGS)
+        and (begins.match(file.name) or file.parent.name == split)
+    )
 
 
 def _test_files(splits: tuple[HubSplit, ...], place: Path) -> list[Path]:
     """The files of the split that H6 is measured on."""
-    for split in dict.fromkeys(split.split for split in splits):
-        files = split_files(place, split)
+    for split in splits:
+        files = _split_files(place, split.split)
         if files:
             # H6 has ARC's Challenge part only; where the parts lie apart, Easy stays out.
-            apart = [file for file in files if "easy" not in str(file.relative_to(place)).lower()]
-            return [] if "easy" in place.name.lower() else apart
+            names = {file: str(file.relative_to(place.parent)).lower() for file in files}
+            return [file for file, name in names.items() if "easy" not in name]
     return []
 
 
 def _add_definitions(folder: Path, entries: Entries) -> dict[str, int]:
-    if not folder.is_dir():
-        return {}
     files = sorted(folder.glob("task*.json"))
     for file in files:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            add_texts(entries, NIV2_DEFINITION, niv2.text_of_file(file.stem, content))
+            _add_texts(entries, NIV2_DEFINITION, niv2.text_of_file(file.stem, content))
         except (ValueError, KeyError, TypeError) as error:
             raise SolarError(
                 f"{file}: no task file of natural-instructions with a Definition ({error})."
             ) from error
-    return {str(folder): len(files)}
-
-
-def _add_flan(
-    source: str,
-    place: str,
-    filesystem: AbstractFileSystem,
-    entries: Entries,
-    parts: Path,
-    progress: Progress,
-) -> dict[str, int]:
-    tasks = task_names.expand([task_names.SOLAR, task_names.RELATED])
-    files: list[FlanFile] = flan_files(place, filesystem)
-    if not files:
-        raise SolarError(f"--from {source}: no Parquet file in it. Write Open-Orca/FLAN or a copy.")
-    rows = 0
-    for task, digest in digests(files, filesystem, tasks, parts, lambda n: progress(source, n)):
-        entries.add_digest(task, digest)
-        rows += 1
-    if rows == 0:
-        raise SolarError(
-            f"--from {source}: none of its rows is of a task of Table 8 (or related to one)."
-        )
-    return {source: rows}
+    return {str(folder): len(files)} if folder.is_dir() else {}

@@ -1,6 +1,8 @@
-"""What the index knows of a task: the texts that its rows are recognised by, and their weight.
+"""What rows are recognised by: reason codes, thresholds, texts, and how texts are compared.
 
-Pure: the standard library only.
+FLAN, GSM8K and OpenOrca differ in case, spaces, signs and quotes of the same text, and never in its
+letters and digits. So texts are compared as words of [a-z0-9]; bytes beyond ASCII count as signs,
+and a text may be invalid UTF-8. Pure: the standard library only.
 """
 
 from __future__ import annotations
@@ -67,3 +69,26 @@ class Text:
     ends_prompt: bool = False
     specific_words: int = SPECIFIC_WORDS
     tolerant: bool = False
+
+
+WORD_BYTES = bytes(
+    ord(character.lower()) if (character := chr(byte)).isascii() and character.isalnum() else 32
+    for byte in range(256)
+)
+"""Byte -> the byte it is compared as; a space stands for every sign."""
+
+
+def normalised(text: str | bytes) -> bytes:
+    """The words of `text` in lower case, one space between two of them.
+
+    >>> normalised("Natalia sold 48/2 = $24, didn't she?")
+    b'natalia sold 48 2 24 didn t she'
+    """
+    if isinstance(text, str):
+        text = text.encode("utf-8", errors="surrogatepass")
+    return b" ".join(text.translate(WORD_BYTES).split())
+
+
+def holds(prompt: bytes, text: bytes) -> bool:
+    """Whether the words of `text` stand in `prompt` one after the other; both normalised."""
+    return b" " + text + b" " in b" " + prompt + b" "

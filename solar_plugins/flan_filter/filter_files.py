@@ -1,39 +1,47 @@
-"""The filter over files: one, or a folder of shards, each copied without the rows that go."""
+"""The filter over files: one, or a folder of shards, each copied without the rows that go.
+
+Reading, filtering and writing go on at the same time, each in its own thread: Arrow's readers and
+writers and the compiled scan leave the interpreter free. Memory is bounded by the size of batches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import gzip
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
-from solar_plugins.flan_filter import json_lines
-from solar_plugins.flan_filter.audit import Audit
-from solar_plugins.flan_filter.columns import find_columns, prompt_of_row
-from solar_plugins.flan_filter.plan import Plan
-from solar_plugins.flan_filter.prefetch import ahead
-from solar_plugins.flan_filter.row_files import (
-    BYTES_PER_BATCH,
-    ROWS_PER_BATCH,
-    Progress,
-    compression_of,
-    kind,
-    open_arrow,
-    open_parquet,
-    schema_of,
-    unreadable,
-    write_arrow,
-    write_parquet,
-)
+from solar_plugins.flan_filter.args import FlanFilterBlock
+from solar_plugins.flan_filter.prompts import JsonRows, TableRows
 from solar_plugins.flan_filter.row_filter import RowFilter
+from solar_plugins.recipes import rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_COLUMNS_SEEN_IN = 100
+    from solar_plugins.flan_filter.index_file import Index
+
+T = TypeVar("T")
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes of the source that were read since the last call."""
+
+_ROWS_PER_BATCH = 8_192
+_BYTES_PER_BATCH = 16 * 2**20
+_BYTES_PER_ROW_GROUP = 64 * 2**20
+_ROWS_PER_ROW_GROUP = 2**20
+_READ_BUFFER = 2**20
+_ROWS_READ = 32
+_ROWS_WITH_COLUMNS = 100
 """A JSON Lines file has the columns of its first rows."""
+
+_END: Any = object()
 
 
 def shards(source: Path) -> list[Path]:
@@ -49,11 +57,11 @@ def shards(source: Path) -> list[Path]:
         raise SolarError(f"{source}: no .parquet, .arrow or .jsonl file in it.")
     first = files[0]
     for file in files[1:]:
-        if kind(file) != kind(first):
+        if _kind(file) != _kind(first):
             raise SolarError(
-                f"{file}: a {kind(file)} file beside {first.name}. Filter each kind on its own."
+                f"{file}: a {_kind(file)} file beside {first.name}. Filter each kind on its own."
             )
-        if kind(file) != "jsonl":
+        if _kind(file) != "jsonl":
             _refuse_other_schema(first, file)
     return files
 
@@ -61,10 +69,11 @@ def shards(source: Path) -> list[Path]:
 def filter_files(
     source: Path,
     target: Path,
-    plan: Plan,
-    accept: Callable[[Audit], None],
+    block: FlanFilterBlock,
+    index: Index | None,
+    accept: Callable[[dict], None],
     progress: Progress,
-) -> Audit:
+) -> dict:
     """Copy the rows of `source` that stay to `target`, in order, other columns untouched.
 
     Parquet and Arrow keep their schema with its metadata; lines of JSON are copied byte for byte.
@@ -73,148 +82,259 @@ def filter_files(
     Args:
         accept: sees the audit before `target` appears and may refuse by raising.
 
+    Returns:
+        The audit.
+
     Raises:
         SolarError: a file cannot be read as what its name says, or the columns are not there.
     """
-    files = shards(source)
-    if source.is_dir():
-        there = {file.relative_to(target) for file in target.rglob("*") if file.is_file()}
-        if there and there != {file.relative_to(source) for file in files}:
-            raise SolarError(
-                f"{target}: is there and holds other files than {source}. Name another folder."
-            )
-        with atomic.replaced_directory(target) as folder:
-            chosen = None
-            for file in files:
-                copy = folder / file.relative_to(source)
-                chosen = _filter_file(file, copy, plan, chosen, str(source), progress)
-            if chosen is None:
-                raise SolarError(f"{source}: its files have no row.")
-            accept(chosen.finish())
-        return chosen.audit
-    if kind(source) != kind(target):
-        raise SolarError(
-            f"{target}: a {kind(target)} file cannot take the rows of {source} as they are. Give "
-            "both files the same kind."
-        )
-    chosen = _filter_file(source, target, plan, None, str(source), progress, accept)
-    if chosen is None:
-        raise SolarError(f"{source}: it has no row.")
-    return chosen.audit
+    chosen: RowFilter | None = None
 
+    def copy(file: Path, to: IO[bytes], path: Path) -> None:
+        nonlocal chosen
+        with _readable(file), _opened(file, str(source), progress) as (schema, columns, batches):
+            if columns:  # JSON Lines without a row show none; an empty shard stays one
+                chosen = chosen or RowFilter(block, index, str(source), columns)
+            with ahead(batches) as read, ahead(chosen.kept(read) if chosen else ()) as kept:
+                _write(to, path, file, schema, kept)
 
-def _filter_file(
-    source: Path,
-    target: Path,
-    plan: Plan,
-    chosen: RowFilter | None,
-    name: str,
-    progress: Progress,
-    accept: Callable[[Audit], None] | None = None,
-) -> RowFilter | None:
-    """Filter one file; `chosen` goes on counting where a folder has several.
-
-    None comes back as long as no row of JSON Lines has shown which columns there are.
-    """
-    import pyarrow as pa
-
-    try:
-        if kind(source) == "jsonl":
-            return _filter_lines(source, target, plan, chosen, name, progress, accept)
-        opened = open_parquet if kind(source) == "parquet" else open_arrow
-        with opened(source, progress) as (schema, batches):
-            chosen = chosen or _row_filter(plan, name, schema.names)
-            with atomic.new_file(target) as file, ExitStack() as threads:
-                read = threads.enter_context(ahead(batches))
-                kept = threads.enter_context(ahead(chosen.tables(read)))
-                if kind(source) == "parquet":
-                    write_parquet(file, schema, kept, compression_of(source))
-                else:
-                    write_arrow(file, schema, kept)
-                if accept:
-                    accept(chosen.finish())
-        return chosen
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise unreadable(source, error) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise  # the disk's own complaint, which names its file
-        raise unreadable(source, error) from error
-
-
-def _filter_lines(
-    source: Path,
-    target: Path,
-    plan: Plan,
-    chosen: RowFilter | None,
-    name: str,
-    progress: Progress,
-    accept: Callable[[Audit], None] | None,
-) -> RowFilter | None:
-    import pyarrow as pa
-
-    with source.open("rb") as raw, json_lines.decompressed(raw, source) as file:
-        batches = json_lines.batches(file, source, ROWS_PER_BATCH, BYTES_PER_BATCH)
-        lines, rows, invalid = next(batches, ([], [], 0))
-        if not lines and chosen is None:
-            if accept is None:  # an empty shard stays one
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.touch()
-            return None
+    def audited(problem: str) -> dict:
         if chosen is None:
-            keys = dict.fromkeys(key for row in rows[:_COLUMNS_SEEN_IN] for key in row)
-            chosen = _row_filter(plan, name, list(keys))
-        columns = chosen.columns
-        prompt_of = prompt_of_row(columns, str(source)) if columns.prompt else None
-        with atomic.new_file(target) as out, json_lines.compressed(out, target) as sink:
-            seen = 0
-            while lines:
-                names = _names(rows, columns.task, source) if columns.task else None
-                prompts = None
-                if prompt_of:
-                    prompts = pa.array([prompt_of(row) for row in rows], pa.large_binary())
-                stays = chosen.keep(names, prompts, rows.__getitem__, len(rows))
-                chosen.audit.rows_invalid_utf8 += invalid
-                sink.writelines(
-                    line if line.endswith(b"\n") else line + b"\n"
-                    for line, stay in zip(lines, stays.to_pylist(), strict=True)
-                    if stay
-                )
-                progress(raw.tell() - seen)
-                seen = raw.tell()
-                lines, rows, invalid = next(batches, ([], [], 0))
-            if accept:
-                accept(chosen.finish())
-    return chosen
+            raise SolarError(f"{source}: {problem}")
+        facts = chosen.audit.facts()
+        accept(facts)
+        return facts
+
+    files = shards(source)
+    if not source.is_dir():
+        if _kind(source) != _kind(target):
+            raise SolarError(
+                f"{target}: a {_kind(target)} file cannot take the rows of {source} as they are. "
+                "Give both files the same kind."
+            )
+        with atomic.new_file(target) as opened:
+            copy(source, opened, target)
+            return audited("it has no row.")
+    there = {file.relative_to(target) for file in target.rglob("*") if file.is_file()}
+    if there and there != {file.relative_to(source) for file in files}:
+        raise SolarError(
+            f"{target}: is there and holds other files than {source}. Name another folder."
+        )
+    with atomic.replaced_directory(target) as folder:
+        for file in files:
+            path = folder / file.relative_to(source)
+            with atomic.new_file(path) as opened:
+                copy(file, opened, path)
+        return audited("its files have no row.")
 
 
-def _row_filter(plan: Plan, name: str, columns: list[str]) -> RowFilter:
-    found = find_columns(
-        name, columns, plan.task_column, plan.prompt_columns, plan.index is not None
-    )
-    return RowFilter(plan, name, found)
+@contextmanager
+def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """Iterate over `items` in a thread that is at most two of them ahead.
+
+    An exception of `items` is raised where they are taken. When the block ends, the thread ends.
+    """
+    iterator = iter(items)
+    thread = ThreadPoolExecutor(1)
+
+    def taken() -> Iterator[T]:
+        waiting = deque(thread.submit(next, iterator, _END) for _ in range(2))
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(thread.submit(next, iterator, _END))
+            yield item
+
+    try:
+        yield taken()
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
-def _names(rows: list[dict], column: str, source: Path) -> pa.Array:
+def rows_per_batch(bytes_per_row: float) -> int:
+    """So many rows that a batch has about 16 MiB at most."""
+    return max(1, min(_ROWS_PER_BATCH, int(_BYTES_PER_BATCH / max(bytes_per_row, 1))))
+
+
+def write_parquet(
+    file: IO[bytes], schema: pa.Schema, tables: Iterable[pa.Table], compression: str = "zstd"
+) -> None:
+    """Write `tables` in row groups of about 64 MiB, however small they come."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with parquet.ParquetWriter(file, schema, compression=compression) as writer:
+        waiting: list[pa.Table] = []
+        size = 0
+        for table in tables:
+            waiting.append(table.cast(schema) if table.schema != schema else table)
+            size += table.nbytes
+            if size >= _BYTES_PER_ROW_GROUP:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=_ROWS_PER_ROW_GROUP)
+                waiting, size = [], 0
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=_ROWS_PER_ROW_GROUP)
+
+
+def _kind(path: Path) -> str:
+    """`parquet`, `arrow` or `jsonl`, by the name of the file.
+
+    Raises:
+        SolarError: the name ends in none of the endings that are read.
+    """
+    name = path.name.lower()
+    if name.endswith(rows.JSON):
+        return "jsonl"
+    if not name.endswith((".parquet", ".arrow")):
+        raise SolarError(
+            f"{path}: unknown kind of file. Name a .parquet, .arrow, .jsonl, .jsonl.gz or "
+            ".jsonl.zst file, or a folder of them."
+        )
+    return path.suffix.lower()[1:]
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
     import pyarrow as pa
 
     try:
-        return pa.array([row.get(column) for row in rows])
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise SolarError(
-            f"flan_filter.task_column: {column!r} of {source} holds values of several kinds. Name "
-            "a column of task names."
-        ) from error
+        yield
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own complaint, which names its file
+        raise rows.unreadable(file, _kind(file), error) from error
+
+
+@contextmanager
+def _opened(
+    path: Path, source: str, progress: Progress
+) -> Iterator[tuple[pa.Schema | None, list[str], Iterator[TableRows | JsonRows]]]:
+    """The schema, columns and batches of a file of rows."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if _kind(path) == "parquet":
+        with parquet.ParquetFile(path, buffer_size=_READ_BUFFER, pre_buffer=False) as file:
+            schema = file.schema_arrow
+            yield schema, schema.names, _of_parquet(file, path, source, progress)
+    elif _kind(path) == "arrow":
+        with pa.OSFile(str(path)) as file:
+            schema, parts = _arrow_reader(file)
+            yield schema, schema.names, _of_arrow(parts, source, progress)
+    else:
+        with path.open("rb") as raw, rows.decompressed(raw, path) as lines:
+            batches = _of_json(raw, lines, path, source, progress)
+            first = next(batches)
+            columns = dict.fromkeys(key for row in first.rows[:_ROWS_WITH_COLUMNS] for key in row)
+            yield None, list(columns), chain([first], batches)
+
+
+def _of_parquet(file: Any, path: Path, source: str, progress: Progress) -> Iterator[TableRows]:
+    import pyarrow as pa
+
+    bytes_per_row = path.stat().st_size / max(file.metadata.num_rows, 1)
+
+    def gathered() -> TableRows:
+        table = pa.Table.from_batches(parts, file.schema_arrow)
+        progress(round(table.num_rows * bytes_per_row))
+        return TableRows(table, source)
+
+    parts: list[pa.RecordBatch] = []
+    number = size = 0
+    for group in range(file.num_row_groups):
+        # Few at once, whatever the file says of its sizes: a text of 1 MB that is repeated stands
+        # in it once.
+        for part in file.iter_batches(_ROWS_READ, row_groups=[group], use_threads=False):
+            parts.append(part)
+            number += part.num_rows
+            size += part.nbytes
+            if number >= _ROWS_PER_BATCH or size >= _BYTES_PER_BATCH:
+                yield gathered()
+                parts, number, size = [], 0, 0
+    if parts:
+        yield gathered()
+
+
+def _of_arrow(
+    parts: Iterable[pa.RecordBatch], source: str, progress: Progress
+) -> Iterator[TableRows]:
+    import pyarrow as pa
+
+    for part in parts:
+        size = rows_per_batch(part.nbytes / max(part.num_rows, 1))
+        for begin in range(0, part.num_rows, size):
+            piece = part.slice(begin, size)
+            yield TableRows(pa.Table.from_batches([piece]), source)
+            progress(piece.nbytes)
+
+
+def _of_json(
+    raw: IO[bytes], lines: IO[bytes], path: Path, source: str, progress: Progress
+) -> Iterator[JsonRows]:
+    """Batches of lines; at least one, which may be empty."""
+    batch, seen = JsonRows(source), 0
+    for line, row, is_utf8 in rows.read_lines(lines, path):
+        if len(batch) == _ROWS_PER_BATCH or batch.bytes >= _BYTES_PER_BATCH:
+            yield batch
+            progress(raw.tell() - seen)
+            batch, seen = JsonRows(source), raw.tell()
+        batch.add(line, row, is_utf8)
+    yield batch
+    progress(raw.tell() - seen)
+
+
+def _arrow_reader(file: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The schema of an Arrow file or stream, and its batches."""
+    import pyarrow as pa
+
+    try:
+        reader = pa.ipc.open_file(file)
+    except pa.ArrowInvalid:
+        file.seek(0)
+        stream = pa.ipc.open_stream(file)
+        return stream.schema, iter(stream)
+    return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
+
+
+def _write(
+    file: IO[bytes], path: Path, source: Path, schema: pa.Schema | None, kept: Iterable
+) -> None:
+    """Write what stays of `source` to `file`, which becomes `path`."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if _kind(path) == "parquet":
+        metadata = parquet.read_metadata(source)
+        compression = "zstd"
+        if metadata.num_row_groups and metadata.num_columns:
+            compression = metadata.row_group(0).column(0).compression.lower()
+        write_parquet(file, schema, kept, compression.replace("uncompressed", "none"))
+    elif _kind(path) == "arrow":
+        with pa.ipc.new_stream(file, schema) as writer:
+            for table in kept:
+                writer.write_table(table)
+    else:
+        packed: dict[str, Callable[[], Any]] = {
+            # No time of writing in the header: the same rows give the same bytes.
+            ".gz": lambda: gzip.GzipFile("", "wb", 6, file, mtime=0),
+            ".zst": lambda: pa.CompressedOutputStream(file, "zstd"),
+        }
+        with packed.get(path.suffix, lambda: nullcontext(file))() as out:
+            for lines in kept:
+                out.writelines(lines)
 
 
 def _is_rows(file: Path, folder: Path) -> bool:
     hidden = any(part[0] in "._" for part in file.relative_to(folder).parts)
-    endings = (".parquet", ".arrow", *json_lines.ENDINGS)
+    endings = (".parquet", ".arrow", *rows.JSON)
     return not hidden and file.is_file() and file.name.lower().endswith(endings)
 
 
+def _schema(file: Path) -> Any:
+    with _readable(file), _opened(file, "", lambda size: None) as (schema, _, _):
+        return schema
+
+
 def _refuse_other_schema(first: Path, file: Path) -> None:
-    one, other = schema_of(first), schema_of(file)
+    one, other = _schema(first), _schema(file)
     if one.equals(other):
         return
     for name in dict.fromkeys([*one.names, *other.names]):

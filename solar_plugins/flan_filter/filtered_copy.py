@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +17,16 @@ import xxhash
 from filelock import FileLock
 
 from solar_plugins import atomic
-from solar_plugins.flan_filter.audit import Audit
-from solar_plugins.flan_filter.columns import find_columns
-from solar_plugins.flan_filter.plan import Plan
-from solar_plugins.flan_filter.prefetch import ahead
-from solar_plugins.flan_filter.row_files import rows_per_batch, write_parquet
+from solar_plugins.flan_filter import task_names
+from solar_plugins.flan_filter.args import FlanFilterBlock
+from solar_plugins.flan_filter.filter_files import ahead, rows_per_batch, write_parquet
+from solar_plugins.flan_filter.prompts import TableRows
 from solar_plugins.flan_filter.row_filter import RowFilter
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
+
+    from solar_plugins.flan_filter.index_file import Index
 
 RULE = 2
 """Counts up when the same filter on the same rows would give another copy."""
@@ -48,17 +47,31 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def copy_path(folder: Path, source: str, source_digest: str, plan: Plan) -> Path:
+def copy_path(
+    folder: Path, source: str, source_digest: str, block: FlanFilterBlock, index: Index | None
+) -> Path:
     """Where the copy of `source` under this filter lies: readable name, then the digest."""
-    facts = [RULE, source_digest, *plan.identity()]
+    facts = [
+        RULE,
+        source_digest,
+        sorted(task_names.expand(block.tasks)),
+        index.digest if index else None,
+        block.decontaminate,
+        block.column_of(source),
+        block.prompt_columns_of(source),
+    ]
     digest = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
     stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name.removesuffix(Path(source).suffix))
     return folder / f"{stem.strip('-') or 'dataset'}-{digest}.parquet"
 
 
 def filtered_copy(
-    load: Callable[[], Dataset], target: Path, source: str, plan: Plan
-) -> tuple[Audit, bool]:
+    load: Callable[[], Dataset],
+    target: Path,
+    source: str,
+    block: FlanFilterBlock,
+    index: Index | None,
+) -> tuple[dict, bool]:
     """Make `target` unless it is there; the first process works and the others wait for it.
 
     Args:
@@ -72,32 +85,28 @@ def filtered_copy(
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock")):
         if target.exists():
-            facts = json.loads(audit_path.read_text(encoding="utf-8"))
-            return Audit.from_json(facts), False
+            return json.loads(audit_path.read_text(encoding="utf-8")), False
         dataset = load()
-        columns = find_columns(
-            source,
-            dataset.column_names,
-            plan.task_column,
-            plan.prompt_columns,
-            plan.index is not None,
-        )
-        chosen = RowFilter(plan, source, columns)
-        with atomic.new_file(target) as file, ExitStack() as threads:
-            read = threads.enter_context(ahead(_batches(dataset)))
-            kept = threads.enter_context(ahead(chosen.tables(read)))
+        chosen = RowFilter(block, index, source, dataset.column_names)
+        batches = _batches(dataset, source)
+        with (
+            atomic.new_file(target) as file,
+            ahead(batches) as read,
+            ahead(chosen.kept(read)) as kept,
+        ):
             write_parquet(file, dataset.features.arrow_schema, kept)
             # The copy appears last: where it is, its audit is.
-            atomic.write_json(audit_path, chosen.finish().to_json())
-        return chosen.audit, True
+            facts = chosen.audit.facts()
+            atomic.write_json(audit_path, facts)
+        return facts, True
 
 
-def _batches(dataset: Dataset) -> Iterator[pa.Table]:
+def _batches(dataset: Dataset, source: str) -> Iterator[TableRows]:
     from datasets.utils import tqdm
 
     rows = dataset.with_format("arrow")
     size = dataset.data.nbytes / max(len(dataset.data), 1)
     with tqdm(total=len(dataset), desc="FLAN filter", unit=" rows") as bar:
-        for batch in rows.iter(rows_per_batch(size)):
-            yield batch
-            bar.update(batch.num_rows)
+        for table in rows.iter(rows_per_batch(size)):
+            yield TableRows(table, source)
+            bar.update(table.num_rows)

@@ -8,48 +8,31 @@ that an interrupted build goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import xxhash
 
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import task_names
-from solar_plugins.flan_filter.columns import as_bytes, buffer_of
-from solar_plugins.flan_filter.public_data import read_from, unreadable
+from solar_plugins.flan_filter.prompts import TASK_COLUMNS, as_bytes, buffer_of
+from solar_plugins.flan_filter.scan import no_texts, scan
+from solar_plugins.recipes.rows import unreadable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from fsspec import AbstractFileSystem
 
 RULE = 1
 """Counts up when equal inputs would get another digest."""
 
-TASK_COLUMNS = ("_task_name", "task_name")
 TEMPLATE_COLUMNS = ("_template_type", "template_type")
 INPUTS = "inputs"
 
-ROWS_PER_BATCH = 8_192
-
+_ROWS_PER_BATCH = 8_192
 _MINIMUM_WORDS = 3
-
-
-@dataclass(frozen=True)
-class FlanFile:
-    """One Parquet file of FLAN."""
-
-    name: str
-    size: int
-
-
-def flan_files(folder: str, filesystem: AbstractFileSystem) -> list[FlanFile]:
-    """All Parquet files below `folder`, in order."""
-    with read_from(folder):
-        found = filesystem.find(folder, detail=True)
-    files = [FlanFile(name, f["size"]) for name, f in found.items() if name.endswith(".parquet")]
-    return sorted(files, key=lambda file: file.name)
 
 
 def is_flan(file: Path) -> bool:
@@ -60,95 +43,107 @@ def is_flan(file: Path) -> bool:
     try:
         names = parquet.read_schema(file).names
     except pa.ArrowInvalid as error:
-        raise unreadable(str(file), error) from error
+        raise unreadable(file, "parquet", error) from error
     return INPUTS in names and any(column in names for column in TASK_COLUMNS)
 
 
 def digests(
-    files: list[FlanFile],
-    filesystem: AbstractFileSystem,
-    tasks: dict[str, str],
-    parts: Path,
-    progress: Callable[[int], None],
+    folder: str, filesystem: AbstractFileSystem, parts: Path, progress: Callable[[int], None]
 ) -> Iterator[tuple[str, bytes]]:
-    """The digest of every zero-shot prompt of `tasks`; each file is read once, whatever happens.
+    """The digest of every zero-shot prompt of a listed or related task in the files of `folder`.
 
     Args:
-        tasks: normalised name -> name as reported.
-        parts: folder for what was read already.
+        parts: folder for what was read already: each file is read once, whatever happens.
         progress: called with the size of each file when it is done.
+
+    Raises:
+        SolarError: the files cannot be read, or are not FLAN's.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    for file in files:
-        identity = repr((RULE, file.name, file.size, sorted(tasks)))
+    tasks = task_names.expand([task_names.SOLAR, task_names.RELATED])
+    with read_from(folder):
+        files = filesystem.find(folder, detail=True)
+    for name in sorted(name for name in files if name.endswith(".parquet")):
+        size = files[name]["size"]
+        identity = repr((RULE, name, size, sorted(tasks)))
         part = parts / f"{xxhash.xxh3_128_hexdigest(identity.encode())}.parquet"
         if not part.exists():
-            with read_from(file.name):
-                names, found = _read(file, filesystem, tasks)
-            table = pa.table({"task": pa.array(names, pa.string()), "digest": found})
+            with read_from(name):
+                found = list(_read(name, filesystem, tasks))
+            schema = pa.schema([("task", pa.string()), ("digest", pa.binary())])
+            rows = [dict(zip(schema.names, one, strict=True)) for one in found]
             with atomic.new_file(part) as target:
-                parquet.write_table(table, target, compression="zstd")
+                parquet.write_table(pa.Table.from_pylist(rows, schema), target, compression="zstd")
         table = parquet.read_table(part)
         yield from zip(table["task"].to_pylist(), table["digest"].to_pylist(), strict=True)
-        progress(file.size)
+        progress(size)
+
+
+@contextmanager
+def read_from(repository: str) -> Iterator[None]:
+    """Say in one line that a dataset of the Hub cannot be read, and what to do without it.
+
+    Raises:
+        SolarError: the Hub does not answer, or has no such dataset.
+    """
+    from httpx import HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except (HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise SolarError(
+            f"{repository}: cannot be read ({type(error).__name__}: {reason[:200]}). Without a "
+            "network, build from a folder: solar flan-index --from DIR --out INDEX"
+        ) from error
 
 
 def _read(
-    file: FlanFile, filesystem: AbstractFileSystem, tasks: dict[str, str]
-) -> tuple[list[str], list[bytes]]:
+    name: str, filesystem: AbstractFileSystem, tasks: dict[str, str]
+) -> Iterator[tuple[str, bytes]]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    names: list[str] = []
-    found: list[bytes] = []
+    def first_of(known: tuple[str, ...]) -> str | None:
+        return next((column for column in known if column in columns), None)
+
     try:
-        with filesystem.open(file.name, "rb") as raw, parquet.ParquetFile(raw) as opened:
+        with filesystem.open(name, "rb") as raw, parquet.ParquetFile(raw) as opened:
             columns = opened.schema_arrow.names
-            task_column = next((c for c in TASK_COLUMNS if c in columns), None)
-            template_column = next((c for c in TEMPLATE_COLUMNS if c in columns), None)
+            task_column, template_column = first_of(TASK_COLUMNS), first_of(TEMPLATE_COLUMNS)
             if task_column is None or INPUTS not in columns:
                 raise SolarError(
-                    f"{file.name}: its columns are {', '.join(columns)}. FLAN's rows have "
-                    f"{INPUTS} and {' or '.join(TASK_COLUMNS)}."
+                    f"{name}: its columns are {', '.join(columns)}. FLAN's rows have {INPUTS} and "
+                    f"{' or '.join(TASK_COLUMNS)}."
                 )
+            wanted = [column for column in (task_column, INPUTS, template_column) if column]
             for group in range(opened.num_row_groups):
                 spelt = opened.read_row_group(group, columns=[task_column])[task_column]
-                listed = {
-                    name
-                    for name in spelt.unique().to_pylist()
-                    if name and task_names.normalised(name) in tasks
+                names = {
+                    one: task_names.normalised(one or "") for one in spelt.unique().to_pylist()
                 }
+                listed = {one: tasks[key] for one, key in names.items() if key in tasks}
                 if not listed:
                     continue
-                wanted = [task_column, INPUTS, *([template_column] if template_column else [])]
                 for batch in opened.iter_batches(
-                    ROWS_PER_BATCH, row_groups=[group], columns=wanted
+                    _ROWS_PER_BATCH, row_groups=[group], columns=wanted
                 ):
-                    rows = pa.Table.from_batches([batch])
-                    stays = np.isin(rows[task_column].to_numpy(), list(listed))
-                    if template_column:  # OpenOrca was made from the zero-shot prompts only
-                        shots = rows[template_column].to_pylist()
-                        stays &= ~np.array([str(shot).startswith("fs") for shot in shots])
-                    rows = rows.filter(pa.array(stays))
-                    for name, digest in zip(
-                        rows[task_column].to_pylist(), _prompt_digests(rows[INPUTS]), strict=True
-                    ):
-                        if digest is not None:
-                            names.append(tasks[task_names.normalised(name)])
-                            found.append(digest)
+                    template = batch[template_column or task_column].to_pylist()
+                    both = _prompt_digests(batch[INPUTS])
+                    spelt = batch[task_column].to_pylist()
+                    for task, shots, digest in zip(spelt, template, both, strict=True):
+                        # OpenOrca was made from the zero-shot prompts only.
+                        few_shots = template_column and str(shots).startswith("fs")
+                        if task in listed and digest is not None and not few_shots:
+                            yield listed[task], digest
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise unreadable(file.name, error) from error
-    return names, found
+        raise unreadable(name, "parquet", error) from error
 
 
-def _prompt_digests(column: Any) -> list[bytes | None]:
-    from solar_plugins.flan_filter.anchors import no_texts
-    from solar_plugins.flan_filter.scan import scan
-
-    prompts = as_bytes(column.combine_chunks())
-    _, both, counts = scan(*buffer_of(prompts), no_texts())
-    return [
-        both[row].tobytes() if counts[row] >= _MINIMUM_WORDS else None for row in range(len(both))
-    ]
+def _prompt_digests(prompts: pa.Array) -> Iterator[bytes | None]:
+    _, both, counts = scan(*buffer_of(as_bytes(prompts)), no_texts())
+    for digest, words in zip(both, counts, strict=True):
+        yield digest.tobytes() if words >= _MINIMUM_WORDS else None

@@ -16,8 +16,7 @@ import xxhash
 
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
-from solar_plugins.flan_filter.evidence import FLAN_INPUTS, Text
-from solar_plugins.flan_filter.words import normalised
+from solar_plugins.flan_filter.evidence import FLAN_INPUTS, Text, normalised
 
 if TYPE_CHECKING:
     import pyarrow as pa

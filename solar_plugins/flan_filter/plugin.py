@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from functools import lru_cache
 from gzip import BadGzipFile
 from pathlib import Path
 
@@ -17,13 +17,10 @@ from pyarrow import ArrowInvalid
 
 from solar_plugins import atomic, run_record
 from solar_plugins.errors import SolarError, nearest, show_errors_in_one_line
-from solar_plugins.flan_filter import index_file
-from solar_plugins.flan_filter.args import parse
-from solar_plugins.flan_filter.audit import Audit
-from solar_plugins.flan_filter.audit_page import report
+from solar_plugins.flan_filter.args import FlanFilterBlock, is_same, parse
+from solar_plugins.flan_filter.audit import refuse_empty, report
 from solar_plugins.flan_filter.filtered_copy import content_digest, copy_path, filtered_copy
-from solar_plugins.flan_filter.plan import Plan
-from solar_plugins.flan_filter.sanity_checks import refuse_empty
+from solar_plugins.flan_filter.index_file import Index
 from solar_plugins.recipes.registry import is_named
 from solar_plugins.seams.datasets import fingerprint
 
@@ -41,7 +38,7 @@ class FlanFilterPlugin(BasePlugin):
 
     def __init__(self) -> None:
         super().__init__()
-        self._audits: list[Audit] = []
+        self._audits: list[dict] = []
 
     def get_input_args(self) -> str:
         return "solar_plugins.flan_filter.args.FlanFilterArgs"
@@ -53,7 +50,7 @@ class FlanFilterPlugin(BasePlugin):
         block = parse(cfg.get("flan_filter"))
         paths = [entry["path"] for entry in cfg.get("datasets") or [] if entry.get("path")]
         for path in block.datasets:
-            if not any(_same(path, known) for known in paths):
+            if not any(is_same(path, known) for known in paths):
                 raise SolarError(
                     f"flan_filter.datasets: {path!r} is not the path of an entry of datasets "
                     f"({', '.join(paths) or 'which is empty'}).{nearest(path, paths)}"
@@ -64,23 +61,17 @@ class FlanFilterPlugin(BasePlugin):
             return
         block = parse(cfg.flan_filter)
         folder = Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH) / "flan_filter"
-        index = index_file.read(block.index) if block.index else None
+        index = block.open_index()
         self._audits = []
         entries: list[DictDefault] = []
         for entry in cfg.datasets:
-            named = next((path for path in block.datasets if _same(path, entry.path)), None)
-            if named is None:
+            if not block.names(entry.path):
                 entries.append(entry)
                 continue
-            column = block.column_of(named)
-            columns = block.prompt_columns_of(named)
-            # A task that only another of the datasets can have is refused after all of them.
-            unknown_allowed = block.allow_empty or len(block.datasets) > 1
-            plan = Plan(block.tasks, index, block.decontaminate, column, columns, unknown_allowed)
             names = entry.name if isinstance(entry.name, list) else [entry.name]
             for name in names:
                 one = DictDefault({**entry, "name": name})
-                copy = self._filter(cfg, plan, one, folder)
+                copy = self._filter(cfg, block, index, one, folder)
                 # The copy is the rows that `split`, `name`, `data_files` and `revision` chose;
                 # `shards` stays, so that a random sample is taken of what the filter left.
                 chosen = {"path": str(copy), "ds_type": "parquet", "split": "train"}
@@ -99,37 +90,38 @@ class FlanFilterPlugin(BasePlugin):
         """Write the run record; `post_train` comes before the model is saved."""
         if not is_named(cfg, PLUGIN) or not run_record.is_first_process():
             return
+        counts = ("rows_in", "rows_removed", "rows_out")
         facts, _ = report(self._audits)
-        totals = {key: facts[key] for key in ("rows_in", "rows_removed", "rows_out")}
-        sources = {
-            audit.source: {"rows_in": audit.rows_in, "rows_removed": audit.rows_removed}
-            for audit in self._audits
-        }
-        tasks = list(dict.fromkeys(task for audit in self._audits for task in audit.tasks))
+        sources = {a["source"]: {key: a[key] for key in counts[:2]} for a in self._audits}
+        tasks = list(dict.fromkeys(task for audit in self._audits for task in audit["tasks"]))
+        totals = {key: facts[key] for key in counts}
         run_record.write(
             cfg.output_dir, "flan_filter", {**totals, "datasets": sources, "tasks": tasks}
         )
 
-    def _filter(self, cfg: DictDefault, plan: Plan, entry: DictDefault, folder: Path) -> Path:
+    def _filter(
+        self,
+        cfg: DictDefault,
+        block: FlanFilterBlock,
+        index: Index | None,
+        entry: DictDefault,
+        folder: Path,
+    ) -> Path:
         """The filtered copy of one dataset; its audit is added to the run's."""
-        loaded: list[Dataset] = []
-
-        def load() -> Dataset:
-            if not loaded:
-                loaded.append(_load(entry, cfg))
-            return loaded[0]
-
+        load = lru_cache(lambda: _load(entry, cfg))
         local = Path(entry.path)
         if local.exists() and not entry.data_files:
-            identity = [content_digest(local), entry.split, entry.name]
+            rows = content_digest(local)
         else:
-            identity = [fingerprint(load()), entry.split, entry.name]
-        target = copy_path(folder, entry.path, str(identity), plan)
-        audit, worked = filtered_copy(load, target, entry.path, plan)
+            rows = fingerprint(load())
+        identity = str([rows, entry.split, entry.name])
+        target = copy_path(folder, entry.path, identity, block, index)
+        audit, worked = filtered_copy(load, target, entry.path, block, index)
         self._audits.append(audit)
         LOG.info(
-            f"FLAN filter: {audit.source}: {audit.rows_in} rows in, {audit.rows_removed} removed, "
-            f"{audit.rows_out} out ({'written to' if worked else 'already in'} {target})"
+            f"FLAN filter: {audit['source']}: {audit['rows_in']} rows in, "
+            f"{audit['rows_removed']} removed, {audit['rows_out']} out "
+            f"({'written to' if worked else 'already in'} {target})"
         )
         return target
 
@@ -150,7 +142,3 @@ def _load(entry: DictDefault, cfg: DictDefault) -> Dataset:
             f"{', '.join(loaded)}."
         )
     return loaded[split]
-
-
-def _same(path: str, other: str) -> bool:
-    return os.path.normpath(path) == os.path.normpath(other)

@@ -9,7 +9,7 @@ import pytest
 from find_in import index_of, removed
 
 from solar_plugins.flan_filter import task_names
-from solar_plugins.flan_filter.benchmarks import benchmarks
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.matcher import Matcher
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -38,7 +38,7 @@ def test_the_benchmark_is_found_in_flans_forms_and_its_neighbours_stay(name, tmp
 
 
 def test_every_benchmark_that_flan_draws_on_has_a_fixture():
-    drawn_on = {name for name, benchmark in benchmarks().items() if benchmark.TRAIN}
+    drawn_on = {benchmark.name for benchmark in BENCHMARKS if benchmark.train}
     assert drawn_on == {file.stem for file in FIXTURES.glob("*.json")}
-    listed = {task for benchmark in benchmarks().values() for task in benchmark.TEMPLATES}
+    listed = {task for benchmark in BENCHMARKS for task in benchmark.templates}
     assert listed == {task.name for task in task_names.SOLAR_TASKS}

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import index_file, task_names
-from solar_plugins.flan_filter.benchmarks import benchmarks
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.build_index import add_source
 from solar_plugins.flan_filter.matcher import Matcher
 
@@ -132,10 +132,10 @@ def test_the_hubs_own_files_give_the_same_index_as_local_ones(tmp_path):
     benchmark_twins.write(folder, tests)
     places = {**rows, **{f"{place}": some for place, some in tests.items()}}
     hub = tmp_path / "hub"
-    for benchmark in benchmarks().values():
-        for is_test, splits in ((False, benchmark.TRAIN), (True, benchmark.TEST)):
+    for benchmark in BENCHMARKS:
+        for is_test, splits in ((False, benchmark.train), (True, benchmark.test)):
             for split in splits:
-                base = "ai2_arc/" * (benchmark.NAME == "arc") + split.folder
+                base = "ai2_arc/" * (benchmark.name == "arc") + split.folder
                 some = places[f"{base}/{split.split}" if is_test else base]
                 place = f"datasets/{split.repository}@refs/convert/parquet"
                 target = hub / place / split.config / split.split / "0000.parquet"
@@ -253,4 +253,4 @@ def test_flan_without_a_listed_task_is_refused(tmp_path):
     parquet.write_table(pa.Table.from_pylist([flan_rows()[3]]), folder / "part.0.parquet")
     result = flan_index("--from", folder, "--out", tmp_path / "flan.index")
     assert result.exit_code == 1
-    assert "none of its rows is of a task of Table 8" in result.stderr
+    assert "no Parquet file in it with rows of a task of Table 8" in result.stderr

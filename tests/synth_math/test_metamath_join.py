@@ -238,9 +238,9 @@ def test_faults(world, tmp_path):
     )
     no_test = write_jsonl(tmp_path / "half" / "train.jsonl", math_rows()).parent
     assert line(join(world, out, "--math-test", no_test)) == (
-        f"--math-test: {no_test}: no test split here. Needed: files with a name in .parquet, "
-        ".jsonl, .json. The contamination guard needs it; --no-guard goes without, and the data "
-        "card will say so"
+        f"--math-test: {no_test}: no test split here. Needed: .parquet, .jsonl or .json "
+        "files. The contamination guard needs it; --no-guard goes without, and the data card will "
+        "say so"
     )
     assert line(join(world, out, "--gsm8k", tmp_path / "nowhere.jsonl")).startswith(
         f"--gsm8k: {tmp_path / 'nowhere.jsonl'}: no such file or folder. The contamination guard"
@@ -252,11 +252,11 @@ def test_faults(world, tmp_path):
     torn = tmp_path / "torn.jsonl"
     torn.write_text('{"type": "MATH_SV"}\n{"type": "MA', encoding="utf-8")
     assert line(join(world, out, metamathqa=torn)) == (
-        f"{torn}: line 2: not JSON (Unterminated string starting at)"
+        f"{torn}:2: not a line of JSON: Unterminated string starting at: line 1 column 10 (char 9)"
     )
     cut = tmp_path / "cut.parquet"
     cut.write_bytes(b"PAR1 and no more")
-    assert line(join(world, out, metamathqa=cut)).startswith(f"{cut}: not a parquet file (")
+    assert line(join(world, out, metamathqa=cut)).startswith(f"{cut}: not readable as parquet: ")
     assert not out.exists()
 
     big = write_jsonl(  # some copies hold MATH's 5,000 test problems in their training split

@@ -1,0 +1,274 @@
+"""Which columns hold the task and the prompt, and both of a batch of rows as Arrow arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from solar_plugins.errors import SolarError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TASK_COLUMNS = ("_task_name", "task_name")
+"""Where FLAN's public copies keep the task: Open-Orca/FLAN, and conceptofmind's copies."""
+
+CONVERSATIONS = ("conversations", "messages")
+PROMPT_COLUMNS = (
+    *((name,) for name in CONVERSATIONS),  # SlimOrca, ShareGPT
+    ("inputs",),  # FLAN
+    ("question",),  # OpenOrca
+    ("instruction", "input"),  # Alpaca
+    ("instruction",),
+    ("prompt",),
+    ("query",),
+)
+"""Shapes of prompts; the first that fits is taken."""
+
+EXAMPLE_CHARACTERS = 400
+
+_USERS = ("human", "user")
+_SPEAKER = (("from", "value"), ("role", "content"))
+
+
+class Columns(NamedTuple):
+    """The columns that the filter reads; all others pass through unseen.
+
+    Attributes:
+        task: the task's name, or None.
+        prompt: columns whose texts make the prompt, one after the other; empty if none is read.
+            Of a conversation, which is a list of turns, those of the user are read.
+    """
+
+    task: str | None
+    prompt: tuple[str, ...] = ()
+
+    @property
+    def conversation(self) -> bool:
+        return len(self.prompt) == 1 and self.prompt[0] in CONVERSATIONS
+
+
+def find_columns(
+    source: str,
+    names: Sequence[str],
+    task_column: str | None,
+    prompt_columns: tuple[str, ...] | None,
+    recovers: bool,
+) -> Columns:
+    """Choose the columns of `source`.
+
+    Args:
+        task_column, prompt_columns: what the user asked for, or None.
+        recovers: there is an index, so that the task can be found in the prompt.
+
+    Raises:
+        SolarError: a column that was asked for is not there, or nothing names a row's task.
+    """
+    there = f"its columns are {', '.join(names)}" if names else "it has no row"
+    asked = [("task_column", task_column), *(("prompt_column", c) for c in prompt_columns or ())]
+    for key, column in asked:
+        if column is not None and column not in names:
+            raise SolarError(
+                f"flan_filter.{key}: {source} has no column {column!r}; {there}."
+                f"{nearest(column, names)}"
+            )
+    task = task_column or next((column for column in TASK_COLUMNS if column in names), None)
+    shapes = [prompt_columns] if prompt_columns else PROMPT_COLUMNS
+    found = (shape for shape in shapes if recovers and all(column in names for column in shape))
+    prompt = next(found, ())
+    if task is None and not recovers:
+        raise SolarError(
+            f"flan_filter.datasets: {source} names no task per row ({there}). Write "
+            "task_column if one of them does; for data without names, such as "
+            "Open-Orca/OpenOrca, build an index (solar flan-index --from benchmarks --out "
+            "flan.index) and write index: flan.index (--index)."
+        )
+    if task is None and not prompt:
+        raise SolarError(
+            f"flan_filter.prompt_column: no column of {source} is known to hold the prompt "
+            f"({there}). Write prompt_column: NAME (--prompt-column)."
+        )
+    return Columns(task, prompt)
+
+
+def prompts_of(batch: TableRows | JsonRows, columns: Columns) -> pa.Array:
+    """The prompt of each row, large_binary; null where the row has none.
+
+    Raises:
+        SolarError: a column does not hold text, or turns of a conversation.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if columns.conversation:
+        return batch.user_turns(columns.prompt[0])
+    parts = [batch.texts(name) for name in columns.prompt]
+    if len(parts) == 1:
+        return parts[0]
+    newline, null = (pa.scalar(text, pa.large_binary()) for text in (b"\n", None))
+    joined = compute.binary_join_element_wise(*parts, newline, null_handling="skip")
+    is_null = np.all([part.is_null() for part in parts], axis=0)
+    return compute.if_else(pa.array(is_null), null, joined)
+
+
+class TableRows:
+    """A batch of rows of a Parquet or Arrow file."""
+
+    invalid_utf8 = 0  # seen where the prompts are counted
+
+    def __init__(self, table: pa.Table, source: str) -> None:
+        self.table, self.source = table, source
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def names(self, column: str) -> pa.Array:
+        return self.table.column(column).combine_chunks()
+
+    def texts(self, column: str) -> pa.Array:
+        texts = self.names(column)
+        if not _is_text(texts.type):
+            raise _no_text(column, self.source, texts.type)
+        return as_bytes(texts)
+
+    def user_turns(self, column: str) -> pa.Array:
+        import pyarrow as pa
+        from pyarrow import compute
+
+        turns = self.names(column)
+        if pa.types.is_null(turns.type):
+            return as_bytes(turns)
+        is_list = pa.types.is_list(turns.type) or pa.types.is_large_list(turns.type)
+        is_turn = is_list and pa.types.is_struct(turns.type.value_type)
+        fields = {field.name for field in turns.type.value_type} if is_turn else set()
+        pair = next((pair for pair in _SPEAKER if fields >= set(pair)), None)
+        if pair is None:
+            raise _no_text(column, self.source, turns.type)
+        flat = turns.flatten()
+        user = compute.is_in(flat.field(pair[0]).cast(pa.string()), pa.array(_USERS))
+        rows = compute.list_parent_indices(turns).filter(user).to_numpy(zero_copy_only=False)
+        texts = as_bytes(flat.field(pair[1]).filter(user))
+        offsets = np.searchsorted(rows, np.arange(len(turns) + 1)).astype(np.int64)
+        grouped = pa.LargeListArray.from_arrays(pa.array(offsets), texts.fill_null(b""))
+        return compute.binary_join(grouped, pa.scalar(b"\n", pa.large_binary()))
+
+    def row(self, position: int) -> dict:
+        """The texts of one row, each as far as an example shows it."""
+        import pyarrow as pa
+
+        row = {name: self.table.column(name)[position] for name in self.table.column_names}
+        kinds = (pa.StringScalar, pa.LargeStringScalar)
+        return {k: beginning(v) for k, v in row.items() if v.is_valid and isinstance(v, kinds)}
+
+    def kept(self, stays: pa.BooleanArray) -> pa.Table:
+        return self.table if stays.true_count == len(self) else self.table.filter(stays)
+
+
+class JsonRows:
+    """A batch of lines of JSON, each beside the object that it holds."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.lines: list[bytes] = []
+        self.rows: list[dict] = []
+        self.bytes = self.invalid_utf8 = 0
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def add(self, line: bytes, row: dict, is_utf8: bool) -> None:
+        self.lines.append(line)
+        self.rows.append(row)
+        self.bytes += len(line)
+        self.invalid_utf8 += not is_utf8
+
+    def names(self, column: str) -> pa.Array:
+        import pyarrow as pa
+
+        try:
+            return pa.array([row.get(column) for row in self.rows])
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise SolarError(
+                f"flan_filter.task_column: {column!r} of {self.source} holds values of several "
+                "kinds. Name a column of task names."
+            ) from error
+
+    def texts(self, column: str) -> pa.Array:
+        return self._encoded(column, lambda text: text)
+
+    def user_turns(self, column: str) -> pa.Array:
+        def of_user(turns: object) -> object:
+            texts = []
+            for turn in turns if isinstance(turns, list) else [turns]:
+                if not isinstance(turn, dict):
+                    return turns  # is refused
+                for speaker, value in _SPEAKER:
+                    if turn.get(speaker) in _USERS and turn.get(value) is not None:
+                        texts.append(str(turn[value]))
+            return "\n".join(texts)
+
+        return self._encoded(column, of_user)
+
+    def row(self, position: int) -> dict:
+        return {k: v for k, v in self.rows[position].items() if isinstance(v, str)}
+
+    def kept(self, stays: pa.BooleanArray) -> list[bytes]:
+        lines = zip(self.lines, stays.to_pylist(), strict=True)
+        return [line if line.endswith(b"\n") else line + b"\n" for line, stay in lines if stay]
+
+    def _encoded(self, column: str, text_of: Callable[[object], object]) -> pa.Array:
+        import pyarrow as pa
+
+        texts: list[bytes | None] = []
+        for row in self.rows:
+            value = row.get(column)
+            text = None if value is None else text_of(value)
+            if text is not None and not isinstance(text, str):
+                raise _no_text(column, self.source, type(text).__name__)
+            texts.append(None if text is None else text.encode("utf-8", "surrogatepass"))
+        return pa.array(texts, pa.large_binary())
+
+
+def _no_text(column: str, source: str, kind: object) -> SolarError:
+    return SolarError(
+        f"flan_filter.prompt_column: {column!r} of {source} holds {kind}, not text. Name the "
+        "column of the prompt."
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow.types as types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    tests = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def as_bytes(texts: pa.Array) -> pa.Array:
+    """Texts as large_binary, without asking whether they are valid UTF-8."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_decode()
+    if pa.types.is_string_view(texts.type):
+        texts = texts.cast(pa.binary_view())
+    return texts.cast(pa.large_binary())
+
+
+def beginning(text: pa.Scalar) -> str:
+    """As much of a text as an example shows; what is not UTF-8 is shown as U+FFFD."""
+    shown = text.as_buffer()[: 4 * EXAMPLE_CHARACTERS].to_pybytes()
+    return shown.decode("utf-8", errors="replace")
+
+
+def buffer_of(prompts: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The bytes of a large_binary array and where each value begins and ends, without copying."""
+    _, offsets, data = prompts.buffers()
+    places = np.frombuffer(offsets, np.int64)[prompts.offset : prompts.offset + len(prompts) + 1]
+    begins, ends = places[:-1], places[1:]
+    if prompts.null_count:
+        ends = np.where(prompts.is_null().to_numpy(zero_copy_only=False), begins, ends)
+    text = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
+    return text, begins, ends
