@@ -19,9 +19,9 @@ def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None
     """
     if config.get("merge_method") != "passthrough":
         return None
-    if set(config) - {"merge_method", "slices", "dtype"}:
+    if set(config) - {"merge_method", "base_model", "slices", "dtype"}:
         return None
-    models, ranges = set(), []
+    models, ranges = {config["base_model"]} if config.get("base_model") else set(), []
     for slice_ in config.get("slices") or []:
         match slice_:
             case {
