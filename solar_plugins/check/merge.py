@@ -32,13 +32,21 @@ _REVISION = "MergeKit reads the revision from the name. Write `model: NAME@REVIS
 _HINTS = {"models.revision": _REVISION, "slices.sources.revision": _REVISION}
 
 
-def check(source: YamlFile, files: Files, depth: Depth, models_are_given: bool = False) -> None:
+def check(
+    source: YamlFile,
+    files: Files,
+    depth: Depth,
+    models_are_given: bool = False,
+    donor: str | None = None,
+) -> None:
     """Add what is wrong in the merge config `source`.
 
     Args:
         files: What is on this machine and what stages will make.
         depth: How deep a model is, as the file names it.
         models_are_given: Whether a chain puts its own models in the place of the file's.
+        donor: Whose config and tokenizer the merge has, if that is decided: MergeKit takes those
+            of `base_model`, or of any.
     """
     content, facts = source.content, known("mergekit")
     tree = {**facts["keys"], **dict.fromkeys(_anchors(source))}
@@ -70,7 +78,8 @@ def check(source: YamlFile, files: Files, depth: Depth, models_are_given: bool =
         if not group.is_whole:
             _layer_ranges(source, group, depth)
     if len(source.findings) == before and not models_are_given:
-        merge_models.check(source, groups, is_stacked=method == "passthrough")
+        donor = donor or content.get("base_model")
+        merge_models.check(source, groups, method == "passthrough", donor)
     if method is not None:
         merge_parameters.check(source, method, groups)
     _tokenizer(source)
@@ -90,9 +99,11 @@ def refuse_unfit_models(file: Path, config: dict[str, Any]) -> list[str]:
     Raises:
         SolarError: MergeKit would fail after reading the weights, or mix rows that differ.
     """
-    donor = next(name for _, name in named_models(config))
-    source = YamlFile(str(file), {"base_model": donor, **config}, {})
-    check(source, Files(file), model_config.depth_of)
+    source = YamlFile(str(file), config, {})
+    donor = config.get("base_model") or next(
+        (name for _, name in named_models(config)), "the first"
+    )
+    check(source, Files(file), model_config.depth_of, donor=donor)
     fatal = [f for f in source.findings if f.kind in ("model", "tokenizer", "layer-range")]
     for finding in sorted(fatal):
         if not finding.is_note:

@@ -85,11 +85,12 @@ def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> 
             source.add(place, "model", fault)
 
 
-def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool) -> None:
+def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: str | None) -> None:
     """Add a finding where the models of `groups` differ in what a merge needs to be the same.
 
     Args:
         is_stacked: Whether layers are only put on top of each other, and none are mixed.
+        donor: Whose config and tokenizer the merge has, if that is decided.
     """
     base = source.content.get("base_model")
     inputs: dict[str, Path_] = {base: ("base_model",)} if isinstance(base, str) else {}
@@ -116,7 +117,7 @@ def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool) -> None:
             fault = _vocabularies(first, config, model, other)
         if fault:
             source.add(place, "tokenizer", fault)
-        _differences(source, place, (first, config), (model, other))
+        _differences(source, place, (first, config), (model, other), donor)
 
 
 def _unfit(
@@ -180,6 +181,7 @@ def _differences(
     place: Path_,
     one: tuple[str, dict[str, Any]],
     other: tuple[str, dict[str, Any]],
+    donor: str | None,
 ) -> None:
     """What the merged model has from one of its models alone, where the others differ in it."""
     content = source.content
@@ -197,8 +199,8 @@ def _differences(
         return
     shown = [f"{key} ({theirs[key]} and {ours[key]})" if " " not in key else key for key in differ]
     found = f"{other[0]} differs from {one[0]} in {', '.join(shown)}."
-    if content.get("base_model"):
-        source.add(place, "model", f"{found} The merge has those of its base_model.", is_note=True)
+    if donor:
+        source.add(place, "model", f"{found} The merge has those of {donor}.", is_note=True)
         return
     method = known("mergekit")["methods"].get(content.get("merge_method"), {})
     way = f"Write `base_model: {one[0]}`, or the other."

@@ -247,12 +247,14 @@ def read_deepspeed() -> dict:
 
 
 def read_transformers() -> dict:
-    """The model types that transformers builds a causal language model for."""
+    """The model types that it builds a causal language model for, and its classes for a model."""
+    import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return {
         "version": metadata.version("transformers"),
         "causal_lm": sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        "auto_models": sorted(n for n in dir(transformers) if n.startswith("AutoModel")),
     }
 
 

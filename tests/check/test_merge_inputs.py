@@ -198,7 +198,7 @@ def test_models_that_are_run_differently_are_found(config, said):
     )
     ((_, message, is_note),) = found(NAMED)
     assert is_note
-    assert message.endswith("The merge has those of its base_model.")
+    assert message.endswith("The merge has those of models/llama.")
 
 
 def test_one_setting_under_the_names_of_two_versions_is_no_difference():
