@@ -65,7 +65,6 @@ def merged(content: dict, folder: str) -> tuple[Path, dict]:
 
 @pytest.mark.parametrize("method", ["linear", "nuslerp"])
 def test_the_first_model_gives_config_and_template(here, capsys, method):
-    weights = set()
     for names in (("./one", "./two"), ("./two", "./one")):
         out, facts = merged(config(*names, method=method), f"from_{names[0][2:]}")
         own = json.loads(Path(names[0], "config.json").read_text())
@@ -79,8 +78,6 @@ def test_the_first_model_gives_config_and_template(here, capsys, method):
         printed = capsys.readouterr().out
         assert f"differs from {names[0]} in rope_theta" in printed
         assert f"tokenizer and chat template are those of {names[0]}" in printed
-        weights.add(hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest())
-    assert len(weights) == (1 if method == "linear" else 2)
 
 
 def test_a_base_of_an_average_changes_no_weight(here):
@@ -111,9 +108,9 @@ def test_one_result_under_every_hash_seed(here):
     (here / "other.yml").write_text(OTHER)
     (here / "mix.yml").write_text(yaml.safe_dump(config("A", "B")))
     digests = set()
-    for seed in ("1", "2"):
+    for seed, more in (("1", []), ("2", ["--redo", "mix"])):
         subprocess.run(
-            [sys.executable, "-m", "solar_plugins.cli", "run", "chain.yml", "--redo", "mix"],
+            [sys.executable, "-m", "solar_plugins.cli", "run", "chain.yml", *more],
             check=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
