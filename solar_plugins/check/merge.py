@@ -14,7 +14,7 @@ from typing import Any
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.check import keys, merge_models, merge_parameters
 from solar_plugins.check.files import Files
-from solar_plugins.check.merge_models import Group
+from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.recipe_keys import unknown_name
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
@@ -53,8 +53,8 @@ def check(
     keys.add_unknown_keys(source, content, (), tree, "MergeKit", _HINTS)
     method = content.get("merge_method")
     if method is None:
-        _add(source, "merge_method", "missing. Write one of MergeKit's methods, for example "
-             "`merge_method: linear`.", "missing-key")  # fmt: skip
+        found = "missing. Write one of MergeKit's methods, for example `merge_method: linear`."
+        _add(source, "merge_method", found, "missing-key")
     elif not isinstance(method, str) or method not in facts["methods"]:
         found = f"no merge method is called {method!r}."
         unknown_name(source, ("merge_method",), found, str(method), list(facts["methods"]))
@@ -167,46 +167,47 @@ def _inputs(source: YamlFile, group: Group, method: str) -> None:
     """Whether the method takes this number of inputs, and has the base that it needs."""
     names: list[str] = []
     for where, entry in group.entries:
-        name = entry.get("model")
-        if not isinstance(name, str | dict):
-            source.add((*where, "model"), "missing-key", "missing. Write a folder or a Hub id.")
+        fault, kind, name = None, "wrong-value", name_of(entry.get("model"))
+        if not isinstance(entry.get("model"), str | dict):
+            fault, kind = "missing. Write a folder or a Hub id.", "missing-key"
+        elif os.path.normpath(name) in map(os.path.normpath, names):
+            fault = f"{name} is there already, and MergeKit takes a model once. Add up the weights."
+        if fault:
+            source.add((*where, "model"), kind, fault)
             return
-        if os.path.normpath(str(name)) in map(os.path.normpath, names):
-            found = f"{name} is there already, and MergeKit takes a model once. Add up the weights."
-            source.add((*where, "model"), "wrong-value", found)
-            return
-        names.append(str(name))
+        names.append(name)
+    contract, base = known("mergekit")["methods"][method], group.base_model
+    needs_base, at_base = contract["base"] == "required", ("base_model",)
+    is_outside = base is not None and base not in names
     if not names:
         return
-    contract, base = known("mergekit")["methods"][method], group.base_model
-    needs_base = contract["base"] == "required"
     if needs_base and base is None:
-        found = f"missing. {method} needs one; write `base_model: {names[0]}`."
-        _add(source, "base_model", found, "missing-key")
-        return
-    if base is not None and str(base) not in names:
-        if needs_base and not group.is_whole:
-            found = f"the base model {base} is not among the sources, {method} needs it there. "
-            found += f"Write `- model: {base}` with its layer_range."
-            source.add(group.place, "wrong-value", found)
-            return
-        if contract["base"] == "ignored" and group.is_whole:
-            found = f"{base} is none of the models. {method} has no base: MergeKit would merge it "
-            found += f"as one more. Write one of the models, `base_model: {names[0]}`."
-            _add(source, "base_model", found)
-            return
-        if group.is_whole:
-            names.append(str(base))  # MergeKit adds it
-    beside = [name for name in names if name != str(base)]
-    for count, limits, what in (
-        (len(names), contract["inputs"], f"model{'s' * (len(names) != 1)}"),
-        (len(beside), contract["non_base"], "models beside the base"),
-    ):
-        least, most = limits
-        if count < (least or 0) or (most is not None and count > most):
-            wanted = str(least) if least == most else f"at least {least}"
-            found = f"{count} {what} found, {method} merges {wanted}."
-            source.add(group.place, "wrong-value", found)
+        fault = f"missing. {method} needs one; write `base_model: {names[0]}`."
+        source.add(at_base, "missing-key", fault)
+    elif is_outside and needs_base and not group.is_whole:
+        fault = f"the base model {base} is not among the sources, {method} needs it there. "
+        source.add(
+            group.place, "wrong-value", f"{fault}Write `- model: {base}` with its layer_range."
+        )
+    elif is_outside and contract["base"] == "ignored" and group.is_whole:
+        fault = f"{base} is none of the models. {method} has no base: MergeKit would merge it as "
+        fault += f"one more. Write one of the models, `base_model: {names[0]}`."
+        source.add(at_base, "wrong-value", fault)
+    else:
+        count = len(names) + (is_outside and group.is_whole)  # MergeKit adds it
+        _count(source, group, method, count, contract["inputs"], f"model{'s' * (count != 1)}")
+        beside = len([name for name in names if name != base])
+        _count(source, group, method, beside, contract["non_base"], "models beside the base")
+
+
+def _count(
+    source: YamlFile, group: Group, method: str, count: int, limits: list[int | None], what: str
+) -> None:
+    least, most = limits
+    if count < (least or 0) or (most is not None and count > most):
+        wanted = str(least) if least == most else f"at least {least}"
+        fault = f"{count} {what} found, {method} merges {wanted}."
+        source.add(group.place, "wrong-value", fault)
 
 
 def _layer_ranges(source: YamlFile, group: Group, depth: Depth) -> None:
@@ -221,7 +222,7 @@ def _layer_ranges(source: YamlFile, group: Group, depth: Depth) -> None:
                     "missing-key",
                 )
             case [int(first), int(end)] if not {type(first), type(end)} & {bool}:
-                deep = depth(merge_models.parts(entry.get("model"))[0])
+                deep = depth(name_of(entry.get("model")).partition("+")[0])
                 length = end - first
                 if first < 0:
                     fault = f"{layers} begins before layer 0. Write [0, {end}]."

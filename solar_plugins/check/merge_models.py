@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from solar_plugins.check import tokenizer_files
 from solar_plugins.check.files import Files
@@ -30,12 +29,12 @@ _NO_MATTER = {
     *_SHAPES, *model_config.DEPTH_KEYS, "vocab_size", "model_type", "architectures",
     "_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache",
     "initializer_range", "quantization_config", "depth_up_scaling", "auto_map", "layer_types",
+    *(f"{name}_id" for name in tokenizer_files.SPECIAL),
 }  # fmt: skip
 """Fields of config.json that have findings of their own, or that no result depends on."""
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Inputs that are merged with each other.
 
     Attributes:
@@ -54,26 +53,36 @@ class Group:
         return self.place[-1] == "models"
 
     @property
-    def base_model(self) -> Any:
-        return next((h["base_model"] for _, h in self.around if h.get("base_model")), None)
+    def base_model(self) -> str | None:
+        return next((name_of(h["base_model"]) for _, h in self.around if h.get("base_model")), None)
 
 
-def parts(reference: Any) -> list[str]:
-    """The model of an input and its LoRA adapter (``MODEL+ADAPTER``), if it has one."""
-    if isinstance(reference, dict):
-        pair = [reference.get("model"), reference.get("lora")]
-        return [str(p.get("path")) if isinstance(p, dict) else str(p) for p in pair if p] or [""]
-    return str(reference).split("+")
+class _Model(NamedTuple):
+    """A model of a merge that is on this machine, with the text part of its config."""
+
+    name: str
+    place: Path_
+    config: dict[str, Any]
+    tokenizer: tokenizer_files.Tokenizer | None
+
+
+def name_of(reference: Any) -> str:
+    """An input as one text: ``MODEL``, ``MODEL@REVISION`` or ``MODEL+ADAPTER``."""
+    if not isinstance(reference, dict):
+        return str(reference)
+    if "path" in reference:
+        return "@".join(str(reference[k]) for k in ("path", "revision") if reference.get(k))
+    return "+".join(name_of(reference[k]) for k in ("model", "lora") if reference.get(k))
 
 
 def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> None:
     """Add what is wrong with one model that a merge config names: form, presence, adapters."""
-    found = parts(name)
-    if len(found) > 2 or any(part.count("@") > 1 for part in found):
-        source.add(place, "wrong-value", f"{name!r} found. Write MODEL, MODEL@REVISION or "
-                   "MODEL+ADAPTER.")  # fmt: skip
+    parts = name.split("+")
+    if len(parts) > 2 or any(part.count("@") > 1 for part in parts):
+        fault = f"{name!r} found. Write MODEL, MODEL@REVISION or MODEL+ADAPTER."
+        source.add(place, "wrong-value", fault)
         return
-    for index, part in enumerate(found):
+    for index, part in enumerate(parts):
         files.expect_model(source, place, part)
         folder = Path(os.path.expanduser(part))
         is_adapter = (folder / "adapter_config.json").is_file()
@@ -92,128 +101,105 @@ def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: st
         is_stacked: Whether layers are only put on top of each other, and none are mixed.
         donor: Whose config and tokenizer the merge has, if that is decided.
     """
-    base = source.content.get("base_model")
-    inputs: dict[str, Path_] = {base: ("base_model",)} if isinstance(base, str) else {}
-    for group in groups:
-        for where, entry in group.entries:
-            inputs.setdefault(str(entry.get("model")), (*where, "model"))
-    here = []
-    for model, place in inputs.items():
+    content, here = source.content, []
+    base, is_whole = content.get("base_model"), any(group.is_whole for group in groups)
+    inputs: dict[str, Path_] = {name_of(base): ("base_model",)} if base else {}
+    for where, entry in [pair for group in groups for pair in group.entries]:
+        inputs.setdefault(name_of(entry.get("model")), (*where, "model"))
+    for name, place in inputs.items():
+        model = name.partition("+")[0]
         try:
-            config = model_config.find(parts(model)[0])
+            config = model_config.find(model)
         except SolarError as error:
             source.add(place, "model", str(error))
             continue
         if config is not None:
-            here.append((place, model, config))
-    for place, model, other in here[1:]:
-        _, first, config = here[0]
-        fault = _unfit(first, config, model, other, any(group.is_whole for group in groups))
-        if fault:
-            source.add(place, "model", fault)
-        if is_stacked or source.content.get("tokenizer_source") or source.content.get("tokenizer"):
-            fault = None
-        else:
-            fault = _vocabularies(first, config, model, other)
-        if fault:
-            source.add(place, "tokenizer", fault)
-        _differences(source, place, (first, config), (model, other), donor)
+            here.append(_Model(name, place, config, tokenizer_files.find(model)))
+    aligns = content.get("tokenizer_source") or content.get("tokenizer")
+    for other in here[1:]:
+        if fault := _unfit(here[0], other, is_whole):
+            source.add(other.place, "model", fault)
+        if not is_stacked and not aligns and (fault := _vocabularies(here[0], other)):
+            source.add(other.place, "tokenizer", fault)
+        if found := _differences(content, here[0], other):
+            way = f" The merge has those of {donor}."
+            if not donor:
+                method = known("mergekit")["methods"].get(content.get("merge_method"), {})
+                way = " MergeKit takes those of either, by chance. "
+                way += (
+                    "`solar run` takes those of the first model."
+                    if method.get("base") == "optional"  # with a base it is another merge
+                    else f"Write `base_model: {here[0].name}`, or the other."
+                )
+            source.add(other.place, "model", found + way, is_note=bool(donor))
 
 
-def _unfit(
-    first: str, config: dict[str, Any], model: str, other: dict[str, Any], are_whole: bool
-) -> str | None:
+def _unfit(one: _Model, other: _Model, are_whole: bool) -> str | None:
     """Why these two cannot be merged."""
-    if other.get("model_type") != config.get("model_type"):
+    kinds = [model.config.get("model_type") for model in (one, other)]
+    if kinds[0] != kinds[1]:
         return (
-            f"{model} is a {other.get('model_type')} model and {first} a "
-            f"{config.get('model_type')} one. Merge models of one architecture."
+            f"{other.name} is a {kinds[1]} model and {one.name} a {kinds[0]} one. Merge models of "
+            "one architecture."
         )
-    text, other_text = model_config.language_model(config), model_config.language_model(other)
+    text, other_text = (model_config.language_model(model.config) for model in (one, other))
     for key in _SHAPES:
         if text.get(key) != other_text.get(key):
             return (
-                f"{model} has {key} {other_text.get(key)} and {first} {text.get(key)}. "
+                f"{other.name} has {key} {other_text.get(key)} and {one.name} {text.get(key)}. "
                 "Merge models of the same shape."
             )
-    deep, other_deep = model_config.depth(config), model_config.depth(other)
+    deep, other_deep = model_config.depth(one.config), model_config.depth(other.config)
     if are_whole and deep != other_deep:
         return (
-            f"{model} has {other_deep} layers and {first} {deep}. Write `slices:` with the "
+            f"{other.name} has {other_deep} layers and {one.name} {deep}. Write `slices:` with the "
             "layer_range of each, or merge models of the same depth."
         )
     return None
 
 
-def _vocabularies(
-    first: str, config: dict[str, Any], model: str, other: dict[str, Any]
-) -> str | None:
+def _vocabularies(one: _Model, other: _Model) -> str | None:
     """Why rows of these two embeddings cannot be mixed."""
-    rows, other_rows = (
-        model_config.language_model(each).get("vocab_size") for each in (config, other)
-    )
-    pair = [tokenizer_files.find(parts(name)[0]) for name in (first, model)]
-    ours, theirs = (each.vocabulary if each else {} for each in pair)
-    if ours and ours == theirs:
-        if rows == other_rows:
-            return None
-        return (  # MergeKit stops on it when it has read the tensors
-            f"{model} and {first} have the same {len(ours)} tokens, but embeddings "
+    pair = (one, other)
+    rows, other_rows = (model_config.language_model(m.config).get("vocab_size") for m in pair)
+    ours, theirs = (m.tokenizer.vocabulary if m.tokenizer else {} for m in pair)
+    if ours and ours == theirs and rows == other_rows:
+        return None
+    if ours and ours == theirs:  # MergeKit stops on it when it has read the tensors
+        return (
+            f"{other.name} and {one.name} have the same {len(ours)} tokens, but embeddings "
             f"of {other_rows} and {rows} rows, and MergeKit mixes row by row. Write "
             "`tokenizer: {source: union, pad_to_multiple_of: 64}`, which mixes token by token "
             "and pads anew."
         )
     if rows != other_rows:
-        found = f"{model} has a vocabulary of {other_rows} and {first} of {rows}."
+        found = f"{other.name} has a vocabulary of {other_rows} and {one.name} of {rows}."
     elif ours and theirs:
         differ = [t for t in {**ours, **theirs} if ours.get(t) != theirs.get(t)]
         found = (
-            f"{model} and {first} keep {len(differ)} tokens in other rows, {differ[0]!r} among "
-            "them: rows would be mixed that mean different things."
+            f"{other.name} and {one.name} keep {len(differ)} tokens in other rows, {differ[0]!r} "
+            "among them: rows would be mixed that mean different things."
         )
     else:
         return None
     return f"{found} Write `tokenizer_source: union`, which aligns them token by token."
 
 
-def _differences(
-    source: YamlFile,
-    place: Path_,
-    one: tuple[str, dict[str, Any]],
-    other: tuple[str, dict[str, Any]],
-    donor: str | None,
-) -> None:
-    """What the merged model has from one of its models alone, where the others differ in it."""
-    content = source.content
-    tokenizer = content.get("tokenizer")
-    given = (
-        tokenizer.get("source") if isinstance(tokenizer, dict) else content.get("tokenizer_source")
-    )
-    takes_both = given in (None, "union", "base")
-    ours, theirs = (
-        _settings(*each, takes_both, takes_both and not content.get("chat_template"))
-        for each in (one, other)
-    )
+def _differences(content: dict[str, Any], one: _Model, other: _Model) -> str | None:
+    """What the merged model has from one of these alone, where they differ in it."""
+    block, given = content.get("tokenizer"), content.get("tokenizer_source")
+    given = block.get("source") if isinstance(block, dict) else given
+    ours, theirs = (_settings(m, given not in (None, "union", "base")) for m in (one, other))
+    if content.get("chat_template"):
+        ours.pop("chat template", None)
     differ = [key for key in ours if key in theirs and ours[key] != theirs[key]]
-    if not differ:
-        return
-    shown = [f"{key} ({theirs[key]} and {ours[key]})" if " " not in key else key for key in differ]
-    found = f"{other[0]} differs from {one[0]} in {', '.join(shown)}."
-    if donor:
-        source.add(place, "model", f"{found} The merge has those of {donor}.", is_note=True)
-        return
-    method = known("mergekit")["methods"].get(content.get("merge_method"), {})
-    way = f"Write `base_model: {one[0]}`, or the other."
-    if method.get("base") == "optional":  # with a base it is another merge
-        way = "`solar run` takes those of the first model."
-    source.add(place, "model", f"{found} MergeKit takes those of either, by chance. {way}")
+    shown = (f"{k} ({theirs[k]} and {ours[k]})" if " " not in k else k for k in differ)
+    return f"{other.name} differs from {one.name} in {', '.join(shown)}." if differ else None
 
 
-def _settings(
-    model: str, config: dict[str, Any], with_tokens: bool, with_template: bool
-) -> dict[str, Any]:
+def _settings(model: _Model, is_tokenizer_given: bool) -> dict[str, Any]:
     """What a model is run with, besides its weights, under the same names in all versions."""
-    text = model_config.language_model(config)
+    text = model_config.language_model(model.config)
     found = {key: value for key, value in text.items() if key not in _NO_MATTER}
     rope: dict[str, Any] = {}
     for key in ("rope_scaling", "rope_parameters"):
@@ -224,11 +210,7 @@ def _settings(
     found |= {f"rope {key}": value for key, value in rope.items()}
     if found.get("use_sliding_window") is False:
         found["sliding_window"] = None
-    tokenizer = tokenizer_files.find(parts(model)[0])
-    for name in tokenizer_files.SPECIAL:
-        found.pop(f"{name}_id", None)
-    if tokenizer is not None and with_tokens:
-        found |= dict.fromkeys(tokenizer_files.SPECIAL) | tokenizer.special
-    if tokenizer is not None and with_template:
-        found["chat template"] = (tokenizer.chat_template or "").strip()
+    if model.tokenizer is not None and not is_tokenizer_given:
+        found |= dict.fromkeys(tokenizer_files.SPECIAL) | model.tokenizer.special
+        found["chat template"] = (model.tokenizer.chat_template or "").strip()
     return found

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from solar_plugins.check import merge_models
-from solar_plugins.check.merge_models import Group
+from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
@@ -35,10 +34,11 @@ def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
         for name, setting in parameters.items():
             here = (*place, str(name))
             if name not in wanted:
-                has = ", ".join(wanted) or "none"
                 free = [n for n in wanted if n not in parameters]
                 found = f"{method} has no parameter {name!r}, MergeKit would drop it in silence."
-                found += f"{nearest(str(name), wanted)} Its parameters: {has}."
+                found += (
+                    f"{nearest(str(name), wanted)} Its parameters: {', '.join(wanted) or 'none'}."
+                )
                 meant = unambiguous_match(str(name), free)
                 source.add(here, "unknown-key", found, new_key=meant)
                 continue
@@ -46,10 +46,13 @@ def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
                 found = f"{name} is one value for the whole merge, MergeKit does not read it at a "
                 found += "model. Write it below the `parameters:` of the file."
                 source.add(here, "wrong-value", found)
-            _filters(source, here, setting, tensors)
-            for where, value in _values(setting, here):
-                if fault := _fault(value, name, wanted[name]["type"], method):
-                    source.add(where, "wrong-value", fault)
+            for where, value in walk(setting, here):
+                if where[-1] == "filter":
+                    _filter(source, where, str(value or "*"), tensors)
+                elif not isinstance(value, dict | list):
+                    fault = _fault(value, name, wanted[name]["type"], method)
+                    if fault:
+                        source.add(where, "wrong-value", fault)
     for group in groups:
         _weights(source, group)
         for name, facts in wanted.items():
@@ -60,8 +63,9 @@ def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
 def _tensors(groups: Sequence[Group]) -> set[str]:
     """The names of the tensors of the models that are in a folder on this machine."""
     names: set[str] = set()
-    for model in {str(entry.get("model")) for group in groups for _, entry in group.entries}:
-        folder = os.path.expanduser(merge_models.parts(model)[0])
+    models = (name_of(entry.get("model")) for group in groups for _, entry in group.entries)
+    for model in dict.fromkeys(models):
+        folder = os.path.expanduser(model.partition("+")[0])
         try:
             names |= set(safetensors_header.read_model(folder)) if os.path.isdir(folder) else set()
         except SolarError:
@@ -83,25 +87,17 @@ def _weights(source: YamlFile, group: Group) -> None:
         )
 
 
-def _filters(source: YamlFile, place: Path_, setting: Any, tensors: set[str]) -> None:
+def _filter(source: YamlFile, place: Path_, part: str, tensors: set[str]) -> None:
     """A filter is a part of a tensor's name; one that is in none is passed over in silence."""
     every = [*known("mergekit")["tensors"], *tensors]
-    for where, part in walk(setting, place):
-        if where[-1] != "filter" or part in (None, "*") or any(str(part) in n for n in every):
-            continue
-        meant = unambiguous_match(str(part), {p for name in every for p in name.split(".")})
-        hint = f"Did you mean {meant!r}?" if meant else "Take it out."
-        found = f"{part!r} is in the name of no tensor, so it filters nothing. {hint}"
-        # Perhaps of an architecture that MergeKit reads from the tensors themselves.
-        is_note = meant is None and not tensors
-        source.add(where, "no-effect", found, is_note=is_note, new_value=meant)
-
-
-def _values(setting: Any, place: Path_) -> Iterator[tuple[Path_, Any]]:
-    """The plain values of a setting: one, a gradient, or one per filter."""
-    for where, value in walk(setting, place):
-        if not isinstance(value, dict | list) and where[-1] != "filter":
-            yield where, value
+    if part == "*" or any(part in name for name in every):
+        return
+    meant = unambiguous_match(part, {word for name in every for word in name.split(".")})
+    hint = f"Did you mean {meant!r}?" if meant else "Take it out."
+    found = f"{part!r} is in the name of no tensor, so it filters nothing. {hint}"
+    # Perhaps of an architecture that MergeKit reads from the tensors themselves.
+    is_note = meant is None and not tensors
+    source.add(place, "no-effect", found, is_note=is_note, new_value=meant)
 
 
 def _fault(value: Any, name: str, type_: str, method: str) -> str | None:
@@ -130,7 +126,7 @@ def _required(
     shared = [(group.around[0][0], [])] if scope == "shared" else []
     own = [(where, [(where, entry)]) for where, entry in group.entries if scope != "shared"]
     for where, inner in shared or own:
-        if scope == "non_base" and str(inner[0][1].get("model")) == str(group.base_model):
+        if scope == "non_base" and name_of(inner[0][1].get("model")) == group.base_model:
             continue
         left, last = list(tensors), None
         for place, holder in [*inner, *group.around]:
