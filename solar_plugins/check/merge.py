@@ -54,17 +54,19 @@ def check(
     method = content.get("merge_method")
     if method is None:
         found = "missing. Write one of MergeKit's methods, for example `merge_method: linear`."
-        _add(source, "merge_method", found, "missing-key")
+        source.add(("merge_method",), "missing-key", found)
     elif not isinstance(method, str) or method not in facts["methods"]:
         found = f"no merge method is called {method!r}."
         unknown_name(source, ("merge_method",), found, str(method), list(facts["methods"]))
         method = None
     for key in ("dtype", "out_dtype"):
-        dtype, dtypes = content.get(key), facts["dtypes"]
-        if dtype is not None and str(dtype).removeprefix("torch.") not in dtypes:
-            found = f"{dtype!r} found, one of {', '.join(dtypes)} is needed."
-            meant = _DTYPES.get(str(dtype)) or unambiguous_match(str(dtype), dtypes)
-            _add(source, key, found + nearest(str(dtype), dtypes), new_value=meant)
+        dtype, dtypes = str(content.get(key, "float32")), facts["dtypes"]
+        if dtype.removeprefix("torch.") not in (*dtypes, "None"):
+            found = (
+                f"{dtype!r} found, one of {', '.join(dtypes)} is needed.{nearest(dtype, dtypes)}"
+            )
+            meant = _DTYPES.get(dtype) or unambiguous_match(dtype, dtypes)
+            source.add((key,), "wrong-value", found, new_value=meant)
     forms = [key for key in ("models", "slices", "modules") if content.get(key)]
     if len(forms) != 1:
         found = " and ".join(forms) or "none of them"
@@ -73,10 +75,8 @@ def check(
     groups = list(_groups(source))
     before = len(source.findings)
     for group in groups:
-        if method is not None:
-            _inputs(source, group, method)
-        if not group.is_whole:
-            _layer_ranges(source, group, depth)
+        for place, kind, fault in (*_inputs(group, method), *_layer_ranges(group, depth)):
+            source.add(place, kind, fault)
     if len(source.findings) == before and not models_are_given:
         donor = donor or content.get("base_model")
         merge_models.check(source, groups, method == "passthrough", donor)
@@ -100,9 +100,8 @@ def refuse_unfit_models(file: Path, config: dict[str, Any]) -> list[str]:
         SolarError: MergeKit would fail after reading the weights, or mix rows that differ.
     """
     source = YamlFile(str(file), config, {})
-    donor = config.get("base_model") or next(
-        (name for _, name in named_models(config)), "the first"
-    )
+    names = [name for _, name in named_models(config)] or ["the first"]
+    donor = config.get("base_model") or names[0]
     check(source, Files(file), model_config.depth_of, donor=donor)
     fatal = [f for f in source.findings if f.kind in ("model", "tokenizer", "layer-range")]
     for finding in sorted(fatal):
@@ -115,10 +114,6 @@ def named_models(config: dict[str, Any]) -> list[tuple[Path_, str]]:
     """Every place of a merge config that names a model, with the name."""
     keys_of_models = (("model",), ("base_model",))
     return [(p, v) for p, v in walk(config) if p[-1:] in keys_of_models and isinstance(v, str)]
-
-
-def _add(source: YamlFile, key: str, message: str, kind: str = "wrong-value", **fix: Any) -> None:
-    source.add((key,), kind, message, **fix)
 
 
 def _anchors(source: YamlFile) -> set[str]:
@@ -163,118 +158,107 @@ def _listed(source: YamlFile, place: Path_, value: Any) -> list[tuple[Path_, dic
     return [((*place, i), item) for i, item in enumerate(value or ()) if isinstance(item, dict)]
 
 
-def _inputs(source: YamlFile, group: Group, method: str) -> None:
+def _inputs(group: Group, method: str | None) -> Iterator[tuple[Path_, str, str]]:
     """Whether the method takes this number of inputs, and has the base that it needs."""
     names: list[str] = []
     for where, entry in group.entries:
-        fault, kind, name = None, "wrong-value", name_of(entry.get("model"))
+        here, name = (*where, "model"), name_of(entry.get("model"))
         if not isinstance(entry.get("model"), str | dict):
-            fault, kind = "missing. Write a folder or a Hub id.", "missing-key"
-        elif os.path.normpath(name) in map(os.path.normpath, names):
+            yield here, "missing-key", "missing. Write a folder or a Hub id."
+            return
+        if os.path.normpath(name) in map(os.path.normpath, names):
             fault = f"{name} is there already, and MergeKit takes a model once. Add up the weights."
-        if fault:
-            source.add((*where, "model"), kind, fault)
+            yield here, "wrong-value", fault
             return
         names.append(name)
-    contract, base = known("mergekit")["methods"][method], group.base_model
-    needs_base, at_base = contract["base"] == "required", ("base_model",)
-    is_outside = base is not None and base not in names
-    if not names:
+    if not names or method is None:
         return
-    if needs_base and base is None:
+    contract, base = known("mergekit")["methods"][method], group.base_model
+    is_outside, is_required = base not in (None, *names), contract["base"] == "required"
+    if is_required and base is None:
         fault = f"missing. {method} needs one; write `base_model: {names[0]}`."
-        source.add(at_base, "missing-key", fault)
-    elif is_outside and needs_base and not group.is_whole:
+        yield ("base_model",), "missing-key", fault
+    elif is_outside and is_required and not group.is_whole:
         fault = f"the base model {base} is not among the sources, {method} needs it there. "
-        source.add(
-            group.place, "wrong-value", f"{fault}Write `- model: {base}` with its layer_range."
-        )
+        yield group.place, "wrong-value", f"{fault}Write `- model: {base}` with its layer_range."
     elif is_outside and contract["base"] == "ignored" and group.is_whole:
         fault = f"{base} is none of the models. {method} has no base: MergeKit would merge it as "
         fault += f"one more. Write one of the models, `base_model: {names[0]}`."
-        source.add(at_base, "wrong-value", fault)
+        yield ("base_model",), "wrong-value", fault
     else:
-        count = len(names) + (is_outside and group.is_whole)  # MergeKit adds it
-        _count(source, group, method, count, contract["inputs"], f"model{'s' * (count != 1)}")
+        every = len(names) + (is_outside and group.is_whole)  # MergeKit adds it
         beside = len([name for name in names if name != base])
-        _count(source, group, method, beside, contract["non_base"], "models beside the base")
+        counts = (every, "inputs", "found"), (beside, "non_base", "beside the base found")
+        for count, key, what in counts:
+            least, most = contract[key]
+            if count < (least or 0) or (most is not None and count > most):
+                wanted = str(least) if least == most else f"at least {least}"
+                models = f"{count} model{'s' * (count != 1)}"
+                yield group.place, "wrong-value", f"{models} {what}, {method} merges {wanted}."
 
 
-def _count(
-    source: YamlFile, group: Group, method: str, count: int, limits: list[int | None], what: str
-) -> None:
-    least, most = limits
-    if count < (least or 0) or (most is not None and count > most):
-        wanted = str(least) if least == most else f"at least {least}"
-        fault = f"{count} {what} found, {method} merges {wanted}."
-        source.add(group.place, "wrong-value", fault)
-
-
-def _layer_ranges(source: YamlFile, group: Group, depth: Depth) -> None:
+def _layer_ranges(group: Group, depth: Depth) -> Iterator[tuple[Path_, str, str]]:
     first_length = None
-    for where, entry in group.entries:
+    for where, entry in () if group.is_whole else group.entries:
         layers, here = entry.get("layer_range"), (*where, "layer_range")
-        fault, kind = None, "layer-range"
-        match layers:
-            case None:
-                fault, kind = (
-                    "missing. Write [first, one past the last], e.g. [0, 24].",
-                    "missing-key",
-                )
-            case [int(first), int(end)] if not {type(first), type(end)} & {bool}:
-                deep = depth(name_of(entry.get("model")).partition("+")[0])
-                length = end - first
-                if first < 0:
-                    fault = f"{layers} begins before layer 0. Write [0, {end}]."
-                elif first == end:
-                    fault = f"{layers} is empty: the second number is one past the last."
-                elif first > end:
-                    fault = f"{layers} runs backwards. Write [{end}, {first}]."
-                elif deep is not None and end > deep:
-                    fault = f"{layers} reaches past the end of {entry.get('model')}, which has "
-                    fault += f"{deep} layers. Write at most {deep}."
-                elif first_length not in (None, length):
-                    fault = f"{length} layers, and {first_length} of the source before. All "
-                    fault += "sources of a slice need as many."
-                first_length = first_length or length
-            case _:
-                kind = "wrong-value"
-                fault = f"{layers!r} found. Two whole numbers are needed: [first, one past the "
-                fault += "last]."
+        if layers is None:
+            fault = "missing. Write [first, one past the last], e.g. [0, 24]."
+            yield here, "missing-key", fault
+            continue
+        if not isinstance(layers, list) or [type(number) for number in layers] != [int, int]:
+            fault = f"{layers!r} found. Two whole numbers are needed: [first, one past the last]."
+            yield here, "wrong-value", fault
+            continue
+        first, end = layers
+        deep, fault = depth(name_of(entry.get("model")).partition("+")[0]), ""
+        if first < 0:
+            fault = f"{layers} begins before layer 0. Write [0, {end}]."
+        elif first == end:
+            fault = f"{layers} is empty: the second number is one past the last."
+        elif first > end:
+            fault = f"{layers} runs backwards. Write [{end}, {first}]."
+        elif deep is not None and end > deep:
+            fault = f"{layers} reaches past the end of {entry.get('model')}, which has {deep} "
+            fault += f"layers. Write at most {deep}."
+        elif first_length not in (None, end - first):
+            fault = (
+                f"{end - first} layers, and {first_length} of the source before. All sources of "
+            )
+            fault += "a slice need as many."
         if fault:
-            source.add(here, kind, fault)
+            yield here, "layer-range", fault
+        first_length = first_length or end - first
 
 
 def _tokenizer(source: YamlFile) -> None:
     """Tokenizer and template that MergeKit looks for after the merge."""
     content, block = source.content, source.content.get("tokenizer")
-    if content.get("tokenizer_source") and block:
-        found = "`tokenizer_source` and `tokenizer` are mutually exclusive in MergeKit. "
-        _add(source, "tokenizer_source", f"{found}Take one out.")
-    if isinstance(block, str):
-        _add(source, "tokenizer", f"a block is needed. Write `tokenizer_source: {block}`.")
+    place: Path_ = ("tokenizer_source",)
+    value = content.get("tokenizer_source")
+    if value and block:
+        found = "`tokenizer_source` and `tokenizer` are mutually exclusive in MergeKit. Keep one."
+        source.add(place, "wrong-value", found)
+    if isinstance(block, dict):
+        place, value = ("tokenizer", "source"), block.get("source")
+    elif block is not None:
+        found = f"a block is needed. Write `tokenizer_source: {block}`."
+        source.add(("tokenizer",), "wrong-value", found)
     template, templates = content.get("chat_template"), known("mergekit")["chat_templates"]
     if isinstance(template, str) and "{" not in template and template not in templates:
         found = f"MergeKit has no chat template {template!r}."
         unknown_name(source, ("chat_template",), found, template, templates)
-    place: Path_ = ("tokenizer_source",)
-    value = content.get("tokenizer_source")
-    if isinstance(block, dict):
-        place, value = ("tokenizer", "source"), block.get("source")
     if value == "base" and content.get("base_model") is None:
-        found = f"missing. `{place[-1]}: base` needs one."
-        _add(source, "base_model", found, "missing-key")
-    if not isinstance(value, str):
+        source.add(("base_model",), "missing-key", f"missing. `{place[-1]}: base` needs one.")
+    # A tokenizer from outside of the merge is fine.
+    names = ["union", "base", *(model for _, model in named_models(content))]
+    if not isinstance(value, str) or value in names or os.path.isdir(value):
         return
     plain = value.removeprefix("model:")
     if plain != value:
         found = f"{value!r} is the old form. Write `{place[-1]}: {plain}`."
         source.add(place, "deprecated-key", found, new_value=plain)
-        return
-    names = ["union", "base", *(model for _, model in named_models(content))]
-    if value in names or os.path.isdir(value) or ("/" in value and not is_local(value)):
-        return  # a tokenizer from outside of the merge is fine
-    meant = unambiguous_match(value, names)
-    hint = f" Did you mean {meant!r}?" if meant else ""
-    found = f"{value!r} found. One of union, base or a model of the merge is needed.{hint}"
-    source.add(place, "wrong-value", found, new_value=meant)
+    elif "/" not in value or is_local(value):
+        meant = unambiguous_match(value, names)
+        hint = f" Did you mean {meant!r}?" if meant else ""
+        found = f"{value!r} found. One of union, base or a model of the merge is needed.{hint}"
+        source.add(place, "wrong-value", found, new_value=meant)
