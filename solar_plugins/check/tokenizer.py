@@ -7,7 +7,7 @@ answer ever ends; a special token with a typo is added to the vocabulary and the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,27 @@ _EMBEDDINGS = {"gpt_neox": ["embed_in", "embed_out"], "falcon": ["word_embedding
 _ANSWER = "An answer."
 
 
+@dataclass
+class _Recipe:
+    """A recipe in check.
+
+    Attributes:
+        tokenizer: Of what it starts from, None where that is not on this machine.
+        name: What the tokenizer comes from.
+        special: Its ``special_tokens``.
+        follows: Whether a plugin of ours fits padding and length to the base model.
+    """
+
+    source: YamlFile
+    tokenizer: Tokenizer | None
+    name: str
+    special: dict[str, Any]
+    follows: bool
+
+    def add(self, place: Path_, message: str, is_note: bool = False, **fix: Any) -> None:
+        self.source.add(place, "tokenizer", message, is_note, **fix)
+
+
 def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -> None:
     """Add what does not fit in the recipe `source`.
 
@@ -44,33 +65,37 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
         types: The ``type`` of each of its datasets, with its place.
         model: The model that it starts from, or None if that is only made later.
     """
-    recipe = source.content
-    written = recipe.get("tokenizer_config") or model
+    content = source.content
+    written, given = content.get("tokenizer_config") or model, content.get("special_tokens")
     tokenizer = tokenizer_files.find(written) if isinstance(written, str) else None
-    follows = FOLLOWS in (recipe.get("plugins") or [])
-    if tokenizer is not None:
-        _special_tokens(source, tokenizer, written, follows)
+    special = given if isinstance(given, dict) else {}
+    follows = FOLLOWS in (content.get("plugins") or [])
+    recipe = _Recipe(source, tokenizer, str(written), special, follows)
+    named = [(where, type_.split(".")[0]) for where, type_ in types if isinstance(type_, str)]
+    chats = [where for where, name in named if name == "chat_template"]
     place, template = _template(source, tokenizer)
-    chats = [where for where, type_ in types if _first_word(type_) == "chat_template"]
-    if template is None and tokenizer is not None and chats and "chat_template" not in recipe:
+    if tokenizer is not None:
+        _special_tokens(recipe, tokenizer)
+    if template is None and tokenizer is not None and chats and "chat_template" not in content:
         fault = f"{written} has no chat template of its own. Write `chat_template: chatml`, or "
-        source.add(chats[0], "tokenizer", f"{fault}another one.")
+        recipe.add(chats[0], f"{fault}another one.")
     elif template is not None and chats:
-        _fits(source, place, template, tokenizer, written)
-    for where, type_ in types if tokenizer is not None else ():
-        tokens = _WRITTEN_OUT.get(_first_word(type_)) if recipe.get("rl") else None
-        if tokens:
-            _are_known(source, where, tokens, tokenizer, written)
-        bos = tokenizer.special.get("bos_token") if tokenizer.adds_bos else None
-        for key, text in type_.items() if isinstance(type_, dict) and bos else ():
-            if str(key).endswith("format") and str(text).startswith(bos):
+        _fits(recipe, place, template)
+    for where, name in named if content.get("rl") else ():
+        _are_known(recipe, where, _WRITTEN_OUT.get(name, ""))
+    bos = tokenizer.special.get("bos_token") if tokenizer and tokenizer.adds_bos else None
+    for where, type_ in types if bos else ():
+        for key, text in type_.items() if isinstance(type_, dict) else ():
+            if str(key).endswith("format") and str(text).startswith(str(bos)):
                 fault = f"begins with {bos!r}, which the tokenizer writes before every text: there "
-                fault += "would be two. Take it out."
-                source.add((*where, key), "tokenizer", fault)
+                recipe.add((*where, key), f"{fault}would be two. Take it out.")
     _classes(source)
-    config = _config(model)
-    _saved_embeddings(source, model or "", config)
-    _context(source, model, config, follows)
+    try:
+        config = model_config.language_model(model_config.find(model) or {}) if model else {}
+    except SolarError:
+        config = {}  # the model's own fault, which loading it will tell
+    _saved_embeddings(recipe, model or "", config)
+    _context(recipe, config)
 
 
 def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
@@ -94,86 +119,67 @@ def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
     return [t for t in dict.fromkeys(named) if isinstance(t, str) and t not in vocabulary]
 
 
-def _first_word(type_: Any) -> str:
-    return type_.split(".")[0] if isinstance(type_, str) else ""
-
-
-def _config(model: str | None) -> dict[str, Any]:
-    try:
-        config = model_config.find(model) if model else None
-    except SolarError:
-        config = None  # the model's own fault, which loading it will tell
-    return model_config.language_model(config or {})
-
-
 def _classes(source: YamlFile) -> None:
     """Classes that transformers has no more: Axolotl asks it for them by name."""
-    names = {
-        "model_type": (known("transformers")["auto_models"], "AutoModel"),
-        "tokenizer_type": (known("axolotl")["choices"]["tokenizer_type"], ""),
-    }
-    for key, (classes, prefix) in names.items():
+    facts, tokenizers = known("transformers"), known("axolotl")["choices"]["tokenizer_type"]
+    rules = ("model_type", "AutoModel", facts["auto_models"]), ("tokenizer_type", "", tokenizers)
+    for key, prefix, classes in rules:
         value = source.content.get(key)
         if not isinstance(value, str) or not value.startswith(prefix) or value in classes:
             continue
         if source.content.get("trust_remote_code") or any(f.path == key for f in source.findings):
             continue  # a class may come with the model, or has a finding
-        version = known("transformers")["version"]
-        fault = f"transformers {version} has no class {value!r}. Take it out: Axolotl chooses one."
-        source.add((key,), "wrong-value", fault)
+        fault = f"transformers {facts['version']} has no class {value!r}. Take it out: Axolotl "
+        source.add((key,), "wrong-value", f"{fault}chooses one.")
 
 
-def _saved_embeddings(source: YamlFile, model: str, config: dict[str, Any]) -> None:
+def _saved_embeddings(recipe: _Recipe, model: str, config: dict[str, Any]) -> None:
     """New tokens under an adapter: Axolotl refuses them when the model is loaded, or forgets."""
-    recipe = source.content
-    saved, key = recipe.get("lora_modules_to_save"), "tokens" if recipe.get("tokens") else ""
-    new = recipe.get("tokens") or added_tokens(recipe, model)
+    content = recipe.source.content
+    tokens, saved = content.get("tokens"), content.get("lora_modules_to_save")
+    new = tokens or added_tokens(content, model)
     wanted = _EMBEDDINGS.get(str(config.get("model_type")), ["embed_tokens", "lm_head"])
-    if recipe.get("adapter") and new and not set(wanted) <= set(saved or ()):
+    if content.get("adapter") and new and not set(wanted) <= set(saved or ()):
         fault = f"the rows of {' '.join(map(str, new))} are trained by no adapter and saved with "
         fault += f"none. Write `lora_modules_to_save: [{', '.join(wanted)}]`."
-        source.add((key or "special_tokens",), "tokenizer", fault)
+        recipe.add(("tokens" if tokens else "special_tokens",), fault)
 
 
-def _context(source: YamlFile, model: Any, config: dict[str, Any], follows: bool) -> None:
+def _context(recipe: _Recipe, config: dict[str, Any]) -> None:
     """`sequence_len` against what the model was made for."""
-    length, most = source.content.get("sequence_len"), config.get("max_position_embeddings")
-    stretched = config.get("rope_scaling") or source.content.get("overrides_of_model_config")
-    if isinstance(length, int) and isinstance(most, int) and length > most and not stretched:
-        way = f"Write at most {most}, or stretch them with "
-        way += "`overrides_of_model_config: {rope_scaling: …}`."
-        way = f"{most} are used." if follows else way
-        found = f"{length} found, {model} knows {most} positions. {way}"
-        source.add(("sequence_len",), "model", found, is_note=follows)
+    content, most = recipe.source.content, config.get("max_position_embeddings")
+    length, stretched = content.get("sequence_len"), content.get("overrides_of_model_config")
+    if isinstance(length, int) and isinstance(most, int) and length > most:
+        if stretched or config.get("rope_scaling"):
+            return
+        way = "`overrides_of_model_config: {rope_scaling: …}`."
+        way = f"Write at most {most}, or stretch them with {way}"
+        way = f"{most} are used." if recipe.follows else way
+        found = f"{length} found, the model knows {most} positions. {way}"
+        recipe.source.add(("sequence_len",), "model", found, is_note=recipe.follows)
 
 
-def _special_tokens(source: YamlFile, tokenizer: Tokenizer, name: Any, follows: bool) -> None:
-    given = source.content.get("special_tokens")
-    given = given if isinstance(given, dict) else {}
-    for key, token in given.items():
+def _special_tokens(recipe: _Recipe, tokenizer: Tokenizer) -> None:
+    for key, token in recipe.special.items():
         if not isinstance(token, str) or token in tokenizer.vocabulary:
             continue
-        pads = key == "pad_token" and follows
+        pads = key == "pad_token" and recipe.follows
         marks = [t for t in tokenizer.vocabulary if t[:1] in "<[" and t[-1:] in ">]"]
         meant = None if pads else unambiguous_match(token, marks)
         effect = "it would be added, and the embeddings grow."
         effect = "one of its own tokens pads instead." if pads else effect
         hint = f" Did you mean {meant!r}?" if meant else ""
-        source.add(
-            ("special_tokens", key),
-            "tokenizer",
-            f"{token!r} is not a token of {name}; {effect}{hint}",
-            is_note=meant is None,
-            new_value=f'"{meant}"' if meant else None,
-        )
-    has = tokenizer.special | given
+        found = f"{token!r} is not a token of {recipe.name}; {effect}{hint}"
+        fix = f'"{meant}"' if meant else None
+        recipe.add(("special_tokens", key), found, is_note=meant is None, new_value=fix)
+    has = tokenizer.special | recipe.special
     if "eos_token" not in has:
-        fault = f"{name} names no eos_token, so no answer ends. Write `special_tokens: "
-        source.add(("special_tokens",), "tokenizer", f"{fault}{{eos_token: …}}`.")
+        fault = f"{recipe.name} names no eos_token, so no answer ends. Write `special_tokens: "
+        recipe.add(("special_tokens",), f"{fault}{{eos_token: …}}`.")
     elif "pad_token" not in has:
-        fault = f"{name} names no pad_token; Axolotl takes {has['eos_token']!r}, the end of "
+        fault = f"{recipe.name} names no pad_token; Axolotl takes {has['eos_token']!r}, the end of "
         fault += "sequence, for it. Write `special_tokens: {pad_token: …}` to choose another."
-        source.add(("special_tokens",), "tokenizer", fault, is_note=True)
+        recipe.add(("special_tokens",), fault, is_note=True)
 
 
 def _template(source: YamlFile, tokenizer: Tokenizer | None) -> tuple[Path_, str | None]:
@@ -181,8 +187,7 @@ def _template(source: YamlFile, tokenizer: Tokenizer | None) -> tuple[Path_, str
 
     Of one of Axolotl's own, the text is the tokens that it writes; ``eos_token`` by its name.
     """
-    name = source.content.get("chat_template")
-    inline = source.content.get("chat_template_jinja")
+    name, inline = (source.content.get(k) for k in ("chat_template", "chat_template_jinja"))
     if isinstance(inline, str) and name in (None, "jinja"):
         if "\n" not in inline and "{" not in inline:
             file = Path(inline)
@@ -190,52 +195,39 @@ def _template(source: YamlFile, tokenizer: Tokenizer | None) -> tuple[Path_, str
             inline = file.read_text(encoding="utf-8", errors="replace") if is_file else None
         return ("chat_template_jinja",), inline
     own = tokenizer.chat_template if tokenizer else None
-    if not isinstance(name, str) or name == "tokenizer_default":
+    fallback = str(name).removeprefix("tokenizer_default_fallback_")
+    if not isinstance(name, str) or name == "tokenizer_default" or (fallback != name and own):
         return ("base_model",), own
-    fallback = name.removeprefix("tokenizer_default_fallback_")
-    if fallback != name and own is not None:
-        return ("base_model",), own
-    is_known = fallback == name or tokenizer
-    return ("chat_template",), known("axolotl")["chat_templates"].get(
-        fallback
-    ) if is_known else None
+    written = known("axolotl")["chat_templates"].get(fallback)
+    return ("chat_template",), written if fallback == name or tokenizer else None
 
 
-def _fits(
-    source: YamlFile, place: Path_, template: str, tokenizer: Tokenizer | None, name: Any
-) -> None:
+def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
+    """Whether the tokens of a template are known, and one of them ends an answer."""
     from jinja2 import TemplateSyntaxError
 
-    given = source.content.get("special_tokens")
-    special = {
-        **(tokenizer.special if tokenizer else {}),
-        **(given if isinstance(given, dict) else {}),
-    }
+    tokenizer, is_named = recipe.tokenizer, place == ("chat_template",)
+    special = (tokenizer.special if tokenizer else {}) | recipe.special
     eos, ending = special.get("eos_token"), template
-    if place != ("chat_template",):
-        try:
+    try:
+        if not is_named:
             ending = _after_answers(template, {"eos_token": "eos_token", **special}) or template
-        except TemplateSyntaxError as error:
-            fault = f"the template's line {error.lineno}: {error.message}."
-            source.add(place, "tokenizer", fault)
-            return
-    if tokenizer is not None and place != ("base_model",):  # its own template surely fits
-        _are_known(source, place, template, tokenizer, name)
-    if source.content.get("eot_tokens") or (tokenizer is None and place == ("chat_template",)):
+    except TemplateSyntaxError as error:
+        recipe.add(place, f"the template's line {error.lineno}: {error.message}.")
         return
-    writes = [*_tokens(ending)]
+    if place != ("base_model",):  # its own template surely fits
+        _are_known(recipe, place, template)
+    if recipe.source.content.get("eot_tokens") or (tokenizer is None and is_named):
+        return
+    writes = _tokens(ending)
     if "eos_token" in ending or (eos and eos in ending) or (eos is None and writes):
         return
     # Unknown tokenizer and no token at all, or a known one whose end the template does not write.
     found = f"{eos!r}, the end of sequence," if eos else "an end of sequence"
     likely = next((t for t in writes if t.endswith(("end|>", "eot_id|>", "_of_turn>"))), None)
     way = f"`special_tokens: {{eos_token: {likely!r}}}`" if likely else "{{ eos_token }} after it"
-    source.add(
-        place,
-        "tokenizer",
-        f"the template writes {found} after no answer: the model would not learn to stop. "
-        f"Write {way}.",
-    )
+    fault = f"the template writes {found} after no answer: the model would not learn to stop. "
+    recipe.add(place, f"{fault}Write {way}.")
 
 
 def _after_answers(template: str, special: dict[str, Any]) -> str | None:
@@ -263,25 +255,23 @@ def _after_answers(template: str, special: dict[str, Any]) -> str | None:
     return rest if found else None
 
 
-def _are_known(
-    source: YamlFile, place: Path_, template: str, tokenizer: Tokenizer, name: Any
-) -> None:
+def _are_known(recipe: _Recipe, place: Path_, template: str) -> None:
     """Tokens that a template writes and the vocabulary does not have are cut into pieces."""
-    given, tokens = source.content.get("special_tokens"), source.content.get("tokens")
-    added = list(given.values()) if isinstance(given, dict) else []
-    added += tokens if isinstance(tokens, list) else []
-    flat = [t for item in added for t in (item if isinstance(item, list) else [item])]
-    missing = [t for t in _tokens(template) if t not in tokenizer.vocabulary and t not in flat]
+    tokens = recipe.source.content.get("tokens")
+    added = [*recipe.special.values(), *(tokens if isinstance(tokens, list) else [])]
+    has = {t for item in added for t in (item if isinstance(item, list) else [item])}
+    has |= set(recipe.tokenizer.vocabulary if recipe.tokenizer else _tokens(template))
+    missing = [token for token in _tokens(template) if token not in has]
     if missing:
-        listed = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" * (len(missing) > 4))
-        source.add(
-            place,
-            "tokenizer",
-            f"{listed}: the chat template writes tokens that {name} lacks; each would be cut into "
-            f"pieces. Take another template, or write `tokens: [{', '.join(missing[:4])}]`.",
+        some = ", ".join(missing[:4])
+        more = f" and {len(missing) - 4} more" * (len(missing) > 4)
+        fault = (
+            f"{some}{more}: the chat template writes tokens that {recipe.name} lacks; each would "
         )
+        fault += f"be cut into pieces. Take another template, or write `tokens: [{some}]`."
+        recipe.add(place, fault)
 
 
-def _tokens(template: str) -> Iterator[str]:
+def _tokens(template: str) -> list[str]:
     without_comments = re.sub(r"{#.*?#}", "", template, flags=re.DOTALL)
-    yield from dict.fromkeys(_TOKEN.findall(without_comments))
+    return list(dict.fromkeys(_TOKEN.findall(without_comments)))
