@@ -137,24 +137,15 @@ def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: st
 def _unfit(one: _Model, other: _Model, are_whole: bool) -> str | None:
     """Why these two cannot be merged."""
     kinds = [model.config.get("model_type") for model in (one, other)]
-    if kinds[0] != kinds[1]:
-        return (
-            f"{other.name} is a {kinds[1]} model and {one.name} a {kinds[0]} one. Merge models of "
-            "one architecture."
-        )
+    depths = [model_config.depth(model.config) for model in (one, other)]
     text, other_text = (model_config.language_model(model.config) for model in (one, other))
-    for key in _SHAPES:
-        if text.get(key) != other_text.get(key):
-            return (
-                f"{other.name} has {key} {other_text.get(key)} and {one.name} {text.get(key)}. "
-                "Merge models of the same shape."
-            )
-    deep, other_deep = model_config.depth(one.config), model_config.depth(other.config)
-    if are_whole and deep != other_deep:
-        return (
-            f"{other.name} has {other_deep} layers and {one.name} {deep}. Write `slices:` with the "
-            "layer_range of each, or merge models of the same depth."
-        )
+    shapes = [(key, text.get(key), other_text.get(key), "shape") for key in _SHAPES]
+    same = ("model_type", *kinds, "architecture"), *shapes, ("layers", *depths, "depth")
+    for key, ours, theirs, what in same:
+        if ours != theirs and (are_whole or key != "layers"):
+            way = " (`slices:` takes a layer_range of each)" * (key == "layers")
+            found = f"{other.name} has {key} {theirs} and {one.name} {ours}."
+            return f"{found} Merge models of the same {what}{way}."
     return None
 
 

@@ -249,7 +249,7 @@ def _after_answers(template: str, special: dict[str, Any]) -> str | None:
         text = environment.from_string(plain).render(messages=turn * 2, **special)
     except TemplateSyntaxError:
         raise
-    except (TemplateError, TypeError, ValueError, LookupError):
+    except Exception:  # whatever a template raises, it cannot be rendered here
         return None
     _, found, rest = text.partition(_ANSWER)
     return rest if found else None

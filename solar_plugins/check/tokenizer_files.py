@@ -62,8 +62,8 @@ def _read(folder: Path, mtime_ns: int) -> Tokenizer | None:
     jinja = folder / "chat_template.jinja"
     if template is None and jinja.is_file():
         template = jinja.read_text(encoding="utf-8")
-    before = json.dumps(described.get("post_processor"), ensure_ascii=False)
-    writes_bos = "bos_token" in special and json.dumps(special["bos_token"]) in before
+    before, bos = json.dumps(described.get("post_processor")), special.get("bos_token")
+    writes_bos = bos is not None and json.dumps(bos) in before
     ends = {}
     for name in ("config.json", "generation_config.json"):
         ids = model_config.language_model(_json(folder / name)).get("eos_token_id")

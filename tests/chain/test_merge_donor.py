@@ -45,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for seed, (name, theta) in enumerate((("one", 1e4), ("two", 5e5))):
         tokenizer = word_tokenizer(WORDS, chat_template=TEMPLATE + name)
         rope = {"rope_theta": theta, "rope_type": "default"}
-        write_tiny_model(name, tokenizer, "mistral", seed, rope_parameters=rope)
+        write_tiny_model(name, tokenizer, "mistral", seed, rope_parameters=rope, vocab_size=64)
     return tmp_path
 
 
