@@ -76,15 +76,13 @@ def _tensors(groups: Sequence[Group]) -> set[str]:
 def _weights(source: YamlFile, group: Group) -> None:
     """Weights that add up to nothing: MergeKit divides by their sum."""
     parameters = [entry.get("parameters") for _, entry in group.entries]
-    weights = [p.get("weight") for p in parameters if isinstance(p, dict)]
-    numbers = [w for w in weights if isinstance(w, int | float) and not isinstance(w, bool)]
-    if len(numbers) == len(parameters) > 1 and sum(numbers) == 0:
-        source.add(
-            (*group.entries[0][0], "parameters", "weight"),
-            "wrong-value",
+    weights = [p.get("weight") if isinstance(p, dict) else None for p in parameters]
+    if len(weights) > 1 and all(type(w) in (int, float) for w in weights) and sum(weights) == 0:
+        found = (
             "the weights of all models add up to 0: the merge would divide by it. Write weights "
-            "whose sum is 1.",
         )
+        place = (*group.entries[0][0], "parameters", "weight")
+        source.add(place, "wrong-value", f"{found}whose sum is 1.")
 
 
 def _filter(source: YamlFile, place: Path_, part: str, tensors: set[str]) -> None:
@@ -123,27 +121,25 @@ def _required(
     MergeKit looks at the input (not for a shared parameter), its slice, its module and the file,
     and goes on where the filters of one of them let a tensor through.
     """
-    shared = [(group.around[0][0], [])] if scope == "shared" else []
-    own = [(where, [(where, entry)]) for where, entry in group.entries if scope != "shared"]
-    for where, inner in shared or own:
-        if scope == "non_base" and name_of(inner[0][1].get("model")) == group.base_model:
+    inputs = group.entries if scope != "shared" else group.around[:1]
+    for where, entry in inputs:
+        if scope == "non_base" and name_of(entry.get("model")) == group.base_model:
             continue
         left, last = list(tensors), None
-        for place, holder in [*inner, *group.around]:
+        for place, holder in [(where, entry), *group.around]:
             parameters = holder.get("parameters")
             setting = parameters.get(name) if isinstance(parameters, dict) else None
-            if setting is None or setting == []:
-                continue
-            last = place
             for item in setting if isinstance(setting, list) else [setting]:
-                part = item.get("filter") if isinstance(item, dict) else None
-                left = [t for t in left if part not in (None, "*") and str(part) not in t]
-        if left and last is None:
-            every = "" if shared else " for every model"
-            found = f"missing. {method} needs {name}{every}. "
-            found += f"Write `parameters: {{{name}: 0.5}}` here."
-            source.add((*where, "parameters", name), "missing-key", found)
-        elif left and last is not None:
-            found = f"no filter matches {left[0]}, and {method} needs {name} for every tensor. "
-            found += "Write `- value: 0.5` as the last entry."
-            source.add((*last, "parameters", name), "missing-key", found)
+                if item is not None:
+                    part, last = item.get("filter") if isinstance(item, dict) else None, place
+                    left = [t for t in left if part not in (None, "*") and str(part) not in t]
+        at, found = (
+            where,
+            f"missing. {method} needs {name}{' for every model' * (scope != 'shared')}",
+        )
+        found += f". Write `parameters: {{{name}: 0.5}}` here."
+        if left and last is not None:
+            at, found = last, f"no filter matches {left[0]}, and {method} needs {name} for every "
+            found += "tensor. Write `- value: 0.5` as the last entry."
+        if left:
+            source.add((*at, "parameters", name), "missing-key", found)
