@@ -78,7 +78,7 @@ def check(
         for place, kind, fault in (*_inputs(group, method), *_layer_ranges(group, depth)):
             source.add(place, kind, fault)
     if len(source.findings) == before and not models_are_given:
-        donor = donor or content.get("base_model")
+        donor = donor or name_of(content.get("base_model") or "")
         merge_models.check(source, groups, method == "passthrough", donor)
     if method is not None:
         merge_parameters.check(source, method, groups)

@@ -317,7 +317,9 @@ class Runner:
 def _facts_text(record: Record) -> str:
     layers, parameters = (record.facts.get(key) for key in ("num_hidden_layers", "parameters"))
     parts = [f"{layers} layers"] if layers else []
-    return ", ".join([*parts, f"{parameters:,} parameters"] if parameters else parts)
+    parts += [f"{parameters:,} parameters"] if parameters else []
+    donor = record.facts.get("donor")  # of a merge
+    return ", ".join([*parts, f"config and tokenizer of {donor}"] if donor else parts)
 
 
 def _clear_prepared(prepared: Path) -> None:
