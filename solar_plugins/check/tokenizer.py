@@ -34,7 +34,7 @@ _WRITTEN_OUT = {
 _EMBEDDINGS = {"gpt_neox": ["embed_in", "embed_out"], "falcon": ["word_embeddings", "lm_head"]}
 """What an adapter has to save with new tokens; ``embed_tokens`` and ``lm_head`` of all others."""
 
-_ANSWER = "An answer."
+_TURN = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "An answer."}]
 
 
 @dataclass
@@ -93,9 +93,12 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
     try:
         config = model_config.language_model(model_config.find(model) or {}) if model else {}
     except SolarError:
-        config = {}  # the model's own fault, which loading it will tell
+        config = {}  # `base_files` has the finding
     _saved_embeddings(recipe, model or "", config)
     _context(recipe, config)
+    if tokenizer is not None and tokenizer.vocabulary:
+        _rows(recipe, tokenizer.vocabulary, config.get("vocab_size"))
+        _ends(recipe, tokenizer)
 
 
 def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
@@ -159,6 +162,35 @@ def _context(recipe: _Recipe, config: dict[str, Any]) -> None:
         recipe.source.add(("sequence_len",), "model", found, is_note=recipe.follows)
 
 
+def _rows(recipe: _Recipe, vocabulary: dict[str, int], rows: Any) -> None:
+    token, last = max(vocabulary.items(), key=lambda item: item[1])
+    if isinstance(rows, int) and last >= rows:
+        fault = f"the tokenizer of {recipe.name} has the token {token!r} in row {last}, and the "
+        fault += f"embeddings end at row {rows - 1}; Axolotl adds rows of random numbers."
+        recipe.add(("base_model",), fault, is_note=True)
+
+
+def _ends(recipe: _Recipe, tokenizer: Tokenizer) -> None:
+    """Whether config.json and generation_config.json name the tokenizer's end of sequence."""
+    eos, here = tokenizer.special.get("eos_token"), f"the tokenizer of {recipe.name}"
+    if "eos_token" in recipe.special or eos not in tokenizer.vocabulary:
+        return
+    if eos == (tokenizer.special | recipe.special).get("bos_token"):
+        fault = f"{here} begins and ends a text with the same token, {eos!r}."
+        recipe.add(("base_model",), fault, is_note=True)
+    names = {number: name for name, number in tokenizer.vocabulary.items()}
+    row = tokenizer.vocabulary[eos]
+    for file, ids in tokenizer.ends.items():
+        if row not in ids:
+            theirs = ", ".join(f"{names.get(i, '?')!r} ({i})" for i in ids)
+            fault = (
+                f"{here} ends a text with {eos!r} ({row}), its {file} with {theirs}. Correct the "
+            )
+            fault += "wrong one, or write `special_tokens: {eos_token: …}`."
+            # Generation stops at what the last of the files says.
+            recipe.add(("base_model",), fault, is_note=row in [*tokenizer.ends.values()][-1])
+
+
 def _special_tokens(recipe: _Recipe, tokenizer: Tokenizer) -> None:
     for key, token in recipe.special.items():
         if not isinstance(token, str) or token in tokenizer.vocabulary:
@@ -209,12 +241,17 @@ def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
     tokenizer, is_named = recipe.tokenizer, place == ("chat_template",)
     special = (tokenizer.special if tokenizer else {}) | recipe.special
     eos, ending = special.get("eos_token"), template
-    try:
-        if not is_named:
-            ending = _after_answers(template, {"eos_token": "eos_token", **special}) or template
-    except TemplateSyntaxError as error:
-        recipe.add(place, f"the template's line {error.lineno}: {error.message}.")
-        return
+    if not is_named:
+        try:
+            text = tokenizer_files.render(
+                template, _TURN * 2, **{"eos_token": "eos_token", **special}
+            )
+        except TemplateSyntaxError as error:
+            recipe.add(place, f"the template's line {error.lineno}: {error.message}.")
+            return
+        except Exception:  # whatever a template raises, it cannot be rendered here
+            text = ""
+        ending = text.partition(_TURN[1]["content"])[2] or template
     if place != ("base_model",):  # its own template surely fits
         _are_known(recipe, place, template)
     if recipe.source.content.get("eot_tokens") or (tokenizer is None and is_named):
@@ -228,31 +265,6 @@ def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
     way = f"`special_tokens: {{eos_token: {likely!r}}}`" if likely else "{{ eos_token }} after it"
     fault = f"the template writes {found} after no answer: the model would not learn to stop. "
     recipe.add(place, f"{fault}Write {way}.")
-
-
-def _after_answers(template: str, special: dict[str, Any]) -> str | None:
-    """What a template writes after an answer, or None if it cannot be rendered here."""
-    from jinja2 import TemplateError, TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    # As transformers sets it up; {% generation %} is its own tag for what the model has to say.
-    plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
-    turn = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": _ANSWER}]
-    try:
-        text = environment.from_string(plain).render(messages=turn * 2, **special)
-    except TemplateSyntaxError:
-        raise
-    except Exception:  # whatever a template raises, it cannot be rendered here
-        return None
-    _, found, rest = text.partition(_ANSWER)
-    return rest if found else None
 
 
 def _are_known(recipe: _Recipe, place: Path_, template: str) -> None:

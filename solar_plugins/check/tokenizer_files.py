@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,6 +72,27 @@ def _read(folder: Path, mtime_ns: int) -> Tokenizer | None:
             ends[name] = ids if isinstance(ids, list) else [ids]
     adds_bos = bool(config.get("add_bos_token", writes_bos))
     return Tokenizer(vocabulary, special, template, adds_bos, ends)
+
+
+def render(template: str, messages: list[dict[str, Any]], **special: Any) -> str:
+    """What a chat template writes, as transformers renders it.
+
+    Raises:
+        jinja2.TemplateError: and whatever else a template may raise.
+    """
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
+    # {% generation %} is transformers' own tag for what the model has to say.
+    plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
+    return environment.from_string(plain).render(messages=messages, **special)
 
 
 def _json(file: Path) -> dict[str, Any]:
