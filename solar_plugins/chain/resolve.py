@@ -19,7 +19,8 @@ from solar_plugins.models import model_config
 STAGE_PLUGIN = "solar_plugins.StagePlugin"
 """Added to every training, see `solar_plugins.chain.training.stage_plugin`."""
 
-_MERGE_MODEL_KEYS = ("model", "base_model")
+_MODEL_KEYS = ("model", "base_model", "lora", "path")
+"""Where a MergeKit config names a model or, after a ``+`` or at ``lora``, an adapter of one."""
 
 
 def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
@@ -68,8 +69,9 @@ def with_plain_folders(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge_models(config: dict[str, Any]) -> list[str]:
-    """The distinct models that a MergeKit config names, in the order in which they appear."""
-    return list(dict.fromkeys(name for _, _, name in _model_places(config)))
+    """The distinct models and adapters that a MergeKit config names, as they appear in it."""
+    names = (mapping[key].split("+") for mapping, key in _places(config, _MODEL_KEYS))
+    return list(dict.fromkeys(name for parts in names for name in parts))
 
 
 def follow_depth(config: dict[str, Any], depth: int | None) -> None:
@@ -96,25 +98,18 @@ def follow_depth(config: dict[str, Any], depth: int | None) -> None:
 def _renamed(config: dict, replacement: dict[str, str]) -> dict:
     """A copy of a MergeKit config with other names for the models in `replacement`."""
     config = copy.deepcopy(config)
-    for mapping, key, name in list(_model_places(config)):
-        mapping[key] = replacement.get(name, name)
-    source = config.get("tokenizer_source")
-    if source in replacement:
-        config["tokenizer_source"] = replacement[source]
-    tokenizer = config.get("tokenizer")
-    if isinstance(tokenizer, dict) and tokenizer.get("source") in replacement:
-        tokenizer["source"] = replacement[tokenizer["source"]]
+    for mapping, key in list(_places(config, (*_MODEL_KEYS, "tokenizer_source", "source"))):
+        names = mapping[key].split("+")
+        mapping[key] = "+".join(replacement.get(name, name) for name in names)
     return config
 
 
-def _model_places(value: Any) -> Iterator[tuple[dict, str, str]]:
-    """Where a MergeKit config names a model: (mapping, key, name), in the order of the file."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _model_places(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key in _MERGE_MODEL_KEYS and isinstance(item, str):
-                yield value, key, item
-            else:
-                yield from _model_places(item)
+def _places(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[dict, str]]:
+    """Where one of `keys` has a text as its value: (mapping, key), in the order of the file."""
+    for item in value if isinstance(value, list) else ():
+        yield from _places(item, keys)
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if key in keys and isinstance(item, str):
+            yield value, key
+        else:
+            yield from _places(item, keys)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.check.source import YamlFile
 from solar_plugins.models import licence, model_config
-
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
 
 _TIMEOUT_S = 5
 
@@ -31,74 +28,59 @@ def check(source: YamlFile, model: str, name: str | None = None, is_swapped: boo
     terms = licence.find(model)
     is_here = model_config.file_of(model) is not None
     if is_swapped and on_hub and not (is_here and terms is not None):
-        info = _ask_hub(source, model, is_here, terms is not None)
+        info, fault, unknown = _ask_hub(model, is_here)
+        if fault:
+            source.add(("base_model",), "base-model", fault)
+        elif note := _not_known(model, is_here, terms is not None, unknown):
+            source.add(("base_model",), "base-model", note, is_note=True)
         if info is not None:
             terms = licence.of_card(info.card_data.to_dict() if info.card_data else {}, model)
     elif is_swapped and is_here and terms is None:
-        _note(source, f"{model} has no card ({licence.CARD}), so its licence is not known.")
+        fault = f"{model} has no card ({licence.CARD}), so its licence is not known."
+        source.add(("base_model",), "base-model", fault, is_note=True)
     for sentence in licence.asks(terms, name) if terms is not None else ():
-        _note(source, f"{model}: {sentence}")
+        source.add(("base_model",), "base-model", f"{model}: {sentence}", is_note=True)
 
 
-def _ask_hub(source: YamlFile, model: str, is_here: bool, has_card: bool) -> ModelInfo | None:
-    """What the Hub says of `model`; where it is not, or not for us, or not asked, a finding."""
+def _ask_hub(model: str, is_here: bool) -> tuple[Any, str | None, str | None]:
+    """What the Hub says of `model`; why it cannot be had; why the Hub says nothing."""
     from httpx import HTTPError
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import HfApi, constants, errors
 
     repo, _, revision = model.partition("@")
-    page = f"{constants.ENDPOINT}/{repo}"
-    info, unknown = None, None
+    page, info = f"{constants.ENDPOINT}/{repo}", None
     try:
         info = HfApi().model_info(repo, revision=revision or None, timeout=_TIMEOUT_S)
         if info.gated and not is_here:
             HfApi().auth_check(repo)
-    except HFValidationError:
-        _fault(source, f"{model!r} is neither a local folder nor a valid Hub id (owner/name).")
-        return None
-    except GatedRepoError:
-        _fault(
-            source,
-            f"{model} is gated, and you are not let in (yet): accept its terms at {page}, then "
-            "`hf auth login`.",
-        )
-        return info
-    except RepositoryNotFoundError:
-        _fault(
-            source,
-            f"{page} is not there, or is private. Correct the name, or `hf auth login` with an "
-            "account that may read it.",
-        )
-        return None
-    except RevisionNotFoundError:
-        _fault(source, f"{page} has no revision {revision!r}.")
-        return None
+    except errors.HFValidationError:
+        return None, f"{model!r} is neither a local folder nor a valid Hub id (owner/name).", None
+    except errors.GatedRepoError:
+        way = f"accept its terms at {page}, then `hf auth login`."
+        return info, f"{model} is gated, and you are not let in (yet): {way}", None
+    except errors.RepositoryNotFoundError:
+        way = "Correct the name, or `hf auth login` with an account that may read it."
+        return None, f"{page} is not there, or is private. {way}", None
+    except errors.RevisionNotFoundError:
+        return None, f"{page} has no revision {revision!r}.", None
     except (HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
-        asked = f"did not answer ({type(error).__name__})"
-        how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else asked
-        unknown = f"{constants.ENDPOINT} {how}"
+        how = f"did not answer ({type(error).__name__})"
+        how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else how
+        return info, None, f"{constants.ENDPOINT} {how}"
+    return info, None, None
+
+
+def _not_known(model: str, is_here: bool, has_card: bool, unknown: str | None) -> str | None:
+    """What cannot be said of a base that is not whole on this machine, and how to fetch it."""
     missing = [] if is_here else ["depth", "tokenizer", "context"]
     if unknown:
         missing += ([] if has_card else ["licence"]) + ([] if is_here else ["whether it is gated"])
-    if missing:
-        wanted = ["'*.json'"] * (not is_here) + [licence.CARD] * (not has_card)
-        _note(
-            source,
-            f"{'The card of ' * is_here}{model} is not on this machine"
-            f"{f', and {unknown}' if unknown else ''}. Not known: {', '.join(missing)}. "
-            f"Fetch it first: hf download {repo} {' '.join(f'--include {f}' for f in wanted)}",
-        )
-    return info
-
-
-def _note(source: YamlFile, message: str) -> None:
-    source.add(("base_model",), "base-model", message, is_note=True)
-
-
-def _fault(source: YamlFile, message: str) -> None:
-    source.add(("base_model",), "base-model", message)
+    if not missing:
+        return None
+    wanted = ["'*.json'"] * (not is_here) + [licence.CARD] * (not has_card)
+    return (
+        f"{'The card of ' * is_here}{model} is not on this machine"
+        f"{f', and {unknown}' if unknown else ''}. Not known: {', '.join(missing)}. Fetch it "
+        f"first: hf download {model.partition('@')[0]} "
+        f"{' '.join(f'--include {file}' for file in wanted)}"
+    )

@@ -5,18 +5,56 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.chain import chain_file
+from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.resolve import follow_depth, merge_models, resolve
 from solar_plugins.check import base_terms, lm_eval_rules, merge, recipe, tokenizer
 from solar_plugins.check.files import Files, Made, made_by
-from solar_plugins.check.source import Path_, YamlFile
+from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.recipes import registry
+
+
+@dataclass
+class _Chain:
+    """A chain in check.
+
+    Attributes:
+        source: Its file.
+        chain: None where it does not load; its stages' files are checked all the same.
+        made: Which folder each stage makes.
+        depths: By stage: the layers of its model, None where they are not known.
+        tokens: By stage: what its model has beyond the base's vocabulary, None where not known.
+    """
+
+    source: YamlFile
+    chain: Chain | None
+    made: Made
+    depths: dict[str, int | None] = field(default_factory=dict)
+    tokens: dict[str, list[str] | None] = field(default_factory=lambda: {BASE_MODEL: []})
+
+    def depth(self, name: str) -> int | None:
+        if name != BASE_MODEL or self.chain is None:
+            return self.depths.get(name)
+        try:
+            return model_config.depth_of(self.chain.base_model)
+        except SolarError:
+            return None  # the recipe that trains it has a finding
+
+    def expect_made(self, below: YamlFile) -> None:
+        """Add a finding for each model of a stage's file that no stage makes.
+
+        `from` decides which model goes in, so only those below the chain's own folder matter.
+        """
+        for place, model in merge.named_models(below.content):
+            root = self.made.output_dir
+            if root is not None and Path(os.path.normpath(model)).is_relative_to(root):
+                Files(Path(below.name), self.made).expect_model(below, place, model)
 
 
 def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[YamlFile, str]]:
@@ -30,10 +68,8 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
         come, `source` has the findings of the chain itself.
     """
     chain = _load(source, base_model)
-    made = made_by(source.content)
-    depths: dict[str, int | None] = {}
-    tokens: dict[str, list[str] | None] = {chain_file.BASE_MODEL: []}
-    for stage in _stages(source, chain):
+    here = _Chain(source, chain, made_by(source.content))
+    for stage in chain.order() if chain else _readable_stages(source):
         try:
             below = YamlFile.read(stage.file)
         except SolarError as error:
@@ -41,48 +77,32 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
             kind = "unreadable" if stage.file.is_file() else "missing-file"
             source.add(place, kind, f"{error} Paths count from the chain file's folder.")
             continue
-        before = _all_before(chain, stage) if chain else None
-        files = Files(stage.file, made, before)
+        before = {s.name for s in chain.order(until=stage.name)} - {stage.name} if chain else None
+        files = Files(stage.file, here.made, None if before is None else frozenset(before))
         if stage.kind == "train":
-            model = chain.base_model if chain and stage.from_ == (chain_file.BASE_MODEL,) else None
+            model = chain.base_model if chain and stage.from_ == (BASE_MODEL,) else None
             recipe.check(below, files, base_model_is_given=True, model=model)
-            _expect_made(below, made, [(("base_model",), below.content.get("base_model"))])
-            depths[stage.name] = _trained_depth(below, stage, chain, depths)
+            here.expect_made(below)
+            if chain is not None:
+                depth = recipe.grown_depth(below, here.depth(stage.from_[0]))
+                here.depths[stage.name] = depth
         elif stage.kind == "merge":
-            if chain is not None and len(stage.from_) == 1:
-                below.content = copy.deepcopy(below.content)  # as it will be run
-                try:
-                    follow_depth(below.content, _depth_of(stage.from_[0], chain, depths))
-                except SolarError as error:
-                    source.add(("stages", stage.name, "from"), "layer-range", str(error))
-            _merge(source, below, files, stage, chain, depths)
+            _merge(here, stage, below, files)
         elif stage.kind == "evaluate":
             lm_eval_rules.check_evaluation(below, files, model_is_given=True)
         else:
             lm_eval_rules.check_data(below)
         if chain is not None:
-            _tokens(source, below, stage, chain, tokens)
+            _tokens(here, chain, stage, below)
         yield below, stage.kind
     if chain is not None:
         _changed_keys(source, chain)
-        Files(Path(source.name), made).expect_model(source, ("base_model",), chain.base_model)
+        Files(Path(source.name), here.made).expect_model(source, (BASE_MODEL,), chain.base_model)
         if not Path(chain.base_model).is_relative_to(chain.output_dir):
             base_terms.check(source, chain.base_model, chain.name, base_model is not None)
 
 
-def _expect_made(source: YamlFile, made: Made, models: Iterable[tuple[Path_, Any]]) -> None:
-    """Add a finding for each model of a stage's file that no stage makes.
-
-    `from` decides which model goes in, so only those below the chain's own folder are looked at.
-    """
-    for place, model in models:
-        if made.output_dir is None or not isinstance(model, str):
-            continue
-        if Path(os.path.normpath(model)).is_relative_to(made.output_dir):
-            Files(Path(source.name), made).expect_model(source, place, model)
-
-
-def _changed_keys(source: YamlFile, chain: chain_file.Chain) -> None:
+def _changed_keys(source: YamlFile, chain: Chain) -> None:
     """Add to the chain `source` what is wrong in the keys that a stage's ``set`` changes."""
     for stage in chain.stages.values():
         if stage.kind != "train" or not stage.set_:
@@ -99,12 +119,12 @@ def _changed_keys(source: YamlFile, chain: chain_file.Chain) -> None:
                     source.add(place, finding.kind, finding.message, finding.is_note)
 
 
-def _load(source: YamlFile, base_model: str | None) -> chain_file.Chain | None:
+def _load(source: YamlFile, base_model: str | None) -> Chain | None:
     # Another base has a folder of its own; the paths of the files are checked as they are written.
     given = source.content.get("output_dir")
     kept = {} if base_model is None or given is None else {"output_dir": given}
     try:
-        return chain_file.load_chain(source.name, base_model, kept, check_files=False)
+        return load_chain(source.name, base_model, kept, check_files=False)
     except SolarError as error:
         text = str(error).removeprefix(f"{source.name}: ")
         where, _, message = text.partition(": ")
@@ -115,121 +135,76 @@ def _load(source: YamlFile, base_model: str | None) -> chain_file.Chain | None:
         return None
 
 
-def _stages(source: YamlFile, chain: chain_file.Chain | None) -> list[chain_file.Stage]:
-    """The stages in running order; if the chain does not load, as many as can be made out."""
-    if chain is not None:
-        return chain.order()
-    stages = []
+def _readable_stages(source: YamlFile) -> Iterator[Stage]:
+    """As many stages as can be made out of a chain that does not load."""
     written: Any = source.content.get("stages")
     for name, value in written.items() if isinstance(written, dict) else ():
         kinds = [k for k in registry.STAGE_KINDS if isinstance(value, dict) and k in value]
         if len(kinds) == 1 and isinstance(value[kinds[0]], str):
             file = Path(os.path.normpath(Path(source.name).parent / value[kinds[0]]))
-            stages.append(chain_file.Stage(str(name), kinds[0], file))
-    return stages
+            yield Stage(str(name), kinds[0], file)
 
 
-def _all_before(chain: chain_file.Chain, stage: chain_file.Stage) -> frozenset[str]:
-    return frozenset(s.name for s in chain.order(until=stage.name)) - {stage.name}
-
-
-def _depth_of(name: str, chain: chain_file.Chain, depths: dict[str, int | None]) -> int | None:
-    if name != chain_file.BASE_MODEL:
-        return depths.get(name)
-    try:
-        return model_config.depth_of(chain.base_model)
-    except SolarError:
-        return None  # the recipe that trains it has a finding
-
-
-def _trained_depth(
-    source: YamlFile,
-    stage: chain_file.Stage,
-    chain: chain_file.Chain | None,
-    depths: dict[str, int | None],
-) -> int | None:
-    """The layers of what the stage trains; a finding if the up-scaling is not possible."""
-    if chain is None:
-        return None
-    return recipe.grown_depth(source, _depth_of(stage.from_[0], chain, depths))
-
-
-def _merge(
-    chain_source: YamlFile,
-    source: YamlFile,
-    files: Files,
-    stage: chain_file.Stage,
-    chain: chain_file.Chain | None,
-    depths: dict[str, int | None],
-) -> None:
+def _merge(here: _Chain, stage: Stage, below: YamlFile, files: Files) -> None:
     """The merge config of a stage, with the stages of `from` in the place of its models."""
-    named = merge_models(source.content)
-    if chain is not None and len(named) != len(stage.from_):
-        chain_source.add(
+    named, given = merge_models(below.content), {}
+    if here.chain is not None and len(stage.from_) == 1:
+        below.content = copy.deepcopy(below.content)  # as it will be run
+        try:
+            follow_depth(below.content, here.depth(stage.from_[0]))
+        except SolarError as error:
+            here.source.add(("stages", stage.name, "from"), "layer-range", str(error))
+    if here.chain is not None and len(named) != len(stage.from_):
+        here.source.add(
             ("stages", stage.name, "from"),
             "stage",
             f"{len(stage.from_)} model{'s' * (len(stage.from_) != 1)} for {len(named)} in "
             f"{stage.file} ({', '.join(named)}). Name one stage for each, in this order.",
         )
-        chain = None
-    given = dict(zip(named, stage.from_, strict=False)) if chain is not None else {}
+    elif here.chain is not None:
+        given = dict(zip(named, stage.from_, strict=True))
 
     def depth(model: str) -> int | None:
-        return _depth_of(given[model], chain, depths) if chain and model in given else None
+        return here.depth(given[model]) if model in given else None
 
-    merge.check(source, files, depth, models_are_given=True)
-    _expect_made(source, files.chain, merge.named_models(source.content))
-    if chain is not None:
-        depths[stage.name] = _merged_depth(source.content, depth)
+    merge.check(below, files, depth, models_are_given=True)
+    here.expect_made(below)
+    slices = below.content.get("slices")
+    if isinstance(slices, list):
+        try:
+            ranges = [slice_["sources"][0]["layer_range"] for slice_ in slices]
+            here.depths[stage.name] = sum(end - first for first, end in ranges)
+        except (KeyError, IndexError, TypeError, ValueError):
+            pass  # has a finding of its own
+    elif named:
+        here.depths[stage.name] = depth(named[0])
 
 
-def _tokens(
-    chain_source: YamlFile,
-    source: YamlFile,
-    stage: chain_file.Stage,
-    chain: chain_file.Chain,
-    tokens: dict[str, list[str] | None],
-) -> None:
-    """Note in `tokens` what the stage's model has beyond the base's vocabulary, None if unknown.
+def _tokens(here: _Chain, chain: Chain, stage: Stage, below: YamlFile) -> None:
+    """Note what the stage's model has beyond the base's vocabulary.
 
     A finding where models are merged whose trainings added different tokens: that shows only when
     all of them are done.
     """
-    inputs = [tokens.get(name) for name in stage.from_]
+    inputs = [here.tokens.get(name) for name in stage.from_]
     if stage.kind == "train":
         try:
             added = tokenizer.added_tokens(resolve(chain, stage), chain.base_model)
         except SolarError:
             return  # its file, or what it is set to, has a finding of its own
         before = inputs[0]
-        tokens[stage.name] = None if before is None else list(dict.fromkeys([*before, *added]))
+        here.tokens[stage.name] = None if before is None else [*dict.fromkeys([*before, *added])]
     elif stage.kind == "merge":
-        aligns = source.content.get("tokenizer_source") or source.content.get("tokenizer")
-        tokens[stage.name] = None if aligns else inputs[0]
-        for name, here in zip(stage.from_, inputs, strict=True):
-            if aligns or here is None or inputs[0] is None or here == inputs[0]:
+        aligns = below.content.get("tokenizer_source") or below.content.get("tokenizer")
+        here.tokens[stage.name] = None if aligns else inputs[0]
+        for name, tokens in zip(stage.from_, inputs, strict=True):
+            if aligns or tokens is None or inputs[0] is None or tokens == inputs[0]:
                 continue
-            ours, theirs = (" ".join(map(repr, t)) or "none" for t in (inputs[0], here))
-            chain_source.add(
+            ours, theirs = (" ".join(map(repr, t)) or "none" for t in (inputs[0], tokens))
+            here.source.add(
                 ("stages", stage.name, "from"),
                 "tokenizer",
                 f"{stage.from_[0]} adds these tokens to its vocabulary: {ours}; {name} adds "
                 f"{theirs}. MergeKit mixes row by row: write `tokenizer_source: union` in "
                 f"{stage.file}, or give their recipes the same tokens.",
             )
-
-
-def _merged_depth(content: dict[str, Any], depth: merge.Depth) -> int | None:
-    """How deep the merged model is: the slices stacked, or as its models are."""
-    slices = content.get("slices")
-    if not isinstance(slices, list):
-        named = merge_models(content)
-        return depth(named[0]) if named else None
-    total = 0
-    for slice_ in slices:
-        try:
-            first, end = slice_["sources"][0]["layer_range"]
-            total += end - first
-        except (KeyError, IndexError, TypeError, ValueError):
-            return None  # has a finding of its own
-    return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,8 @@ _BLOCKS = (
 )  # fmt: skip
 """Top keys near which another spelling is taken for a typo, which DeepSpeed would drop."""
 
-_GATHERS = (
-    "stage3_gather_16bit_weights_on_model_save",
-    "gather_16bit_weights_on_model_save",
-    "stage3_gather_fp16_weights_on_model_save",
-)
+_GATHERS = [f"stage3_gather_{bits}_weights_on_model_save" for bits in ("16bit", "fp16")]
+_GATHERS.append("gather_16bit_weights_on_model_save")
 
 _SIZES = {
     "train_micro_batch_size_per_gpu": "micro_batch_size",
@@ -44,49 +42,41 @@ def check(source: YamlFile) -> None:
     if not isinstance(config, dict):
         source.add(("deepspeed",), "wrong-value", f"{name} holds no mapping of keys.")
         return
-    for fault in [*_keys(config), *_values(config, source.content)]:
+    for fault in _faults(config, source.content):
         source.add(("deepspeed",), "wrong-value", f"{name}: {fault}")
 
 
-def _keys(config: dict[str, Any]) -> list[str]:
-    faults = []
+def _faults(config: dict[str, Any], recipe: dict[str, Any]) -> Iterator[str]:
     for key in config:
         meant = unambiguous_match(key, _BLOCKS)
         if key not in _BLOCKS and meant:
-            faults.append(f"{key}: DeepSpeed would drop it. Did you mean {meant!r}?")
-    zero = config.get("zero_optimization")
-    fields = known("deepspeed")["zero"]
-    for key in zero if isinstance(zero, dict) else ():
+            yield f"{key}: DeepSpeed would drop it. Did you mean {meant!r}?"
+    zero, fields = config.get("zero_optimization"), known("deepspeed")["zero"]
+    zero = zero if isinstance(zero, dict) else {}
+    for key in zero:
         if key not in fields:
             hint = nearest(key, fields)
-            faults.append(f"zero_optimization.{key}: DeepSpeed refuses it.{hint}")
-    return faults
-
-
-def _values(config: dict[str, Any], recipe: dict[str, Any]) -> list[str]:
-    faults = []
-    zero = config.get("zero_optimization")
-    stage = zero.get("stage", 0) if isinstance(zero, dict) else None
-    if stage is not None and stage not in (0, 1, 2, 3):
-        faults.append(f"zero_optimization.stage: {stage!r} found, one of 0, 1, 2, 3 is needed.")
-    on = {key: isinstance(config.get(key), dict) and config[key].get("enabled") for key in
-          ("bf16", "fp16")}  # fmt: skip
+            yield f"zero_optimization.{key}: DeepSpeed refuses it.{hint}"
+    stage = zero.get("stage", 0)
+    if stage not in (0, 1, 2, 3):
+        yield f"zero_optimization.stage: {stage!r} found, one of 0, 1, 2, 3 is needed."
+    blocks = {key: config.get(key) for key in ("bf16", "fp16")}
+    on = {key: isinstance(block, dict) and block.get("enabled") for key, block in blocks.items()}
     for key, enabled in on.items():
         if enabled not in (True, False, None, "auto"):
-            faults.append(f'{key}.enabled: {enabled!r} found. Write true, false or "auto".')
+            yield f'{key}.enabled: {enabled!r} found. Write true, false or "auto".'
     if on["bf16"] is True and on["fp16"] is True:
-        faults.append("bf16 and fp16 are both enabled. Keep one.")
+        yield "bf16 and fp16 are both enabled. Keep one."
     for key, other in (("bf16", "fp16"), ("fp16", "bf16")):
         wants = recipe.get(other) is True and not recipe.get(key)
         if on[key] is True and on[other] is not True and wants:
-            faults.append(f"enables {key}, and the recipe asks for {other}. Make them the same.")
+            yield f"enables {key}, and the recipe asks for {other}. Make them the same."
     for theirs, ours in _SIZES.items():
         size, wanted = config.get(theirs), recipe.get(ours)
         if isinstance(size, int) and isinstance(wanted, int) and size != wanted:
-            faults.append(f'{theirs}: {size}, and the recipe\'s {ours} is {wanted}. Write "auto".')
-    if isinstance(zero, dict) and stage == 3 and not any(zero.get(key) for key in _GATHERS):
-        faults.append(
-            "zero_optimization.stage3_gather_16bit_weights_on_model_save: not true, so the saved "
-            "model holds no weights. Write true."
+            yield f'{theirs}: {size}, and the recipe\'s {ours} is {wanted}. Write "auto".'
+    if stage == 3 and not any(zero.get(key) for key in _GATHERS):
+        yield (
+            f"zero_optimization.{_GATHERS[0]}: not true, so the saved model holds no weights. "
+            "Write true."
         )
-    return faults

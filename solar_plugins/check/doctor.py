@@ -64,44 +64,29 @@ def examine(quick: bool = False, folder: Path = Path()) -> Iterator[Fact]:
         quick: Leave out what imports the tools: the seams' self-tests and the GPUs.
         folder: Where runs are to be written; its disk is looked at.
     """
-    yield _python()
+    python = ".".join(map(str, sys.version_info[:3]))
+    if (3, 10) <= sys.version_info < (3, 13):
+        yield Fact(OK, "Python", python)
+    else:
+        yield Fact(WRONG, "Python", python, "The tools run on Python 3.10 to 3.12.")
     for name, purpose in {**_TOOLS, **_OPTIONAL}.items():
-        yield _tool(name, purpose)
-    yield _disk(folder)
-    yield _memory()
+        try:
+            yield Fact(OK, name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            needed = name in _TOOLS
+            advice = f"{purpose}: {_EXTRA}" if needed else purpose
+            yield Fact(WRONG if needed else NOTE, name, "not installed", advice)
+    free = shutil.disk_usage(folder).free / 2**30
+    is_enough = free >= _ENOUGH_DISK_GIB
+    advice = "" if is_enough else "`solar plan CHAIN` says how much a chain writes."
+    where = f"{free:,.0f} GiB free at {folder.resolve()}"
+    yield Fact(OK if is_enough else NOTE, "disk", where, advice)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    yield Fact(OK, "memory", f"{memory:,.1f} GiB, {os.cpu_count()} CPU cores")
     yield _hub()
     if not quick:
         yield from _seams()
         yield _gpus()
-
-
-def _python() -> Fact:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if (3, 10) <= sys.version_info < (3, 13):
-        return Fact(OK, "Python", found)
-    return Fact(WRONG, "Python", found, "The tools run on Python 3.10 to 3.12.")
-
-
-def _tool(name: str, purpose: str) -> Fact:
-    try:
-        return Fact(OK, name, metadata.version(name))
-    except metadata.PackageNotFoundError:
-        if name in _OPTIONAL:
-            return Fact(NOTE, name, "not installed", purpose)
-        return Fact(WRONG, name, "not installed", f"{purpose}: {_EXTRA}")
-
-
-def _disk(folder: Path) -> Fact:
-    free = shutil.disk_usage(folder).free / 2**30
-    found = f"{free:,.0f} GiB free at {folder.resolve()}"
-    if free < _ENOUGH_DISK_GIB:
-        return Fact(NOTE, "disk", found, "`solar plan CHAIN` says how much a chain writes.")
-    return Fact(OK, "disk", found)
-
-
-def _memory() -> Fact:
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Fact(OK, "memory", f"{pages * size / 2**30:,.1f} GiB, {os.cpu_count()} CPU cores")
 
 
 def _hub() -> Fact:
@@ -114,12 +99,9 @@ def _hub() -> Fact:
     try:
         httpx.head(constants.ENDPOINT, timeout=5, follow_redirects=True)
     except httpx.HTTPError as error:
-        return Fact(
-            NOTE,
-            "Hub",
-            f"{constants.ENDPOINT} not reached ({type(error).__name__})",
-            "Recipes that name Hub models and data sets need it once; local paths do not.",
-        )
+        found = f"{constants.ENDPOINT} not reached ({type(error).__name__})"
+        advice = "Recipes that name Hub models and data sets need it once; local paths do not."
+        return Fact(NOTE, "Hub", found, advice)
     return Fact(OK, "Hub", f"{constants.ENDPOINT} reached, {token}")
 
 
@@ -143,10 +125,10 @@ def _gpus() -> Fact:
     import torch
 
     if not torch.cuda.is_available():
-        found = "none that torch can use"
-        if shutil.which("nvidia-smi"):
-            return Fact(WRONG, "GPUs", found, "Install the CUDA build of torch.")
-        return Fact(NOTE, "GPUs", found, "The miniature (recipes/tiny) runs on CPU cores.")
+        has_driver = shutil.which("nvidia-smi") is not None
+        advice = "The miniature (recipes/tiny) runs on CPU cores."
+        advice = "Install the CUDA build of torch." if has_driver else advice
+        return Fact(WRONG if has_driver else NOTE, "GPUs", "none that torch can use", advice)
     cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     found = ", ".join(f"{card.name} ({card.total_memory / 2**30:.0f} GiB)" for card in cards)
     if not torch.cuda.is_bf16_supported():

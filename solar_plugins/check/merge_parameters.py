@@ -2,155 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import os
+from collections.abc import Sequence
 from typing import Any
 
+from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
-from solar_plugins.errors import nearest
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.models import safetensors_header
+
+_LLAMA = (
+    "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
+    *(f"model.layers.0.{name}.weight" for name in (
+        "input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj",
+        "mlp.down_proj", *(f"self_attn.{part}_proj" for part in "qkvo"))),
+)  # fmt: skip
+"""What nearly every model that people merge has."""
 
 
-def check(source: YamlFile, method: str) -> None:
+def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
     """Add what is wrong with the parameters that the merge config `source` gives to `method`."""
-    for place, parameters in walk(source.content):
-        if place[-1:] == ("parameters",) and isinstance(parameters, dict):
-            _parameters(source, place, parameters, method)
-    _weights(source)
-    for name, facts in known("mergekit")["methods"][method]["parameters"].items():
-        if facts["required"] and not _sets(source.content, name):
-            _required(source, name, facts["scope"], method)
-
-
-def _weights(source: YamlFile) -> None:
-    """Weights that add up to nothing: MergeKit divides by their sum."""
-    models = source.content.get("models")
-    parameters = [m.get("parameters") for m in models or () if isinstance(m, dict)] if isinstance(
-        models, list) else []  # fmt: skip
-    weights = [p.get("weight") for p in parameters if isinstance(p, dict)]
-    numbers = [w for w in weights if isinstance(w, int | float) and not isinstance(w, bool)]
-    if len(numbers) == len(parameters) > 1 and sum(numbers) == 0:
-        source.add(
-            ("models", 0, "parameters", "weight"),
-            "wrong-value",
-            "the weights of all models add up to 0: the merge would divide by it. Write weights "
-            "whose sum is 1.",
-        )
-
-
-def _parameters(source: YamlFile, place: Path_, parameters: dict, method: str) -> None:
     wanted = known("mergekit")["methods"][method]["parameters"]
-    per_model = place[-2:-1] != () and isinstance(place[-2], int) and place[-3] != "slices"
-    for name, setting in parameters.items():
-        here = (*place, str(name))
-        if name not in wanted:
-            has = ", ".join(wanted) or "none"
-            source.add(
-                here,
-                "unknown-key",
-                f"{method} has no parameter {name!r}, MergeKit would drop it in silence."
-                f"{nearest(str(name), wanted)} Its parameters: {has}.",
-                new_key=unambiguous_match(str(name), [n for n in wanted if n not in parameters]),
-            )
+    tensors = _tensors(groups)
+    per_model = [where for group in groups for where, _ in group.entries if group.is_whole]
+    for place, parameters in walk(source.content):
+        if place[-1:] != ("parameters",) or not isinstance(parameters, dict):
             continue
-        if per_model and wanted[name]["scope"] == "shared":
-            source.add(
-                here,
-                "wrong-value",
-                f"{name} is one value for the whole merge, MergeKit does not read it at a model. "
-                "Write it below the `parameters:` of the file.",
-            )
-        _filters(source, here, setting)
-        for where, value in _values(setting, here):
-            _value(source, where, value, name, wanted[name]["type"], method)
+        for name, setting in parameters.items():
+            here = (*place, str(name))
+            if name not in wanted:
+                free = [n for n in wanted if n not in parameters]
+                found = f"{method} has no parameter {name!r}, MergeKit would drop it in silence."
+                found += (
+                    f"{nearest(str(name), wanted)} Its parameters: {', '.join(wanted) or 'none'}."
+                )
+                meant = unambiguous_match(str(name), free)
+                source.add(here, "unknown-key", found, new_key=meant)
+                continue
+            if place[:-1] in per_model and wanted[name]["scope"] == "shared":
+                found = f"{name} is one value for the whole merge, MergeKit does not read it at a "
+                found += "model. Write it below the `parameters:` of the file."
+                source.add(here, "wrong-value", found)
+            for where, value in walk(setting, here):
+                if where[-1] == "filter":
+                    _filter(source, where, str(value or "*"), tensors)
+                elif not isinstance(value, dict | list):
+                    fault = _fault(value, name, wanted[name]["type"], method)
+                    if fault:
+                        source.add(where, "wrong-value", fault)
+    for group in groups:
+        _weights(source, group)
+        for name, facts in wanted.items():
+            if facts["required"]:
+                _required(source, group, name, facts["scope"], method, sorted(tensors) or _LLAMA)
 
 
-def _filters(source: YamlFile, place: Path_, setting: Any) -> None:
-    """A filter is a part of a tensor's name; one that is in none is passed over in silence."""
-    tensors = known("mergekit")["tensors"]
-    for index, item in enumerate(setting if isinstance(setting, list) else [setting]):
-        part = item.get("filter") if isinstance(item, dict) else None
-        if not isinstance(part, str) or part == "*" or any(part in name for name in tensors):
-            continue
-        meant = unambiguous_match(part, {p for name in tensors for p in name.split(".")})
-        if meant is None:
-            continue  # perhaps of an architecture that MergeKit reads from the tensors themselves
-        here = (*place, index, "filter") if isinstance(setting, list) else (*place, "filter")
-        source.add(
-            here,
-            "no-effect",
-            f"{part!r} is in the name of no tensor, so it filters nothing. Did you mean {meant!r}?",
-            new_value=meant,
+def _tensors(groups: Sequence[Group]) -> set[str]:
+    """The names of the tensors of the models that are in a folder on this machine."""
+    names: set[str] = set()
+    models = (name_of(entry.get("model")) for group in groups for _, entry in group.entries)
+    for model in dict.fromkeys(models):
+        folder = os.path.expanduser(model.partition("+")[0])
+        try:
+            names |= set(safetensors_header.read_model(folder)) if os.path.isdir(folder) else set()
+        except SolarError:
+            continue  # a folder without weights is not what this is about
+    return names
+
+
+def _weights(source: YamlFile, group: Group) -> None:
+    """Weights that add up to nothing: MergeKit divides by their sum."""
+    parameters = [entry.get("parameters") for _, entry in group.entries]
+    weights = [p.get("weight") if isinstance(p, dict) else None for p in parameters]
+    if len(weights) > 1 and all(type(w) in (int, float) for w in weights) and sum(weights) == 0:
+        found = (
+            "the weights of all models add up to 0: the merge would divide by it. Write weights "
         )
+        place = (*group.entries[0][0], "parameters", "weight")
+        source.add(place, "wrong-value", f"{found}whose sum is 1.")
 
 
-def _values(setting: Any, place: Path_) -> Iterator[tuple[Path_, Any]]:
-    """The plain values of a setting: one, a gradient, or one per filter."""
-    if isinstance(setting, dict):
-        yield from _values(setting.get("value"), (*place, "value"))
-    elif isinstance(setting, list):
-        for index, item in enumerate(setting):
-            yield from _values(item, (*place, index))
-    else:
-        yield place, setting
+def _filter(source: YamlFile, place: Path_, part: str, tensors: set[str]) -> None:
+    """A filter is a part of a tensor's name; one that is in none is passed over in silence."""
+    every = [*known("mergekit")["tensors"], *tensors]
+    if part == "*" or any(part in name for name in every):
+        return
+    meant = unambiguous_match(part, {word for name in every for word in name.split(".")})
+    hint = f"Did you mean {meant!r}?" if meant else "Take it out."
+    found = f"{part!r} is in the name of no tensor, so it filters nothing. {hint}"
+    # Perhaps of an architecture that MergeKit reads from the tensors themselves.
+    is_note = meant is None and not tensors
+    source.add(place, "no-effect", found, is_note=is_note, new_value=meant)
 
 
-def _value(source: YamlFile, place: Path_, value: Any, name: str, type_: str, method: str) -> None:
+def _fault(value: Any, name: str, type_: str, method: str) -> str | None:
     if type_ == "bool":
-        if not isinstance(value, bool):
-            source.add(place, "wrong-value", f"{value!r} found, true or false is needed.")
-        return
+        return None if isinstance(value, bool) else f"{value!r} found, true or false is needed."
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        source.add(place, "wrong-value", f"{value!r} found, a number is needed.")
-        return
+        number = math.nan
+    if not math.isfinite(number) or (type_ == "int" and number != int(number)):
+        kind = "whole number" if type_ == "int" else "number"
+        return f"{value!r} found, a {kind} is needed."
     if name in ("t", "density") and not 0 <= number <= 1:
-        message = f"{value} found, {name} of {method} runs from 0 to 1."
-        source.add(place, "wrong-value", message)
+        return f"{value} found, {name} of {method} runs from 0 to 1."
+    return None
 
 
-def _required(source: YamlFile, name: str, scope: str, method: str) -> None:
-    """Add a finding wherever a parameter without a default does not reach.
+def _required(
+    source: YamlFile, group: Group, name: str, scope: str, method: str, tensors: Sequence[str]
+) -> None:
+    """Add a finding where a parameter without a default does not reach.
 
-    MergeKit looks at the input (not for a shared parameter), its slice, its module and the file.
+    MergeKit looks at the input (not for a shared parameter), its slice, its module and the file,
+    and goes on where the filters of one of them let a tensor through.
     """
-    modules = source.content.get("modules")
-    outputs: list[tuple[Path_, dict]] = [((), source.content)]
-    if isinstance(modules, dict):
-        outputs = [(("modules", key), m) for key, m in modules.items() if isinstance(m, dict)]
-    for place, output in outputs:
-        if _sets(output, name):
+    inputs = group.entries if scope != "shared" else group.around[:1]
+    for where, entry in inputs:
+        if scope == "non_base" and name_of(entry.get("model")) == group.base_model:
             continue
-        groups: list[tuple[Path_, dict, Any]]
-        groups = [((*place, "slices", i), s, s.get("sources")) for i, s in _items(output, "slices")]
-        groups += [(place, {}, output["models"])] if output.get("models") else []
-        for where, group, inputs in groups:
-            if _sets(group, name):
-                continue
-            if scope == "shared":
-                _missing(source, where, name, f"{method} needs {name}.")
-                continue
-            key = "sources" if group else "models"
-            for index, entry in _items({key: inputs}, key):
-                is_base = str(entry.get("model")) == str(source.content.get("base_model"))
-                if not _sets(entry, name) and not (scope == "non_base" and is_base):
-                    needs = f"{method} needs {name} for every model."
-                    _missing(source, (*where, key, index), name, needs)
-
-
-def _missing(source: YamlFile, place: Path_, name: str, needs: str) -> None:
-    where = (*place, "parameters", name)
-    source.add(where, "missing-key", f"missing. {needs} Write `parameters: {{{name}: 0.5}}` here.")
-
-
-def _items(holder: dict, key: str) -> list[tuple[int, dict]]:
-    """The mappings of the list at `key`, with their index; nothing if it is not a list."""
-    value = holder.get(key)
-    listed = value if isinstance(value, list) else []
-    return [(index, item) for index, item in enumerate(listed) if isinstance(item, dict)]
-
-
-def _sets(holder: dict, name: str) -> bool:
-    parameters = holder.get("parameters")
-    return isinstance(parameters, dict) and name in parameters
+        left, last = list(tensors), None
+        for place, holder in [(where, entry), *group.around]:
+            parameters = holder.get("parameters")
+            setting = parameters.get(name) if isinstance(parameters, dict) else None
+            for item in setting if isinstance(setting, list) else [setting]:
+                if item is not None:
+                    part, last = item.get("filter") if isinstance(item, dict) else None, place
+                    left = [t for t in left if part not in (None, "*") and str(part) not in t]
+        at, found = (
+            where,
+            f"missing. {method} needs {name}{' for every model' * (scope != 'shared')}",
+        )
+        found += f". Write `parameters: {{{name}: 0.5}}` here."
+        if left and last is not None:
+            at, found = last, f"no filter matches {left[0]}, and {method} needs {name} for every "
+            found += "tensor. Write `- value: 0.5` as the last entry."
+        if left:
+            source.add((*at, "parameters", name), "missing-key", found)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check.model_keys import key_tree, plugin_keys
+from solar_plugins.check.tokenizer_files import render
 
 _TEMPLATE_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|eos_token")
 
@@ -95,35 +96,23 @@ def _chat_templates() -> dict[str, str]:
     is what is checked. ``eos_token`` stands by its name.
     """
     from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     from solar_plugins.seams.axolotl import named_chat_templates
 
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    # As transformers sets it up (transformers.utils.chat_template_utils).
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
-    messages: list[dict[str, Any]] = [
-        {"role": "user", "content": "Q"},
-        {"role": "assistant", "content": "A"},
-    ]
+    special = {"eos_token": "eos_token", "bos_token": "", "pad_token": ""}
     texts = {}
     for name, template in sorted(named_chat_templates().items()):
-        plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
         for question in ("Q", [{"type": "text", "text": "Q"}]):  # vision templates want a list
-            messages[0]["content"] = question
+            messages: list[dict[str, Any]] = [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": "A"},
+            ]
             try:
-                text = environment.from_string(plain).render(
-                    messages=messages, eos_token="eos_token", bos_token="", pad_token=""
-                )
-                texts[name] = " ".join(dict.fromkeys(_TEMPLATE_TOKEN.findall(text)))
-                break
+                text = render(template, messages, **special)
             except (TemplateError, TypeError):
                 continue
+            texts[name] = " ".join(dict.fromkeys(_TEMPLATE_TOKEN.findall(text)))
+            break
     return texts
 
 
@@ -247,12 +236,14 @@ def read_deepspeed() -> dict:
 
 
 def read_transformers() -> dict:
-    """The model types that transformers builds a causal language model for."""
+    """The model types that it builds a causal language model for, and its classes for a model."""
+    import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return {
         "version": metadata.version("transformers"),
         "causal_lm": sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        "auto_models": sorted(n for n in dir(transformers) if n.startswith("AutoModel")),
     }
 
 

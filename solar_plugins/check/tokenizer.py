@@ -7,12 +7,13 @@ answer ever ends; a special token with a typo is added to the vocabulary and the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.check import tokenizer_files
 from solar_plugins.check.source import Path_, YamlFile
+from solar_plugins.check.tokenizer_files import Tokenizer
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
@@ -30,6 +31,32 @@ _WRITTEN_OUT = {
     "llama3": "<|start_header_id|> <|end_header_id|> <|eot_id|>",
 }
 
+_EMBEDDINGS = {"gpt_neox": ["embed_in", "embed_out"], "falcon": ["word_embeddings", "lm_head"]}
+"""What an adapter has to save with new tokens; ``embed_tokens`` and ``lm_head`` of all others."""
+
+_TURN = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "An answer."}]
+
+
+@dataclass
+class _Recipe:
+    """A recipe in check.
+
+    Attributes:
+        tokenizer: Of what it starts from, None where that is not on this machine.
+        name: What the tokenizer comes from.
+        special: Its ``special_tokens``.
+        follows: Whether a plugin of ours fits padding and length to the base model.
+    """
+
+    source: YamlFile
+    tokenizer: Tokenizer | None
+    name: str
+    special: dict[str, Any]
+    follows: bool
+
+    def add(self, place: Path_, message: str, is_note: bool = False, **fix: Any) -> None:
+        self.source.add(place, "tokenizer", message, is_note, **fix)
+
 
 def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -> None:
     """Add what does not fit in the recipe `source`.
@@ -38,31 +65,40 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
         types: The ``type`` of each of its datasets, with its place.
         model: The model that it starts from, or None if that is only made later.
     """
-    recipe = source.content
-    written = recipe.get("tokenizer_config") or model
+    content = source.content
+    written, given = content.get("tokenizer_config") or model, content.get("special_tokens")
     tokenizer = tokenizer_files.find(written) if isinstance(written, str) else None
-    if tokenizer is not None:
-        _special_tokens(source, tokenizer, written)
+    special = given if isinstance(given, dict) else {}
+    follows = FOLLOWS in (content.get("plugins") or [])
+    recipe = _Recipe(source, tokenizer, str(written), special, follows)
+    named = [(where, type_.split(".")[0]) for where, type_ in types if isinstance(type_, str)]
+    chats = [where for where, name in named if name == "chat_template"]
     place, template = _template(source, tokenizer)
-    names = [(where, name) for where, name in types if isinstance(name, str)]
-    chats = [where for where, name in names if name.split(".")[0] == "chat_template"]
-    if chats:
-        if template is None and tokenizer is not None and "chat_template" not in recipe:
-            source.add(
-                chats[0],
-                "tokenizer",
-                f"{written} has no chat template of its own. Write `chat_template: chatml`, or "
-                "another one.",
-            )
-        elif template is not None and place is not None:  # its own template surely fits
-            _fits(source, place, template, tokenizer, written)
     if tokenizer is not None:
-        for where, name in names:
-            tokens = _WRITTEN_OUT.get(name.split(".")[0]) if recipe.get("rl") else None
-            if tokens:
-                _are_known(source, where, tokens, tokenizer, written)
-    if isinstance(model, str):
-        _context(source, model)
+        _special_tokens(recipe, tokenizer)
+    if template is None and tokenizer is not None and chats and "chat_template" not in content:
+        fault = f"{written} has no chat template of its own. Write `chat_template: chatml`, or "
+        recipe.add(chats[0], f"{fault}another one.")
+    elif template is not None and chats:
+        _fits(recipe, place, template)
+    for where, name in named if content.get("rl") else ():
+        _are_known(recipe, where, _WRITTEN_OUT.get(name, ""))
+    bos = tokenizer.special.get("bos_token") if tokenizer and tokenizer.adds_bos else None
+    for where, type_ in types if bos else ():
+        for key, text in type_.items() if isinstance(type_, dict) else ():
+            if str(key).endswith("format") and str(text).startswith(str(bos)):
+                fault = f"begins with {bos!r}, which the tokenizer writes before every text: there "
+                recipe.add((*where, key), f"{fault}would be two. Take it out.")
+    _classes(source)
+    try:
+        config = model_config.language_model(model_config.find(model) or {}) if model else {}
+    except SolarError:
+        config = {}  # `base_files` has the finding
+    _saved_embeddings(recipe, model or "", config)
+    _context(recipe, config)
+    if tokenizer is not None and tokenizer.vocabulary:
+        _rows(recipe, tokenizer.vocabulary, config.get("vocab_size"))
+        _ends(recipe, tokenizer)
 
 
 def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
@@ -82,168 +118,172 @@ def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
     named = [*given.values()] if base else []
     for more in (tokens, further):
         named += more if isinstance(more, list) else []
-    known = base.vocabulary if base else {}
-    return [t for t in dict.fromkeys(named) if isinstance(t, str) and t not in known]
+    vocabulary = base.vocabulary if base else {}
+    return [t for t in dict.fromkeys(named) if isinstance(t, str) and t not in vocabulary]
 
 
-def _context(source: YamlFile, model: str) -> None:
+def _classes(source: YamlFile) -> None:
+    """Classes that transformers has no more: Axolotl asks it for them by name."""
+    facts, tokenizers = known("transformers"), known("axolotl")["choices"]["tokenizer_type"]
+    rules = ("model_type", "AutoModel", facts["auto_models"]), ("tokenizer_type", "", tokenizers)
+    for key, prefix, classes in rules:
+        value = source.content.get(key)
+        if not isinstance(value, str) or not value.startswith(prefix) or value in classes:
+            continue
+        if source.content.get("trust_remote_code") or any(f.path == key for f in source.findings):
+            continue  # a class may come with the model, or has a finding
+        fault = f"transformers {facts['version']} has no class {value!r}. Take it out: Axolotl "
+        source.add((key,), "wrong-value", f"{fault}chooses one.")
+
+
+def _saved_embeddings(recipe: _Recipe, model: str, config: dict[str, Any]) -> None:
+    """New tokens under an adapter: Axolotl refuses them when the model is loaded, or forgets."""
+    content = recipe.source.content
+    tokens, saved = content.get("tokens"), content.get("lora_modules_to_save")
+    new = tokens or added_tokens(content, model)
+    wanted = _EMBEDDINGS.get(str(config.get("model_type")), ["embed_tokens", "lm_head"])
+    if content.get("adapter") and new and not set(wanted) <= set(saved or ()):
+        fault = f"the rows of {' '.join(map(str, new))} are trained by no adapter and saved with "
+        fault += f"none. Write `lora_modules_to_save: [{', '.join(wanted)}]`."
+        recipe.add(("tokens" if tokens else "special_tokens",), fault)
+
+
+def _context(recipe: _Recipe, config: dict[str, Any]) -> None:
     """`sequence_len` against what the model was made for."""
-    length = source.content.get("sequence_len")
-    try:
-        config = model_config.find(model)
-    except SolarError:
-        return  # the model's own fault, which loading it will tell
-    if config is None or not isinstance(length, int):
+    content, most = recipe.source.content, config.get("max_position_embeddings")
+    length, stretched = content.get("sequence_len"), content.get("overrides_of_model_config")
+    if isinstance(length, int) and isinstance(most, int) and length > most:
+        if stretched or config.get("rope_scaling"):
+            return
+        way = "`overrides_of_model_config: {rope_scaling: …}`."
+        way = f"Write at most {most}, or stretch them with {way}"
+        way = f"{most} are used." if recipe.follows else way
+        found = f"{length} found, the model knows {most} positions. {way}"
+        recipe.source.add(("sequence_len",), "model", found, is_note=recipe.follows)
+
+
+def _rows(recipe: _Recipe, vocabulary: dict[str, int], rows: Any) -> None:
+    token, last = max(vocabulary.items(), key=lambda item: item[1])
+    if isinstance(rows, int) and last >= rows:
+        fault = f"the tokenizer of {recipe.name} has the token {token!r} in row {last}, and the "
+        fault += f"embeddings end at row {rows - 1}; Axolotl adds rows of random numbers."
+        recipe.add(("base_model",), fault, is_note=True)
+
+
+def _ends(recipe: _Recipe, tokenizer: Tokenizer) -> None:
+    """Whether config.json and generation_config.json name the tokenizer's end of sequence."""
+    eos, here = tokenizer.special.get("eos_token"), f"the tokenizer of {recipe.name}"
+    if "eos_token" in recipe.special or eos not in tokenizer.vocabulary:
         return
-    text = model_config.language_model(config)
-    most = text.get("max_position_embeddings")
-    stretched = text.get("rope_scaling") or source.content.get("overrides_of_model_config")
-    if isinstance(most, int) and length > most and not stretched:
-        source.add(
-            ("sequence_len",),
-            "model",
-            f"{length} found, {model} knows {most} positions. "
-            + (
-                f"{most} are used."
-                if FOLLOWS in (source.content.get("plugins") or [])
-                else f"Write at most {most}, or stretch them with "
-                "`overrides_of_model_config: {rope_scaling: …}`."
-            ),
-            is_note=FOLLOWS in (source.content.get("plugins") or []),
-        )
+    if eos == (tokenizer.special | recipe.special).get("bos_token"):
+        fault = f"{here} begins and ends a text with the same token, {eos!r}."
+        recipe.add(("base_model",), fault, is_note=True)
+    names = {number: name for name, number in tokenizer.vocabulary.items()}
+    row = tokenizer.vocabulary[eos]
+    for file, ids in tokenizer.ends.items():
+        if row not in ids:
+            theirs = ", ".join(f"{names.get(i, '?')!r} ({i})" for i in ids)
+            fault = (
+                f"{here} ends a text with {eos!r} ({row}), its {file} with {theirs}. Correct the "
+            )
+            fault += "wrong one, or write `special_tokens: {eos_token: …}`."
+            # Generation stops at what the last of the files says.
+            recipe.add(("base_model",), fault, is_note=row in [*tokenizer.ends.values()][-1])
 
 
-def _special_tokens(source: YamlFile, tokenizer: tokenizer_files.Tokenizer, name: Any) -> None:
-    given = source.content.get("special_tokens")
-    given = given if isinstance(given, dict) else {}
-    for key, token in given.items():
+def _special_tokens(recipe: _Recipe, tokenizer: Tokenizer) -> None:
+    for key, token in recipe.special.items():
         if not isinstance(token, str) or token in tokenizer.vocabulary:
             continue
-        if key == "pad_token" and FOLLOWS in (source.content.get("plugins") or []):
-            source.add(
-                ("special_tokens", key),
-                "tokenizer",
-                f"{token!r} is not a token of {name}; one of its own tokens pads instead.",
-                is_note=True,
-            )
-            continue
+        pads = key == "pad_token" and recipe.follows
         marks = [t for t in tokenizer.vocabulary if t[:1] in "<[" and t[-1:] in ">]"]
-        meant = unambiguous_match(token, marks)
-        source.add(
-            ("special_tokens", key),
-            "tokenizer",
-            f"{token!r} is not a token of {name}; it would be added, and the embeddings grow."
-            + (f" Did you mean {meant!r}?" if meant else ""),
-            is_note=meant is None,
-            new_value=f'"{meant}"' if meant else None,
-        )
-    if "eos_token" not in tokenizer.special and "eos_token" not in given:
-        source.add(
-            ("special_tokens",),
-            "tokenizer",
-            f"{name} names no eos_token, so no answer ends. Write "
-            "`special_tokens: {eos_token: …}`.",
-        )
-    elif "pad_token" not in tokenizer.special and "pad_token" not in given:
-        eos = given.get("eos_token") or tokenizer.special.get("eos_token")
-        source.add(
-            ("special_tokens",),
-            "tokenizer",
-            f"{name} names no pad_token; Axolotl takes {eos!r}, the end of sequence, for it. "
-            "Write `special_tokens: {pad_token: …}` to choose another.",
-            is_note=True,
-        )
+        meant = None if pads else unambiguous_match(token, marks)
+        effect = "it would be added, and the embeddings grow."
+        effect = "one of its own tokens pads instead." if pads else effect
+        hint = f" Did you mean {meant!r}?" if meant else ""
+        found = f"{token!r} is not a token of {recipe.name}; {effect}{hint}"
+        fix = f'"{meant}"' if meant else None
+        recipe.add(("special_tokens", key), found, is_note=meant is None, new_value=fix)
+    has = tokenizer.special | recipe.special
+    if "eos_token" not in has:
+        fault = f"{recipe.name} names no eos_token, so no answer ends. Write `special_tokens: "
+        recipe.add(("special_tokens",), f"{fault}{{eos_token: …}}`.")
+    elif "pad_token" not in has:
+        fault = f"{recipe.name} names no pad_token; Axolotl takes {has['eos_token']!r}, the end of "
+        fault += "sequence, for it. Write `special_tokens: {pad_token: …}` to choose another."
+        recipe.add(("special_tokens",), fault, is_note=True)
 
 
-def _template(
-    source: YamlFile, tokenizer: tokenizer_files.Tokenizer | None
-) -> tuple[Path_ | None, str | None]:
-    """The chat template in effect: the key that names it, and its text."""
-    name = source.content.get("chat_template")
-    inline = source.content.get("chat_template_jinja")
-    own = tokenizer.chat_template if tokenizer else None
+def _template(source: YamlFile, tokenizer: Tokenizer | None) -> tuple[Path_, str | None]:
+    """The chat template in effect: the key that names it, and its text.
+
+    Of one of Axolotl's own, the text is the tokens that it writes; ``eos_token`` by its name.
+    """
+    name, inline = (source.content.get(k) for k in ("chat_template", "chat_template_jinja"))
     if isinstance(inline, str) and name in (None, "jinja"):
-        if "\n" in inline or "{" in inline:
-            return ("chat_template_jinja",), inline
-        file = Path(inline)
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
-        return ("chat_template_jinja",), text
-    if not isinstance(name, str) or name == "tokenizer_default":
-        return None, own
-    fallback = name.removeprefix("tokenizer_default_fallback_")
-    if fallback != name and own is not None:
-        return None, own
-    return ("chat_template",), _builtin(fallback) if fallback == name or tokenizer else None
+        if "\n" not in inline and "{" not in inline:
+            file = Path(inline)
+            is_file = file.is_file()
+            inline = file.read_text(encoding="utf-8", errors="replace") if is_file else None
+        return ("chat_template_jinja",), inline
+    own = tokenizer.chat_template if tokenizer else None
+    fallback = str(name).removeprefix("tokenizer_default_fallback_")
+    if not isinstance(name, str) or name == "tokenizer_default" or (fallback != name and own):
+        return ("base_model",), own
+    written = known("axolotl")["chat_templates"].get(fallback)
+    return ("chat_template",), written if fallback == name or tokenizer else None
 
 
-def _builtin(name: str) -> str | None:
-    """The tokens that one of Axolotl's own templates writes; ``eos_token`` by its name."""
-    return known("axolotl")["chat_templates"].get(name)
-
-
-def _fits(
-    source: YamlFile,
-    place: Path_,
-    template: str,
-    tokenizer: tokenizer_files.Tokenizer | None,
-    name: Any,
-) -> None:
+def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
+    """Whether the tokens of a template are known, and one of them ends an answer."""
     from jinja2 import TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    try:
-        # {% generation %} is transformers' own tag: it marks what the model has to say.
-        plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
-        ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)
-    except TemplateSyntaxError as error:
-        source.add(place, "tokenizer", f"the template's line {error.lineno}: {error.message}.")
+    tokenizer, is_named = recipe.tokenizer, place == ("chat_template",)
+    special = (tokenizer.special if tokenizer else {}) | recipe.special
+    eos, ending = special.get("eos_token"), template
+    if not is_named:
+        try:
+            text = tokenizer_files.render(
+                template, _TURN * 2, **{"eos_token": "eos_token", **special}
+            )
+        except TemplateSyntaxError as error:
+            recipe.add(place, f"the template's line {error.lineno}: {error.message}.")
+            return
+        except Exception:  # whatever a template raises, it cannot be rendered here
+            text = ""
+        ending = text.partition(_TURN[1]["content"])[2] or template
+    if place != ("base_model",):  # its own template surely fits
+        _are_known(recipe, place, template)
+    if recipe.source.content.get("eot_tokens") or (tokenizer is None and is_named):
         return
-    if tokenizer is not None:
-        _are_known(source, place, template, tokenizer, name)
-    if source.content.get("eot_tokens") or (tokenizer is None and place == ("chat_template",)):
-        return
-    given = source.content.get("special_tokens")
-    eos = given.get("eos_token") if isinstance(given, dict) else None
-    eos = eos or (tokenizer.special.get("eos_token") if tokenizer else None)
-    writes = [*_tokens(template)]
-    if "eos_token" in template or (eos and eos in template) or (eos is None and writes):
+    writes = _tokens(ending)
+    if "eos_token" in ending or (eos and eos in ending) or (eos is None and writes):
         return
     # Unknown tokenizer and no token at all, or a known one whose end the template does not write.
     found = f"{eos!r}, the end of sequence," if eos else "an end of sequence"
     likely = next((t for t in writes if t.endswith(("end|>", "eot_id|>", "_of_turn>"))), None)
     way = f"`special_tokens: {{eos_token: {likely!r}}}`" if likely else "{{ eos_token }} after it"
-    source.add(
-        place,
-        "tokenizer",
-        f"the template writes {found} after no answer: the model would not learn to stop. "
-        f"Write {way}.",
-    )
+    fault = f"the template writes {found} after no answer: the model would not learn to stop. "
+    recipe.add(place, f"{fault}Write {way}.")
 
 
-def _are_known(
-    source: YamlFile,
-    place: Path_,
-    template: str,
-    tokenizer: tokenizer_files.Tokenizer,
-    name: Any,
-) -> None:
+def _are_known(recipe: _Recipe, place: Path_, template: str) -> None:
     """Tokens that a template writes and the vocabulary does not have are cut into pieces."""
-    given = source.content.get("special_tokens")
-    added = list(given.values()) if isinstance(given, dict) else []
-    tokens = source.content.get("tokens")
-    added += tokens if isinstance(tokens, list) else []
-    flat = [t for item in added for t in (item if isinstance(item, list) else [item])]
-    missing = [t for t in _tokens(template) if t not in tokenizer.vocabulary and t not in flat]
+    tokens = recipe.source.content.get("tokens")
+    added = [*recipe.special.values(), *(tokens if isinstance(tokens, list) else [])]
+    has = {t for item in added for t in (item if isinstance(item, list) else [item])}
+    has |= set(recipe.tokenizer.vocabulary if recipe.tokenizer else _tokens(template))
+    missing = [token for token in _tokens(template) if token not in has]
     if missing:
-        listed = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" * (len(missing) > 4))
-        source.add(
-            place,
-            "tokenizer",
-            f"{listed}: the chat template writes tokens that {name} lacks; each would be cut into "
-            f"pieces. Take another template, or write `tokens: [{', '.join(missing[:4])}]`.",
+        some = ", ".join(missing[:4])
+        more = f" and {len(missing) - 4} more" * (len(missing) > 4)
+        fault = (
+            f"{some}{more}: the chat template writes tokens that {recipe.name} lacks; each would "
         )
+        fault += f"be cut into pieces. Take another template, or write `tokens: [{some}]`."
+        recipe.add(place, fault)
 
 
-def _tokens(template: str) -> Iterator[str]:
+def _tokens(template: str) -> list[str]:
     without_comments = re.sub(r"{#.*?#}", "", template, flags=re.DOTALL)
-    yield from dict.fromkeys(_TOKEN.findall(without_comments))
+    return list(dict.fromkeys(_TOKEN.findall(without_comments)))

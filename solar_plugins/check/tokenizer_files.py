@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from solar_plugins.errors import SolarError
+from solar_plugins.models import model_config
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -20,73 +23,80 @@ class Tokenizer:
         vocabulary: Every token it knows, the added ones included, with its id.
         special: Of `SPECIAL`, those that it has.
         chat_template: Its own chat template, or None.
+        adds_bos: Whether it begins every text with its ``bos_token``.
+        ends: By file (``config.json``), the ids that its model ends a text with.
     """
 
     vocabulary: dict[str, int]
     special: dict[str, str]
     chat_template: str | None
+    adds_bos: bool
+    ends: dict[str, list[int]]
 
 
 def find(model: str) -> Tokenizer | None:
     """The tokenizer of a folder or of a model in the Hub's cache; None if it is not here."""
-    folder = Path(os.path.expanduser(model))
-    if not folder.is_dir():
-        cached = _cached(model)
-        if cached is None:
-            return None
-        folder = cached
-    file = folder / "tokenizer.json"
-    if not file.is_file():
+    file = model_config.file_of(model, "tokenizer.json")
+    if file is None:
         return None
-    return _read(folder, file.stat().st_mtime_ns)
-
-
-def _cached(model: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        file = try_to_load_from_cache(model, "tokenizer.json")
-    except HFValidationError:  # a folder that is not there
-        return None
-    return Path(file).parent if isinstance(file, str) else None
+    return _read(file.parent, max(f.stat().st_mtime_ns for f in file.parent.glob("*.j*")))
 
 
 @lru_cache(maxsize=8)
 def _read(folder: Path, mtime_ns: int) -> Tokenizer | None:
     described = _json(folder / "tokenizer.json")
-    if described is None:
+    if not described:
         return None
-    config = _json(folder / "tokenizer_config.json") or {}
-    model = described.get("model") or {}
-    entries = model.get("vocab") or {}
+    config = _json(folder / "tokenizer_config.json")
+    entries = (described.get("model") or {}).get("vocab") or {}
     if isinstance(entries, list):  # unigram: [[token, score], …]
-        vocabulary = {str(entry[0]): index for index, entry in enumerate(entries)}
-    else:
-        vocabulary = dict(entries)
-    vocabulary |= {t["content"]: t["id"] for t in described.get("added_tokens") or ()}
+        entries = {str(entry[0]): index for index, entry in enumerate(entries)}
+    vocabulary = entries | {t["content"]: t["id"] for t in described.get("added_tokens") or ()}
     for index, token in (config.get("added_tokens_decoder") or {}).items():
         vocabulary.setdefault(token["content"], int(index))
-    special = _json(folder / "special_tokens_map.json") or {}
-    named = {name: _text(config.get(name) or special.get(name)) for name in SPECIAL}
+    written = _json(folder / "special_tokens_map.json") | {k: v for k, v in config.items() if v}
+    named = {k: written[k] for k in SPECIAL if written.get(k)}
+    special = {k: v["content"] if isinstance(v, dict) else v for k, v in named.items()}
     template = config.get("chat_template")
     if isinstance(template, list):  # [{name: default, template: …}, …]
         template = next((t["template"] for t in template if t.get("name") == "default"), None)
     jinja = folder / "chat_template.jinja"
     if template is None and jinja.is_file():
         template = jinja.read_text(encoding="utf-8")
-    return Tokenizer(vocabulary, {k: v for k, v in named.items() if v}, template)
+    before, bos = json.dumps(described.get("post_processor")), special.get("bos_token")
+    writes_bos = bos is not None and json.dumps(bos) in before
+    ends = {}
+    for name in ("config.json", "generation_config.json"):
+        ids = model_config.language_model(_json(folder / name)).get("eos_token_id")
+        if ids is not None:
+            ends[name] = ids if isinstance(ids, list) else [ids]
+    adds_bos = bool(config.get("add_bos_token", writes_bos))
+    return Tokenizer(vocabulary, special, template, adds_bos, ends)
 
 
-def _text(token: Any) -> str | None:
-    return token.get("content") if isinstance(token, dict) else token
+def render(template: str, messages: list[dict[str, Any]], **special: Any) -> str:
+    """What a chat template writes, as transformers renders it.
+
+    Raises:
+        jinja2.TemplateError: and whatever else a template may raise.
+    """
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
+    # {% generation %} is transformers' own tag for what the model has to say.
+    plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
+    return environment.from_string(plain).render(messages=messages, **special)
 
 
-def _json(file: Path) -> dict[str, Any] | None:
-    if not file.is_file():
-        return None
+def _json(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return None  # a broken model folder is not what this check is about
-    return value if isinstance(value, dict) else None
+        return model_config.read(file)
+    except (SolarError, OSError):
+        return {}  # a broken model folder is not what this check is about

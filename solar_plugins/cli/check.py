@@ -70,7 +70,7 @@ def check_command(
         if form == "text":
             click.echo(finding.text)
     if form != "text":
-        made = formats.as_sarif(found) if form == "sarif" else formats.as_json(found)
+        made = formats.as_sarif(found) if form == "sarif" else [f.as_dict() for f in found]
         click.echo(json.dumps(made, indent=2))
     sys.exit(_summary(files, found, is_text=form == "text"))
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from solar_plugins.models import model_config
+
 CARD = "README.md"
 KEYS = ("license", "license_name", "license_link")
 
@@ -36,19 +38,10 @@ def find(model: str) -> dict[str, str] | None:
     Returns:
         Those of `KEYS` that it has; None if no card is on this machine.
     """
-    folder = Path(os.path.expanduser(model))
-    if folder.is_dir():
-        card = folder / CARD
-        return of_card(front_matter(card)) if card.is_file() else None
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    name, _, revision = model.partition("@")
-    try:
-        cached = try_to_load_from_cache(name, CARD, None, revision or None)
-    except HFValidationError:  # a folder that is not there
-        return None
-    return of_card(front_matter(Path(cached)), name) if isinstance(cached, str) else None
+    card = model_config.file_of(model, CARD)
+    is_folder = os.path.isdir(os.path.expanduser(model))
+    hub_id = None if is_folder else model.partition("@")[0]
+    return of_card(front_matter(card), hub_id) if card else None
 
 
 def of_card(front_matter: Mapping[str, Any], hub_id: str | None = None) -> dict[str, str]:

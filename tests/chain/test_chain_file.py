@@ -81,6 +81,22 @@ def test_the_kth_model_of_a_merge_is_the_kth_of_from(write):
     assert config["tokenizer_source"] == "outputs/small/a"
 
 
+def test_an_adapter_of_a_merge_is_a_model_of_from(write):
+    Path("mix.yml").write_text(
+        "merge_method: linear\nmodels:\n- {model: ONE}\n- {model: ONE+TWO}\n"
+        "- model: {model: {path: ONE}, lora: {path: TWO}}\n"
+    )
+    chain = load_chain(write(GOOD))
+    config = resolve(chain, chain.stages["mix"])
+    one, two = "outputs/small/b", "outputs/small/a"
+    assert merge_models(config) == [one, two]
+    assert [entry["model"] for entry in config["models"]] == [
+        one,
+        f"{one}+{two}",
+        {"model": {"path": one}, "lora": {"path": two}},
+    ]
+
+
 @pytest.mark.parametrize(
     ("deep", "ranges"),
     [

@@ -203,6 +203,8 @@ class Runner:
         layers, parameters = (record.facts.get(k) for k in ("num_hidden_layers", "parameters"))
         facts = [f"{layers} layers"] if layers else []
         facts += [f"{parameters:,} parameters"] if parameters else []
+        donor = record.facts.get("donor")  # of a merge
+        facts += [f"config and tokenizer of {donor}"] if donor else []
         self.display.set(name, "done", ", ".join(facts))
 
     def _new_record(self, decision: Decision) -> Record:

@@ -70,44 +70,69 @@ def last_exception(log: Path, start: int = 0) -> str | None:
     return next((cause.removeprefix("error: ") for cause in causes), None)
 
 
-def merge(resolved: Path, folder: Path, temporary: Path) -> None:
+def merge(resolved: Path, folder: Path, temporary: Path) -> dict[str, Any]:
     """`mergekit-yaml` in this process, into a new folder that then takes its place.
 
-    A model that is only stacked on itself is written by our own up-scaling, see `stacking`.
+    A model that is only stacked on itself is written by our own up-scaling, see
+    `stacked_ranges`.
+
+    Returns:
+        ``{"donor": model}``: the one that gave config, tokenizer and chat template.
     """
     text = resolved.read_text(encoding="utf-8")
     content = yaml_file.parse(text, resolved)
     stack = stacked_ranges(content)
     with _new_folder(folder, temporary) as new:
         if stack is None:
-            refuse_unfit_models(resolved, content)
-            _merge_with_mergekit(content, text, new)
+            for difference in refuse_unfit_models(resolved, content):
+                print(difference)
+            donor = _merge_with_mergekit(content, text, new)
         else:
             from solar_plugins.depth_up_scaling import args, on_disk
 
-            model, ranges = stack
-            up_scaling = on_disk.prepare(model, args.parse({"layer_ranges": ranges}))
+            donor, ranges = stack
+            up_scaling = on_disk.prepare(donor, args.parse({"layer_ranges": ranges}))
             spans = ",".join(f"{start}-{end}" for start, end in ranges)
-            command = f"solar dus {model} --layer-ranges {spans} --out {folder}"
+            command = f"solar dus {donor} --layer-ranges {spans} --out {folder}"
             on_disk.write(up_scaling, new, command)
+    print(f"Config, tokenizer and chat template are those of {donor}, where {resolved} names none.")
+    return {"donor": donor}
 
 
-def _merge_with_mergekit(content: dict[str, Any], text: str, out: Path) -> None:
+def _merge_with_mergekit(content: dict[str, Any], text: str, out: Path) -> str:
+    """Merge as `content` says into `out`; returns the model that gave the config."""
     import torch
+    from mergekit.common import ModelReference
     from mergekit.config import MergeConfiguration
     from mergekit.merge import run_merge
     from mergekit.options import MergeOptions
 
-    config = MergeConfiguration.model_validate(content)
+    class InOrder(MergeConfiguration):
+        """MergeKit's own list comes from a set, and config, tokenizer and vocabulary from it."""
+
+        def referenced_models(self) -> list[ModelReference]:
+            models = [self.base_model] if self.base_model else []
+            for part in (self, *(self.modules or {}).values()):
+                sources = [source for slice_ in part.slices or () for source in slice_.sources]
+                models += [entry.model for entry in [*(part.models or ()), *sources]]
+            return list(dict.fromkeys(models))
+
+    config = InOrder.model_validate(content)
+    donor = str(config.referenced_models()[0])
+    adapters = out.parent / f"{out.name}.adapters"  # what MODEL+ADAPTER makes
+    shutil.rmtree(adapters, ignore_errors=True)
     options = MergeOptions(
         cuda=torch.cuda.is_available(),
         # A slice that is used twice would else be one tensor under two names.
         clone_tensors=bool(config.slices),
         copy_tokenizer=True,
+        lora_merge_cache=str(adapters),
         quiet=True,
     )
     options.apply_global_options()
     run_merge(config, str(out), options, config_source=text)
+    shutil.rmtree(adapters, ignore_errors=True)
+    return donor
 
 
 def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None:
