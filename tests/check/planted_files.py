@@ -105,7 +105,8 @@ plugins: [solar_plugins.DepthUpScalingPlugin]
 depth_up_scaling:
   remove_layers: 1
 pretraining_dataset:
-  - path: data/pages.jsonl
+  - path: json
+    data_files: data/pages.jsonl
     type: pretrain
 max_steps: 10
 """

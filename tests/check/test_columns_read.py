@@ -1,4 +1,4 @@
-"""The columns that `columns.READS` asks for are those without which Axolotl's own readers fail."""
+"""`recipes.columns.READS` has the columns without which Axolotl's own readers fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from solar_plugins.check.columns import READS
+from solar_plugins.recipes.columns import READS
 
 pytestmark = pytest.mark.slow
 
