@@ -15,9 +15,9 @@ from functools import cache
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.model_keys import plugin_keys
+from solar_plugins.check.read_tools import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, YamlFile, at
+from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -78,9 +78,6 @@ def _up_scaling(source: YamlFile) -> None:
 
 def _check(source: YamlFile, base_model_is_given: bool, gpus: Any) -> None:
     from axolotl.integrations.base import PluginManager
-    from axolotl.utils.config import validate_config
-    from axolotl.utils.dict import DictDefault
-    from pydantic import ValidationError
 
     # A key without a value is one that is not there.
     recipe = {k: v for k, v in copy.deepcopy(source.content).items() if v is not None}
@@ -90,34 +87,47 @@ def _check(source: YamlFile, base_model_is_given: bool, gpus: Any) -> None:
     if not recipe.get("datasets") and isinstance(block, dict):  # the plugin moves them there
         recipe["datasets"] = list(datasets_of({"sdpo": block})) or None
     manager = PluginManager.get_instance()
-    with _plugins_of_this_recipe_only(manager):
+    before = manager.plugins  # one manager per process: it keeps the plugins of earlier recipes
+    try:
         loaded = _loaded_plugins(source)
         manager.plugins = OrderedDict(loaded)
         _keys_of_strangers(source, loaded)
         has_bad_shape = any(f.path in ("plugins", "datasets") for f in source.findings)
-        if has_bad_shape or not recipe.get("base_model", "missing"):
-            return  # Axolotl would stumble over the shape before it says what is wrong
-        warned: list[str] = []
-        capabilities = {**CAPABILITIES, "n_gpu": gpus}
-        try:
-            with _schemas_built_once(tuple(loaded)), _heard(warned):
-                validate_config(DictDefault(recipe), capabilities, ENV_CAPABILITIES)
-        except ValidationError as error:
-            _add_refusals(source, error.errors())
-            if not any(fault["loc"] for fault in error.errors()):
-                _types(source, recipe, tuple(loaded))
-        except ImportError as error:
-            source.add((), "refused", f"needs a package that is not here: {_line(error)}", True)
-        except (ValueError, DeprecationWarning, TypeError, KeyError, AttributeError,
-                NotImplementedError) as error:  # fmt: skip
-            # Axolotl's own validators raise these past pydantic; nothing of ours runs in there.
-            message = _line(error)
-            if not any(f.kind == "deprecated-key" and f.path in message for f in source.findings):
-                source.add((), "refused", f"refused by Axolotl: {message}")
-            _types(source, recipe, tuple(loaded))
-        for message in dict.fromkeys(warned):
-            if not any(f.path and f.path in message for f in source.findings):
-                source.add((), "warning", f"Axolotl warns: {message}", is_note=True)
+        if not has_bad_shape and recipe.get("base_model", "missing"):
+            # (Otherwise it would stumble over the shape before it says what is wrong.)
+            _validate(source, recipe, tuple(loaded), gpus)
+    finally:
+        manager.plugins = before
+
+
+def _validate(
+    source: YamlFile, recipe: dict[str, Any], plugins: tuple[str, ...], gpus: int
+) -> None:
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+    from pydantic import ValidationError
+
+    warned: list[str] = []
+    capabilities = {**CAPABILITIES, "n_gpu": gpus}
+    try:
+        with _schemas_built_once(plugins), _heard(warned):
+            validate_config(DictDefault(recipe), capabilities, ENV_CAPABILITIES)
+    except ValidationError as error:
+        _add_refusals(source, error.errors())
+        if not any(fault["loc"] for fault in error.errors()):
+            _types(source, recipe, plugins)
+    except ImportError as error:
+        source.add((), "refused", f"needs a package that is not here: {_line(error)}", True)
+    except (ValueError, DeprecationWarning, TypeError, KeyError, AttributeError,
+            NotImplementedError) as error:  # fmt: skip
+        # Axolotl's own validators raise these past pydantic; nothing of ours runs in there.
+        message = _line(error)
+        if not any(f.kind == "deprecated-key" and f.path in message for f in source.findings):
+            source.add((), "refused", f"refused by Axolotl: {message}")
+        _types(source, recipe, plugins)
+    for message in dict.fromkeys(warned):
+        if not any(f.path and f.path in message for f in source.findings):
+            source.add((), "warning", f"Axolotl warns: {message}", is_note=True)
 
 
 def _line(error: Any) -> str:
@@ -209,16 +219,6 @@ def _schemas_built_once(plugins: tuple[str, ...]) -> Iterator[None]:
         config.merge_input_args = build
 
 
-@contextmanager
-def _plugins_of_this_recipe_only(manager: Any) -> Iterator[None]:
-    """Axolotl's plugin manager is one per process and keeps the plugins of earlier recipes."""
-    before = manager.plugins
-    try:
-        yield
-    finally:
-        manager.plugins = before
-
-
 def _keys_of_strangers(source: YamlFile, loaded: dict[str, Any]) -> None:
     """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
     facts = known("axolotl")
@@ -243,7 +243,7 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
             message = f"refused by Axolotl: {_line(fault['ctx']['error'])}"
             source.add(place, "refused", message)
         else:
-            source.add(place, "wrong-value", f"{_found(fault)} found{_needed(fault)}")
+            source.add(place, "wrong-value", f"{short(fault['input'])} found{_needed(fault)}")
         added = source.findings[before]
         # One line per place: a union reports each of its members.
         if any(
@@ -276,11 +276,6 @@ def _place_in_datasets(content: dict[str, Any], fault: dict[str, Any]) -> Path_:
             if place and at(entry, place) == fault["input"]:
                 return (key, index, *place)
     return ()
-
-
-def _found(fault: dict[str, Any]) -> str:
-    text = repr(fault["input"])
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _needed(fault: dict[str, Any]) -> str:

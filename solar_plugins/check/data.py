@@ -19,7 +19,7 @@ from solar_plugins.check import data_files
 from solar_plugins.check.data_files import Rows
 from solar_plugins.check.files import Files
 from solar_plugins.check.keys import unknown_name
-from solar_plugins.check.source import Path_, YamlFile, at
+from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
@@ -76,7 +76,7 @@ def check(source: YamlFile, files: Files) -> list[tuple[Path_, Any]]:
             source.add(
                 place,
                 "wrong-value",
-                f"{_short(entries)} found. A list of entries is needed; write `- path: …` and "
+                f"{short(entries)} found. A list of entries is needed; write `- path: …` and "
                 "`type: …` below it.",
             )
         else:
@@ -218,7 +218,7 @@ class _Entry:
                 message = f"{{{name}}} is nothing that Axolotl puts in; it has {has}.{hint}"
                 self.add(here, message, "wrong-value")
             if needed not in fields and not strange:
-                message = f"{{{needed}}} does not stand in {_short(text)}: it would be left out "
+                message = f"{{{needed}}} does not stand in {short(text)}: it would be left out "
                 self.add(here, f"{message}of every prompt.", "wrong-value")
 
     def _rows(self) -> None:
@@ -324,8 +324,3 @@ def _token_counter(model: str) -> Callable[[str], int] | None:
     except Exception:  # which is what `tokenizers` itself raises
         return None  # not on this machine, or not one of this library
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

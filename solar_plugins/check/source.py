@@ -33,6 +33,12 @@ def dotted(place: Path_) -> str:
     return text
 
 
+def short(value: Any) -> str:
+    """`value` as Python writes it, cut to what a line can hold."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
 def walk(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
     """`value` and everything inside it, each with its place, in the order of the file."""
     yield place, value

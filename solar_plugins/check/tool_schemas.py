@@ -1,6 +1,6 @@
 """What Axolotl, MergeKit, lm-eval and our plugins take: for `solar check` and for editors.
 
-Everything is made from the tools' own pydantic classes by `model_keys`. `known` gives `solar
+Everything is made from the tools' own pydantic classes by `read_tools`. `known` gives `solar
 check` the keys and names of a tool, from ``tools/*.json``; the schemas that editors read are in
 ``recipes/schema``. Both are shipped for the pinned versions, because importing the tools takes most
 of a minute. To renew all of the files: ``python -m solar_plugins.check.tool_schemas``.
@@ -17,7 +17,7 @@ from typing import Any
 
 from solar_plugins import atomic
 from solar_plugins.chain import chain_file
-from solar_plugins.check.model_keys import json_schema, named_class, plugin_args
+from solar_plugins.check.read_tools import json_schema, named_class, plugin_args
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import registry
 from solar_plugins.shipped import root

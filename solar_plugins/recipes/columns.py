@@ -140,17 +140,14 @@ class RowReader:
 
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """The texts of a row that have to fit into ``sequence_len``, without their template."""
-        texts = {c.holds: "" for c in self.columns} | {"prompt": ""}
-        answers = []
+        prompt, answers = "", []
         for column in self.columns:
-            _, value = cell(row, column)
-            text = " ".join(strings(value, without={self.fields["role"]}))
-            is_preferred = self.rl and column.holds in ("answer", "conversation")
-            if is_preferred:
+            text = " ".join(strings(cell(row, column)[1], without={self.fields["role"]}))
+            if self.rl and column.holds in ("answer", "conversation"):
                 answers.append(text)
             else:
-                texts["prompt"] += text
-        return [texts["prompt"] + answer for answer in answers] or [texts["prompt"]]
+                prompt += text
+        return [prompt + answer for answer in answers or [""]]
 
     def faults(self, row: Mapping[str, Any]) -> Iterator[Fault]:
         """What is wrong with the cells of `row` that this entry reads; see `Fault`."""
@@ -175,55 +172,53 @@ class RowReader:
     def _messages(self, column: Column, name: str, value: Any) -> Iterator[Fault]:
         messages = [value] if self.rl and isinstance(value, dict) else value
         if not isinstance(messages, list) or not messages:
-            yield Fault(column, f"{name} is {_short(value)}. A list of messages is needed, "
-                        "[{role: user, content: …}]")  # fmt: skip
+            write = "[{role: user, content: …}]"
+            yield Fault(column, f"{name} is {value!r:.60}. A list of messages is needed, {write}")
             return
-        roles = []
         for message in messages:
-            fault = self._message(name, message, is_last=message is messages[-1])
-            if isinstance(message, dict) and (role := message.get(self.fields["role"])):
-                roles.append(str(role))
-            if fault:
+            if fault := self._message(name, message, is_last=message is messages[-1]):
                 yield Fault(column, *fault)
                 return
-        if self.by_role and not {self.roles.get(r, r) for r in roles} & self.trained:
-            strange = [role for role in dict.fromkeys(roles) if role not in self.roles]
-            write = f"`roles: {{user: [user], assistant: [{strange[0]}]}}`" if strange else ""
+        roles = list(dict.fromkeys(str(message.get(self.fields["role"])) for message in messages))
+        if self.by_role and not {self.roles.get(role, role) for role in roles} & self.trained:
+            strange = [role for role in roles if role not in self.roles]
+            way = f"roles: {{user: [user], assistant: [{strange[0]}]}}" if strange else ""
             yield Fault(
                 column,
-                f"{name} has the roles {', '.join(dict.fromkeys(roles))}, and "
-                f"{', '.join(sorted(self.trained)) or 'none'} is trained: nothing is learned from "
-                f"it. Write {write or '`roles_to_train: […]`'}",
+                f"{name} has the roles {', '.join(roles)}, and {', '.join(sorted(self.trained))} "
+                f"is trained: nothing is learned from it. Write `{way or 'roles_to_train: […]'}`",
             )
 
     def _message(self, name: str, message: Any, is_last: bool) -> tuple[str, bool] | None:
-        """The text of what is wrong with one message, and whether it can be trained on."""
+        """What is wrong with one message, and whether it can be trained on all the same."""
         if not isinstance(message, dict):
-            return f"{name} holds {_short(message)}, not a message", False
-        role, content = (message.get(self.fields[part]) for part in ("role", "content"))
+            return f"{name} holds {message!r:.60}, not a message", False
+        role, content = (message.get(field) for field in self.fields.values())
         if (role is None or content is None) and not message.get("tool_calls"):
-            lost = [f for f in self.fields.values() if f not in message]
-            if not lost:
-                what = "role" if role is None else "content"
-                return f"the {what} of a message in {name} is null. {_FILL}", False
-            others = {"role": "from", "content": "value"}
-            there = {k: o for k, o in others.items() if self.fields[k] in lost and o in message}
-            write = ", ".join(f"{key}: {other}" for key, other in there.items())
-            way = f". Write `message_property_mappings: {{{write}}}`"
-            if self.rl:
-                way = ". Rename the fields of the data: with `rl` Axolotl reads role and content"
-            found = f"no {' and no '.join(map(repr, lost))} in the messages of {name}, which have "
-            return f"{found}{', '.join(map(str, message))}{way if there else ''}", False
+            return f"{self._lost(name, message)}", False
         mapped = self.roles.get(str(role))
         if self.rl and mapped is None:
-            return f"{name} has the role {str(role)!r}; with `rl` Axolotl takes " + (
-                "user, assistant, system and tool. Rename it in the data"
-            ), False
+            taken = "with `rl` Axolotl takes user, assistant, system and tool"
+            return f"{name} has the role {role!r}; {taken}. Rename it in the data", False
         if content is None or not is_empty(content) or mapped == "system":
             return None
         if (mapped or role) in self.trained and (is_last or not self.rl):
             return f"an answer in {name} is empty: nothing is learned from it. {_FILL}", False
         return f"a message in {name} is empty", True
+
+    def _lost(self, name: str, message: dict[str, Any]) -> str:
+        """That a message has no role or no content, or none under the names that are read."""
+        lost = {part: field for part, field in self.fields.items() if field not in message}
+        if not lost:
+            part = next(part for part, field in self.fields.items() if message[field] is None)
+            return f"the {part} of a message in {name} is null. {_FILL}"
+        others = {"role": "from", "content": "value"}
+        there = [f"{part}: {others[part]}" for part in lost if others[part] in message]
+        way = f". Write `message_property_mappings: {{{', '.join(there)}}}`" if there else ""
+        if way and self.rl:
+            way = ". Rename the fields of the data: with `rl` Axolotl reads role and content"
+        no = " and no ".join(map(repr, lost.values()))
+        return f"no {no} in the messages of {name}, which have {', '.join(map(str, message))}{way}"
 
 
 def cell(row: Mapping[str, Any], column: Column) -> tuple[str, Any]:
@@ -274,8 +269,3 @@ def _columns(entry: Mapping[str, Any], rl: str) -> Iterator[Column]:
             yield Column(names, "conversation" if is_chat else held)
         if str(kind).startswith("alpaca"):
             yield Column(("input",), "context", may_be_missing=True)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
