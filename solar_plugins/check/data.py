@@ -7,6 +7,7 @@ empty answers, a null cell on the word "None", a second streamed dataset on noth
 
 from __future__ import annotations
 
+import glob
 import os
 import string
 from collections.abc import Callable, Mapping
@@ -126,10 +127,24 @@ class _Entry:
         path, given = self.path, self.entry.get("data_files")
         names = data_files.named_files(self.entry)
         is_loader = path in _LOADERS and not os.path.exists(path)
-        for name in names if is_loader and given else [path]:
-            place = (*self.place, "data_files" if is_loader and given else "path")
-            if not any(mark in name for mark in "*?["):
-                files.expect_data(self.source, place, name)
+        in_files = is_loader and bool(given)
+        for name in names if in_files else [path]:
+            place = "data_files" if in_files else "path"
+            if name.startswith("~"):
+                way = f"{name} is not expanded by Axolotl. Write {os.path.expanduser(name)}."
+                self.add(place, way)
+            elif any(mark in name for mark in "*?[") and "://" not in name:
+                if not in_files:
+                    way = "Write the folder, or an entry for each file."
+                    self.add(place, f"{name}: a pattern is not read here. {way}")
+                elif not glob.glob(name):
+                    self.add(place, f"no file is called like {name}.", "missing-file")
+            else:
+                files.expect_data(self.source, (*self.place, place), name)
+        if is_loader and not given:
+            way = f"`data_files:` with its name below `path: {path}`"
+            way = way if self.is_stream else "`path:` with its name"
+            self.add("path", f"{path!r} is a format and no file. Write {way}.")
         loader = data_files.loader_of(path)
         if self.is_stream and loader and (os.path.isfile(path) or "://" not in path):
             self.add(
@@ -165,11 +180,13 @@ class _Entry:
         if not isinstance(split, str):
             return
         name = split.partition("[")[0]
-        if is_file and name != "train" and "+" not in name:
+        strange = [part for part in split.split("+") if part.partition("[")[0].strip() != "train"]
+        if is_file and strange:
             self.add(
                 "split",
-                f"a single file has one split, train, and no {name!r}. Write `split: train`.",
-                new_value=split.replace(name, "train", 1),
+                f"a single file has one split, train, and no {strange[0].partition('[')[0]!r}. "
+                "Write `split: train`.",
+                new_value=split.replace(name, "train", 1) if "+" not in split else "train",
             )
         elif path.is_dir() and name in ("test", "validation") and not self.entry.get("data_files"):
             words = ("test", "eval") if name == "test" else ("val", "dev")
@@ -236,7 +253,7 @@ class _Entry:
         except data_files.UnreadableData as error:
             self.add("path", f"{self.path} {error}.")
         if lost := sum(lengths):
-            length = self.source.content.get("sequence_len")
+            length = self.source.content.get("sequence_len") or 512  # as Axolotl takes it
             most = f"{lost} of {len(lengths)}" if lost < len(lengths) else f"all {lost}"
             text = f"{most} rows looked at are longer than `sequence_len: {length}` and are dropped"
             if lost == len(lengths):
@@ -294,7 +311,7 @@ class _Entry:
     def _lengths(self, reader: RowReader, rows: Rows, most: int) -> list[bool]:
         """For up to `most` rows: whether a row is surely dropped as too long for the training."""
         recipe = self.source.content
-        length, kind = recipe.get("sequence_len"), self.entry.get("type")
+        length, kind = recipe.get("sequence_len") or 512, self.entry.get("type")
         model = recipe.get("tokenizer_config") or self.source.base_model
         strategy = str(recipe.get("excess_length_strategy") or "drop").lower()
         is_cut = self.is_stream or kind == "completion" or strategy == "truncate"

@@ -256,11 +256,13 @@ def _columns(entry: Mapping[str, Any], rl: str) -> Iterator[Column]:
     elif kind in ("completion", "pretrain"):
         key = "field" if kind == "completion" else "text_column"
         yield Column((str(entry.get(key) or "text"),), "text", (key if key in entry else "type",))
+    elif rl not in ("", "dpo", "ipo", "simpo", "kto"):
+        return
     elif kind in ("chat_template", "chat_template.default"):
         yield named("messages", "messages", entry)
         for name in ("chosen", "rejected") if rl else ():
             yield named(name, "conversation", entry)
-    elif rl in ("", "dpo", "ipo", "simpo", "kto"):
+    else:
         own = ("prompt", "chosen", "rejected") if rl and kind is None else ()  # TRL's columns
         for names in (READS_KTO if rl == "kto" else READS).get(str(kind), own):
             names = (names,) if isinstance(names, str) else names

@@ -287,6 +287,30 @@ FORMS: dict[str, tuple[dict, str, str]] = {
         {"test_datasets": [{"path": "folder", "split": "test", "type": "completion"}]},
         "test_datasets[0].split", "no file in folder is named test",
     ),
+    "two splits of a file": (
+        {"datasets": [{"path": "rows.jsonl", "split": "train+test", "type": "completion"}]},
+        "datasets[0].split", "a single file has one split, train, and no 'test'.",
+    ),
+    "a home folder": (
+        {"datasets": [{"path": "~/rows.jsonl", "type": "completion"}]},
+        "datasets[0].path", "~/rows.jsonl is not expanded by Axolotl. Write /",
+    ),
+    "a pattern": (
+        {"datasets": [{"path": "*.jsonl", "type": "completion"}]},
+        "datasets[0].path", "*.jsonl: a pattern is not read here.",
+    ),
+    "a pattern of nothing": (
+        {"pretraining_dataset": [{"path": "json", "data_files": "*.json"}]},
+        "pretraining_dataset[0].data_files", "no file is called like *.json",
+    ),
+    "a format without a file": (
+        {"pretraining_dataset": [{"path": "json"}]},
+        "pretraining_dataset[0].path", "'json' is a format and no file. Write `data_files:`",
+    ),
+    "a dataset that is a format": (
+        {"datasets": [{"path": "parquet", "type": "completion"}]},
+        "datasets[0].path", "'parquet' is a format and no file. Write `path:` with its name.",
+    ),
     "a stream's file that is not there": (
         {"pretraining_dataset": [{"path": "json", "data_files": "row.jsonl"}]},
         "pretraining_dataset[0].data_files", "no such file: row.jsonl",
