@@ -34,6 +34,9 @@ CAPABILITIES = {
 }
 ENV_CAPABILITIES = {"torch_version": "2.13.0"}
 
+_NO_WARNING = "Auto-enabling"
+"""Begins what Axolotl says at this level of a choice that it makes."""
+
 _NEEDED = {
     "bool": "true or false is needed",
     "dict": "a block of keys is needed",
@@ -126,7 +129,8 @@ def _validate(
             source.add((), "refused", f"refused by Axolotl: {message}")
         _types(source, recipe, plugins)
     for message in dict.fromkeys(warned):
-        if not any(f.path and f.path in message for f in source.findings):
+        is_said = any(f.path and f.path in message for f in source.findings)
+        if not is_said and not message.startswith(_NO_WARNING):
             source.add((), "warning", f"Axolotl warns: {message}", is_note=True)
 
 
@@ -179,7 +183,8 @@ def _types(source: YamlFile, recipe: dict[str, Any], plugins: tuple[str, ...]) -
     try:
         _types_of(plugins)(**recipe)
     except ValidationError as error:
-        _add_refusals(source, [f for f in error.errors() if f["type"] != "missing"])
+        faults = (f for f in error.errors() if f["type"] != "missing" or _is_empty(source, f))
+        _add_refusals(source, list(faults))
 
 
 @cache
@@ -237,7 +242,7 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
         before = len(source.findings)
         if fault["type"] == "missing":
-            found = "empty" if place in source.marks else "missing"
+            found = "empty" if _is_empty(source, fault) else "missing"
             source.add(place, "missing-key", f"{found}. Axolotl needs it.")
         elif fault["type"] in ("value_error", "assertion_error"):
             message = f"refused by Axolotl: {_line(fault['ctx']['error'])}"
@@ -251,6 +256,11 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
         ):
             del source.findings[before]
         reported.add(added.path)
+
+
+def _is_empty(source: YamlFile, fault: dict[str, Any]) -> bool:
+    """Whether a key that Axolotl misses is there and has no value."""
+    return len(fault["loc"]) == 1 and fault["loc"][0] in source.content
 
 
 def _place(content: Any, fault: dict[str, Any]) -> Path_:

@@ -108,6 +108,7 @@ pretraining_dataset:
   - path: json
     data_files: data/pages.jsonl
     type: pretrain
+streaming: true
 max_steps: 10
 """
     + _TRAINING.replace("val_set_size: 0.01\neval_strategy: epoch\n", "").replace(
