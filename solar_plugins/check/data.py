@@ -169,7 +169,8 @@ class _Entry:
                         f"{path}. Write {Path(path) / name}.",
                     )
         read_as = self.entry.get("ds_type")
-        if loader and isinstance(read_as, str) and loader != read_as and os.path.isfile(path):
+        is_other = isinstance(read_as, str) and loader not in (None, "text", read_as)
+        if is_other and os.path.isfile(path):
             self.add("ds_type", f"{read_as!r} found, {path} is {loader}.", new_value=loader)
         self._split()
 
@@ -191,7 +192,9 @@ class _Entry:
         elif path.is_dir() and name in ("test", "validation") and not self.entry.get("data_files"):
             words = ("test", "eval") if name == "test" else ("val", "dev")
             inside = [f.relative_to(path).as_posix().lower() for f in path.rglob("*")]
-            if inside and not any(word in file for word in words for file in inside):
+            # A README.md may name the splits, and a saved dataset has no others.
+            names_itself = {"readme.md", "state.json", "dataset_dict.json"} & {*inside}
+            if not names_itself and not any(word in file for word in words for file in inside):
                 self.add("split", f"no file in {path} is named {name}; all are of the split train.")
 
     def _type(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from solar_plugins.check.source import Path_, YamlFile, dotted, walk
+from solar_plugins.check.source import Path_, YamlFile, at, dotted, walk
 from solar_plugins.check.tool_schemas import known, read_schema
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
@@ -140,7 +140,7 @@ def _is_alike(written: str, name: str, value: Any, is_recipe: bool) -> bool:
         for words, others in ((ours, theirs), (theirs, ours)):
             if not all(any(_is_near(word, other) for other in others) for word in words):
                 return False
-    return not is_recipe or value is None or _takes(_properties().get(name, {}), value)
+    return not is_recipe or value is None or _takes(_schema()["properties"].get(name, {}), value)
 
 
 def _is_near(word: str, other: str) -> bool:
@@ -152,10 +152,6 @@ def _is_near(word: str, other: str) -> bool:
 @cache
 def _schema() -> dict[str, Any]:
     return json.loads(read_schema("recipe"))
-
-
-def _properties() -> dict[str, Any]:
-    return _schema()["properties"]
 
 
 _TYPES = {"string": str, "boolean": bool, "array": list, "object": dict, "null": type(None)}
@@ -196,6 +192,12 @@ def _unknown(source: YamlFile, plugins: list[str], blocks: Mapping[str, str]) ->
         elif module == "solar_plugins":
             # What stands inside our blocks is read by our own classes, but for the data of a step.
             tree.update({block: None for block, plugin in blocks.items() if plugin == attribute})
+            if "sdpo" in tree:
+                step = {
+                    "*": None,
+                    **dict.fromkeys(("datasets", "test_datasets"), of_data["preference"]),
+                }
+                tree["sdpo"] = {"*": None, "steps": step}
         else:
             return  # a stranger's plugin brings keys of its own: `axolotl_rules` asks it
     preference = of_data.get(_PREFERENCE.get(str(recipe.get("rl")), ""))
@@ -213,49 +215,39 @@ def _unknown(source: YamlFile, plugins: list[str], blocks: Mapping[str, str]) ->
         for block, plugin in blocks.items()
     }
     of_messages = [k for k in of_data["sft"] if k == "roles" or k.startswith("message_")]
-    for where in ("datasets", "sdpo.steps.datasets", "sdpo.steps.test_datasets"):
-        if preference:
-            hints |= {f"{where}.{key}": _OF_MESSAGES for key in of_messages}
+    for above in ("", "sdpo.steps.") if preference else ():
+        for key in of_messages:
+            hints[f"{above}datasets.{key}"] = hints[f"{above}test_datasets.{key}"] = _OF_MESSAGES
     add_unknown_keys(source, recipe, (), tree, "Axolotl", hints)
-    steps = (recipe.get("sdpo") or {}).get("steps") if isinstance(recipe.get("sdpo"), dict) else ()
-    for index, step in enumerate(steps if isinstance(steps, list) else ()):
-        for key in ("datasets", "test_datasets"):
-            listed = step.get(key) if isinstance(step, dict) else None
-            place = ("sdpo", "steps", index, key)
-            add_unknown_keys(source, listed, place, of_data["preference"], "Axolotl", hints)
 
 
 def _deprecated(source: YamlFile) -> None:
     facts = known("axolotl")
-    for key, instead in facts["deprecated"].items():
-        value = source.content.get(key)
+    old: dict[Path_, str] = {(key,): instead for key, instead in facts["deprecated"].items()}
+    fsdp, fields = source.content.get("fsdp_config"), facts["keys"]["fsdp_config"]
+    for key in fsdp if isinstance(fsdp, dict) else ():
+        plain = str(key).removeprefix(_OLD_FSDP)
+        if key != plain and key not in fields and plain in fields:
+            old["fsdp_config", key] = plain
+    for place, instead in old.items():
+        value = at(source.content, place)
         if value is None:
             continue
         new_key, _, new_value = instead.partition(": ")
         # A renamed key keeps its value, which must be one that the new key takes; a flag that is
         # false says nothing, and two keys that now are one cannot both be kept.
-        is_rename = instead in _RENAMED or (new_value and value is True)
-        sure = is_rename and (new_key,) not in source.marks
+        is_rename = instead in _RENAMED or len(place) > 1 or (new_value and value is True)
+        sure = is_rename and (*place[:-1], new_key) not in source.marks
         # A flag that is off (`flash_attention: false`) asks for nothing, so it needs no successor.
         is_off = bool(new_value) and value is False
         write = f"Write `{instead}` instead." if instead and not is_off else "Take it out."
         source.add(
-            (key,),
+            place,
             "deprecated-key",
             f"deprecated in Axolotl. {write}",
             new_key=new_key if sure else None,
             new_value=(new_value or None) if sure else None,
         )
-    fsdp, fields = source.content.get("fsdp_config"), facts["keys"]["fsdp_config"]
-    for key in fsdp if isinstance(fsdp, dict) else ():
-        plain = str(key).removeprefix(_OLD_FSDP)
-        if key != plain and key not in fields and plain in fields:
-            source.add(
-                ("fsdp_config", key),
-                "deprecated-key",
-                f"deprecated in Axolotl. Write `{plain}` instead.",
-                new_key=plain if ("fsdp_config", plain) not in source.marks else None,
-            )
 
 
 def _names(source: YamlFile) -> None:

@@ -141,8 +141,14 @@ class RowReader:
     def texts(self, row: Mapping[str, Any]) -> list[str]:
         """The texts of a row that have to fit into ``sequence_len``, without their template."""
         prompt, answers = "", []
+        answers_alone = any(column.holds in ("prompt", "messages") for column in self.columns)
         for column in self.columns:
-            text = " ".join(strings(cell(row, column)[1], without={self.fields["role"]}))
+            _, value = cell(row, column)
+            if isinstance(value, list) and column.holds == "conversation" and answers_alone:
+                value = value[-1:]
+            if isinstance(value, list) and column.holds in ("messages", "conversation"):
+                value = [m.get(self.fields["content"]) for m in value if isinstance(m, dict)]
+            text = " ".join(strings(value))
             if self.rl and column.holds in ("answer", "conversation"):
                 answers.append(text)
             else:
