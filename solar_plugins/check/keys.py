@@ -146,7 +146,7 @@ def _is_alike(written: str, name: str, value: Any, is_recipe: bool) -> bool:
 def _is_near(word: str, other: str) -> bool:
     if len(min(word, other, key=len)) > 2 and (word.startswith(other) or other.startswith(word)):
         return True
-    return difflib.SequenceMatcher(None, word, other, autojunk=False).ratio() >= 0.7
+    return difflib.SequenceMatcher(None, word, other, autojunk=False).ratio() > 0.65
 
 
 @cache

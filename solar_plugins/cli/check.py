@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--quick", is_flag=True, help="Skip Axolotl's own validators: answers in a second.")
 @click.option("--base-model", metavar="M", help="Check for this base: hub id or folder.")
-@click.option("--gpus", type=click.IntRange(1), help="Number of GPUs, to check global batches.")
+@click.option("--gpus", type=click.IntRange(1), help="Number of GPUs to check for (8).")
 @click.option("--fix", is_flag=True, help="Apply unambiguous fixes and print a diff.")
 @click.option(
     "--format",

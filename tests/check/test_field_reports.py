@@ -160,8 +160,8 @@ OF_AXOLOTL = {
         "a.yml:8:1: num_epochs: [3] found, a number is needed.",
     ),
     "a key without a value": (
-        "micro_batch_size:\n", None,
-        "a.yml:7:1: micro_batch_size: empty. Axolotl needs it.",
+        "learning_rate:\n", None,
+        "a.yml:6:1: learning_rate: empty. Axolotl needs it.",
     ),
     "the number of GPUs": (
         "rl: dpo\nadapter: lora\nlora_r: 8\nlora_alpha: 8\nlora_target_linear: true\n"
@@ -175,10 +175,12 @@ OF_AXOLOTL = {
 @pytest.mark.parametrize("case", OF_AXOLOTL)
 def test_what_axolotl_says_reaches_the_reader(write, case):
     added, gpus, wanted = OF_AXOLOTL[case]
-    text = RECIPE.replace("micro_batch_size: 1\n", "") if "micro" in added else RECIPE
+    text = RECIPE.replace("learning_rate: 1.0e-4\n", "") if "learning" in added else RECIPE
+    entry = "{path: org/data, type: completion}"
     if "streaming" in added:
-        entry = "{path: org/data, type: completion}"
         text = text.replace(entry, f"{entry}, {entry}")
+    if gpus:
+        text = text.replace("completion", "chatml.intel")
     file = write(text + added)
     found = [finding.text for finding in check_files([file], gpus=gpus)]
     assert any(text.startswith(wanted) for text in found), found
