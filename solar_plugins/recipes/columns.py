@@ -208,7 +208,7 @@ class RowReader:
             return f"{name} has the role {role!r}; {taken}. Rename it in the data", False
         if content is None or not is_empty(content) or mapped == "system":
             return None
-        if (mapped or role) in self.trained and (is_last or not self.rl):
+        if (mapped or str(role)) in self.trained and (is_last or not self.rl):
             return f"an answer in {name} is empty: nothing is learned from it. {_FILL}", False
         return f"a message in {name} is empty", True
 
