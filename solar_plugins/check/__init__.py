@@ -149,12 +149,13 @@ def _quick(
         elif kind == "data":
             lm_eval_rules.check_data(source)
         elif kind is None:
-            source.add(
-                (),
-                "unreadable",
+            kinds = (
                 "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit "
-                "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator).",
             )
+            kinds += (
+                "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator)."
+            )
+            source.add((), "unreadable", kinds)
 
     source.guard(rules)
     yield source, kind or "", False  # a chain's own findings first, they explain the others

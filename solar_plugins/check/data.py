@@ -74,12 +74,8 @@ def check(source: YamlFile, files: Files) -> list[tuple[Path_, Any]]:
         elif entries is not None and not (
             isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
         ):
-            source.add(
-                place,
-                "wrong-value",
-                f"{short(entries)} found. A list of entries is needed; write `- path: …` and "
-                "`type: …` below it.",
-            )
+            needed = "A list of entries is needed; write `- path: …` and `type: …` below it."
+            source.add(place, "wrong-value", f"{short(entries)} found. {needed}")
         else:
             for index, entry in enumerate(entries or []):
                 types.append(((*place, index, "type"), entry.get("type")))
@@ -104,17 +100,13 @@ class _Entry:
 
     def check(self, files: Files) -> None:
         if not self.path:
-            message = "no path found. Write `path:` with a file or Hub id."
-            self.source.add(self.place, "missing-key", message)
+            self.add((), "no path found. Write `path:` with a file or Hub id.", "missing-key")
             return
         before = len(self.source.findings)
         if self.place[0] == "pretraining_dataset" and self.place[-1] != 0:
-            self.source.add(
-                self.place,
-                "no-effect",
-                "not read: of `pretraining_dataset` Axolotl takes the first entry alone. Name all "
-                "files there: `path: json` and `data_files: FOLDER/*.jsonl`.",
-            )
+            first = "of `pretraining_dataset` Axolotl takes the first entry alone"
+            way = "Name all files there: `path: json` and `data_files: FOLDER/*.jsonl`."
+            self.add((), f"not read: {first}. {way}", "no-effect")
             return
         self._form(files)
         self._type()
@@ -147,27 +139,20 @@ class _Entry:
             self.add("path", f"{path!r} is a format and no file. Write {way}.")
         loader = data_files.loader_of(path)
         if self.is_stream and loader and (os.path.isfile(path) or "://" not in path):
-            self.add(
-                "path",
-                f"{path} would be looked for on the Hub: a stream takes the format as its path. "
-                f"Write `path: {loader}` and `data_files: {path}`.",
-            )
+            form = "a stream takes the format as its path"
+            way = f"`path: {loader}` and `data_files: {path}`"
+            self.add("path", f"{path} would be looked for on the Hub: {form}. Write {way}.")
         elif not self.is_stream and is_loader and given:
-            entries = [f"`path: {name}` and `ds_type: {path}`" for name in names]
-            entries = [f"`path: {name}`" for name in names] if self.rl else entries
-            self.add(
-                "path",
-                f"{path!r} would be looked for on the Hub: here the file itself is the path. "
-                f"Write {', and as an entry of its own '.join(entries)}.",
-            )
+            kind = "" if self.rl else f" and `ds_type: {path}`"
+            way = ", and as an entry of its own ".join(f"`path: {name}`{kind}" for name in names)
+            form = "here the file itself is the path"
+            self.add("path", f"{path!r} would be looked for on the Hub: {form}. Write {way}.")
         elif not self.is_stream and given and os.path.isdir(path):
             for name in names:
                 if not os.path.exists(name) and (Path(path) / name).is_file():
-                    self.add(
-                        "data_files",
-                        f"{name} counts from the folder in which the command is run, not from "
-                        f"{path}. Write {Path(path) / name}.",
-                    )
+                    found = f"{name} counts from the folder in which the command is run"
+                    way = f"Write {Path(path) / name}."
+                    self.add("data_files", f"{found}, not from {path}. {way}")
         read_as = self.entry.get("ds_type")
         is_other = isinstance(read_as, str) and loader not in (None, "text", read_as)
         if is_other and os.path.isfile(path):
@@ -183,12 +168,9 @@ class _Entry:
         name = split.partition("[")[0]
         strange = [part for part in split.split("+") if part.partition("[")[0].strip() != "train"]
         if is_file and strange:
-            self.add(
-                "split",
-                f"a single file has one split, train, and no {strange[0].partition('[')[0]!r}. "
-                "Write `split: train`.",
-                new_value=split.replace(name, "train", 1) if "+" not in split else "train",
-            )
+            found = f"a single file has one split, train, and no {strange[0].partition('[')[0]!r}"
+            fix = split.replace(name, "train", 1) if "+" not in split else "train"
+            self.add("split", f"{found}. Write `split: train`.", new_value=fix)
         elif path.is_dir() and name in ("test", "validation") and not self.entry.get("data_files"):
             words = ("test", "eval") if name == "test" else ("val", "dev")
             inside = [f.relative_to(path).as_posix().lower() for f in path.rglob("*")]
@@ -274,23 +256,19 @@ class _Entry:
             name = column.names[0]
             meant = unambiguous_match(name, rows.columns)
             hint = f" Did you mean {meant!r}?" if meant else nearest(name, rows.columns)
-            self.add(
-                column.key,
-                f"no column {' or '.join(map(repr, column.names))} in {rows.where}, which has "
-                f"{', '.join(rows.columns)}.{hint}",
-                new_value=meant if column.key[-1].startswith("field") else None,
-            )
+            found = f"no column {' or '.join(map(repr, column.names))} in {rows.where}"
+            fix = meant if column.key[-1].startswith("field") else None
+            message = f"{found}, which has {', '.join(rows.columns)}.{hint}"
+            self.add(column.key, message, new_value=fix)
         if missing or not self.rl or self.entry.get("type") != "chat_template.default":
             return not missing
         # UltraFeedback and its like keep prompt and chosen answer in `messages`.
         if "field_messages" in self.entry or not {"messages", "prompt"} <= set(rows.columns):
             return True
-        self.add(
-            "type",
-            "reads the prompt from `messages`, which holds the chosen answer too in such data: "
-            "both answers would follow it. Write `type: chat_template.argilla_chat`.",
-            new_value="chat_template.argilla_chat",
-        )
+        found = "reads the prompt from `messages`, which holds the chosen answer too in such data"
+        other = "chat_template.argilla_chat"
+        message = f"{found}: both answers would follow it. Write `type: {other}`."
+        self.add("type", message, new_value=other)
         return False
 
     def _cells(self, reader: RowReader, rows: Rows) -> None:
@@ -305,11 +283,8 @@ class _Entry:
             more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
             if len(numbers) == len(rows.rows) > 1:
                 which, more = f"all {len(numbers)} rows", ""
-            self.add(
-                fault.column.key,
-                f"{which}{more} of {rows.where}{part}: {fault.text}.",
-                is_note=fault.is_note,
-            )
+            message = f"{which}{more} of {rows.where}{part}: {fault.text}."
+            self.add(fault.column.key, message, is_note=fault.is_note)
 
     def _lengths(self, reader: RowReader, rows: Rows, most: int) -> list[bool]:
         """For up to `most` rows: whether a row is surely dropped as too long for the training."""

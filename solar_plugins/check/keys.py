@@ -241,13 +241,8 @@ def _deprecated(source: YamlFile) -> None:
         # A flag that is off (`flash_attention: false`) asks for nothing, so it needs no successor.
         is_off = bool(new_value) and value is False
         write = f"Write `{instead}` instead." if instead and not is_off else "Take it out."
-        source.add(
-            place,
-            "deprecated-key",
-            f"deprecated in Axolotl. {write}",
-            new_key=new_key if sure else None,
-            new_value=(new_value or None) if sure else None,
-        )
+        fix = {"new_key": new_key, "new_value": new_value or None} if sure else {}
+        source.add(place, "deprecated-key", f"deprecated in Axolotl. {write}", **fix)
 
 
 def _names(source: YamlFile) -> None:

@@ -84,12 +84,9 @@ def _files(source: YamlFile, files: Files, base_model_is_given: bool) -> None:
         files.expect_model(source, ("base_model",), recipe.get("base_model"))
         if not recipe.get("base_model"):
             found = "empty" if "base_model" in recipe else "missing"
-            source.add(
-                ("base_model",),
-                "missing-key",
-                f"{found}. Axolotl needs a model to start from; write `base_model: "
-                "mistralai/Mistral-7B-v0.1`, or a folder.",
-            )
+            way = "write `base_model: mistralai/Mistral-7B-v0.1`, or a folder."
+            message = f"{found}. Axolotl needs a model to start from; {way}"
+            source.add(("base_model",), "missing-key", message)
     files.expect(source, ("deepspeed",), recipe.get("deepspeed"), "DeepSpeed's configuration")
     for key in ("resume_from_checkpoint", "lora_model_dir"):
         files.expect_model(source, (key,), recipe.get(key))
@@ -101,12 +98,9 @@ def _files(source: YamlFile, files: Files, base_model_is_given: bool) -> None:
 def _plugins(source: YamlFile) -> None:
     plugins = source.content.get("plugins")
     if plugins is not None and not isinstance(plugins, list):
-        source.add(
-            ("plugins",),
-            "wrong-value",
-            f"{plugins!r} found. A list is needed; write [{plugins}].",
-            new_value=f"[{plugins}]" if isinstance(plugins, str) else None,
-        )
+        message = f"{plugins!r} found. A list is needed; write [{plugins}]."
+        fix = f"[{plugins}]" if isinstance(plugins, str) else None
+        source.add(("plugins",), "wrong-value", message, new_value=fix)
     for index, name in enumerate(plugins if isinstance(plugins, list) else ()):
         module, _, attribute = str(name).rpartition(".")
         package, others = module.split(".")[0], OUR_PLUGINS
@@ -205,10 +199,8 @@ def _filtered_datasets(source: YamlFile, filtered: Any) -> None:
     paths = [str(entry.get("path")) for entry in entries if isinstance(entry, dict)]
     for index, path in enumerate(filtered if isinstance(filtered, list) else []):
         if path not in paths:
-            source.add(
-                ("flan_filter", "datasets", index),
-                "wrong-value",
-                f"no entry of datasets has the path {path!r}.{nearest(str(path), paths)} "
-                f"Paths: {', '.join(paths) or 'none'}.",
-                new_value=unambiguous_match(str(path), paths),
-            )
+            found = f"no entry of datasets has the path {path!r}.{nearest(str(path), paths)}"
+            message = f"{found} Paths: {', '.join(paths) or 'none'}."
+            fix = unambiguous_match(str(path), paths)
+            place = ("flan_filter", "datasets", index)
+            source.add(place, "wrong-value", message, new_value=fix)

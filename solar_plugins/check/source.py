@@ -184,13 +184,9 @@ class YamlFile:
         except ModuleNotFoundError:
             raise  # a tool that is not installed: the command says what to install
         except Exception as error:
-            text = " ".join(str(error).split())
-            self.add(
-                (),
-                "refused",
-                f"a validator failed on it: {type(error).__name__}{f': {text}' if text else ''}. "
-                "Further faults of this file may not be listed.",
-            )
+            fault = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
+            more = "Further faults of this file may not be listed."
+            self.add((), "refused", f"a validator failed on it: {fault}. {more}")
 
 
 @lru_cache(maxsize=256)

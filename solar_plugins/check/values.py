@@ -49,12 +49,8 @@ def check_ranges(source: YamlFile) -> None:
                 source.add((key,), "wrong-value", message)
     share = _number(source.content.get("val_set_size"))
     if share is not None and share > 1 and share % 1:
-        source.add(
-            ("val_set_size",),
-            "wrong-value",
-            f"{source.content['val_set_size']} found. Below 1 it is a share of the rows, above a "
-            "whole number of them.",
-        )
+        needed = "Below 1 it is a share of the rows, above a whole number of them."
+        source.add(("val_set_size",), "wrong-value", f"{share:g} found. {needed}")
 
 
 def _number(value: Any) -> float | None:
@@ -113,9 +109,5 @@ def check_effects(source: YamlFile) -> None:
     for index, name in enumerate(targets if isinstance(targets, list) else []):
         meant = unambiguous_match(str(name), parts)
         if str(name).isidentifier() and name not in parts and meant:
-            source.add(
-                ("lora_target_modules", index),
-                "wrong-value",
-                f"no model has a module {name!r}. Did you mean {meant!r}?",
-                new_value=meant,
-            )
+            message = f"no model has a module {name!r}. Did you mean {meant!r}?"
+            source.add(("lora_target_modules", index), "wrong-value", message, new_value=meant)
