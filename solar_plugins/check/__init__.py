@@ -43,6 +43,11 @@ _MARKS = {
 
 _CLOUD = {"project_name", "gpu"}
 
+_NO_KIND = (
+    "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit config "
+    "(merge_method), an lm-eval config (tasks) nor a data recipe (generator)."
+)
+
 
 def kind_of(content: dict) -> str | None:
     """Which tool reads a file: ``chain``, ``merge``, ``evaluate``, ``data`` or ``train``.
@@ -149,13 +154,7 @@ def _quick(
         elif kind == "data":
             lm_eval_rules.check_data(source)
         elif kind is None:
-            kinds = (
-                "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit "
-            )
-            kinds += (
-                "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator)."
-            )
-            source.add((), "unreadable", kinds)
+            source.add((), "unreadable", _NO_KIND)
 
     source.guard(rules)
     yield source, kind or "", False  # a chain's own findings first, they explain the others

@@ -181,9 +181,10 @@ class RowReader:
             write = "[{role: user, content: …}]"
             yield Fault(column, f"{name} is {value!r:.60}. A list of messages is needed, {write}")
             return
-        for message in messages:
-            if fault := self._message(name, message, is_last=message is messages[-1]):
-                yield Fault(column, *fault)
+        found = [self._message(name, m, is_last=m is messages[-1]) for m in messages]
+        if faults := sorted((fault for fault in found if fault), key=lambda fault: fault[1]):
+            yield Fault(column, *faults[0])  # what cannot be trained on before what can
+            if not faults[0][1]:
                 return
         roles = list(dict.fromkeys(str(message.get(self.fields["role"])) for message in messages))
         if self.by_role and not {self.roles.get(role, role) for role in roles} & self.trained:
@@ -201,7 +202,7 @@ class RowReader:
             return f"{name} holds {message!r:.60}, not a message", False
         role, content = (message.get(field) for field in self.fields.values())
         if (role is None or content is None) and not message.get("tool_calls"):
-            return f"{self._lost(name, message)}", False
+            return self._lost(name, message), False
         mapped = self.roles.get(str(role))
         if self.rl and mapped is None:
             taken = "with `rl` Axolotl takes user, assistant, system and tool"
@@ -240,6 +241,7 @@ def is_empty(value: Any) -> bool:
 
 def _columns(entry: Mapping[str, Any], rl: str) -> Iterator[Column]:
     kind = entry.get("type")
+    kind = kind.partition(":")[0] if isinstance(kind, str) else kind  # alpaca:chat
 
     def named(name: str, holds: str, block: Mapping[str, Any], *above: str) -> Column:
         key = f"field_{name}"
