@@ -52,6 +52,7 @@ deepspeed: zero3.json
 output_dir: ./outputs/small/cpt
 save_steps: 50
 save_total_limit: 2
+streaming: true
 """,
     "sft.yml": """\
 base_model: ./outputs/small/cpt

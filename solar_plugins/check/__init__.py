@@ -18,7 +18,7 @@ from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 
-__all__ = ["KINDS", "Finding", "check_files", "check_settings", "kind_of"]
+__all__ = ["KINDS", "Finding", "check_files", "check_settings", "faults_of", "kind_of"]
 
 _MARKS = {
     "chain": ("stages",),
@@ -42,6 +42,11 @@ _MARKS = {
 
 
 _CLOUD = {"project_name", "gpu"}
+
+_NO_KIND = (
+    "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit config "
+    "(merge_method), an lm-eval config (tasks) nor a data recipe (generator)."
+)
 
 
 def kind_of(content: dict) -> str | None:
@@ -85,9 +90,7 @@ def check_files(
             yield finding
 
     for path in paths:
-        for source, kind, in_chain in _quick_or_failed(Path(path), base_model):
-            if kind == "train" and gpus is not None:
-                values.check_batch(source, gpus)
+        for source, kind, in_chain in _quick(Path(path), base_model, gpus):
             yield from new(source.findings)
             if kind == "train":
                 recipes.setdefault(source.name, (source, in_chain))
@@ -96,13 +99,14 @@ def check_files(
     from solar_plugins.check import axolotl_rules
 
     for source, in_chain in recipes.values():
-        try:
-            axolotl_rules.check(source, base_model_is_given=in_chain)
-        except ModuleNotFoundError:
-            raise  # a tool that is not installed: the command says what to install
-        except Exception as error:  # one validator's failure hides no other file's findings
-            source.add((), "refused", _failure(error))
+        source.guard(lambda s=source, given=in_chain: axolotl_rules.check(s, given, gpus))
         yield from new(source.findings)
+
+
+def faults_of(path: str | Path, text: str) -> set[tuple[str, ...]]:
+    """What is wrong in the file `path` if it had this text: kinds, YAML paths and messages."""
+    source, _, _ = next(iter(_quick(Path(path), text=text)))
+    return {(f.kind, f.path, f.message) for f in source.findings if not f.is_note}
 
 
 def check_settings(chain: Chain) -> Iterator[Finding]:
@@ -120,59 +124,41 @@ def check_settings(chain: Chain) -> Iterator[Finding]:
                 yield finding
 
 
-def _quick_or_failed(path: Path, base_model: str | None) -> Iterator[tuple[YamlFile, str, bool]]:
-    """`_quick`, with an exception in a rule as a finding of the file, so that others are read."""
-    try:
-        yield from _quick(path, base_model)
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:
-        source = YamlFile(str(path), {}, {})
-        source.add((), "refused", _failure(error))
-        yield source, "", False
-
-
-def _failure(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return (
-        f"a validator failed on it: {type(error).__name__}{f': {text}' if text else ''}. "
-        "Further faults of this file may not be listed."
-    )
-
-
-def _quick(path: Path, base_model: str | None = None) -> Iterator[tuple[YamlFile, str, bool]]:
+def _quick(
+    path: Path, base_model: str | None = None, gpus: int | None = None, text: str | None = None
+) -> Iterator[tuple[YamlFile, str, bool]]:
     """Each file that `path` leads to, with its findings, its kind, and whether a chain runs it."""
     try:
-        source = YamlFile.read(path)
+        source = YamlFile.read(path, text)
     except SolarError as error:
         yield _unreadable(path, str(error)), "", False
         return
-    kind = kind_of(source.content)
-    files = Files(path)
-    if kind == "chain":
-        stages = [(below, kind, True) for below, kind in chain_rules.check(source, base_model)]
-        yield source, "chain", False  # its own findings first, they explain the others
-        yield from stages
-        return
-    if kind == "train":
-        if base_model is not None:
-            source.content = {**source.content, "base_model": base_model}
-            base_terms.check(source, base_model)
-        recipe.check(source, files)
-    elif kind == "merge":
-        merge.check(source, files, model_config.depth_of)
-    elif kind == "evaluate":
-        lm_eval_rules.check_evaluation(source, files)
-    elif kind == "data":
-        lm_eval_rules.check_data(source)
-    elif kind is None:
-        source.add(
-            (),
-            "unreadable",
-            "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit "
-            "config (merge_method), an lm-eval config (tasks) nor a data recipe (generator).",
-        )
-    yield source, kind or "", False
+    kind, files = kind_of(source.content), Files(path)
+    stages: list[tuple[YamlFile, str, bool]] = []
+
+    def rules() -> None:
+        if kind == "chain":
+            for below, its_kind in chain_rules.check(source, base_model):
+                stages.append((below, its_kind, True))
+                if its_kind == "train" and gpus is not None:
+                    values.check_batch(below, gpus)
+        elif kind == "train":
+            if base_model is not None:
+                source.content = {**source.content, "base_model": base_model}
+                base_terms.check(source, base_model)
+            recipe.check(source, files, gpus=gpus)
+        elif kind == "merge":
+            merge.check(source, files, model_config.depth_of)
+        elif kind == "evaluate":
+            lm_eval_rules.check_evaluation(source, files)
+        elif kind == "data":
+            lm_eval_rules.check_data(source)
+        elif kind is None:
+            source.add((), "unreadable", _NO_KIND)
+
+    source.guard(rules)
+    yield source, kind or "", False  # a chain's own findings first, they explain the others
+    yield from stages
 
 
 def _unreadable(path: Path, text: str) -> YamlFile:

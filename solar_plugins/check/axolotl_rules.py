@@ -6,16 +6,18 @@ Importing Axolotl takes a while; what can be checked without it is in `recipe`.
 from __future__ import annotations
 
 import copy
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from solar_plugins.check import keys
-from solar_plugins.check.model_keys import plugin_keys
+from solar_plugins.check.read_tools import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, YamlFile, at
+from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -32,6 +34,9 @@ CAPABILITIES = {
 }
 ENV_CAPABILITIES = {"torch_version": "2.13.0"}
 
+_NO_WARNING = "Auto-enabling"
+"""Begins what Axolotl says at this level of a choice that it makes."""
+
 _NEEDED = {
     "bool": "true or false is needed",
     "dict": "a block of keys is needed",
@@ -44,13 +49,13 @@ _NEEDED = {
 }
 
 
-def check(source: YamlFile, base_model_is_given: bool = False) -> None:
-    """Add what Axolotl's validators, and our up-scaling, refuse in the recipe `source`.
+def check(source: YamlFile, base_model_is_given: bool = False, gpus: int | None = None) -> None:
+    """Add what Axolotl's validators, and our up-scaling, refuse or warn of in the recipe `source`.
 
     Places that already have a finding are left alone: its line says more than theirs.
     """
     with quiet():
-        _check(source, base_model_is_given)
+        _check(source, base_model_is_given, gpus or CAPABILITIES["n_gpu"])
         _up_scaling(source)
 
 
@@ -71,66 +76,129 @@ def _up_scaling(source: YamlFile) -> None:
     try:
         DepthUpScalingPlugin().register(recipe)
     except SolarError as error:
-        where, _, message = str(error).partition(": ")
-        source.add(tuple(where.split(".")), "model", message)
+        source.add_error(error, "model")
 
 
-def _check(source: YamlFile, base_model_is_given: bool) -> None:
-    from axolotl.integrations.base import PluginManager, load_plugin
+def _check(source: YamlFile, base_model_is_given: bool, gpus: Any) -> None:
+    from axolotl.integrations.base import PluginManager
+
+    # A key without a value is one that is not there.
+    recipe = {k: v for k, v in copy.deepcopy(source.content).items() if v is not None}
+    if base_model_is_given:
+        recipe.setdefault("base_model", "base_model")
+    block = recipe.get("sdpo")
+    if not recipe.get("datasets") and isinstance(block, dict):  # the plugin moves them there
+        recipe["datasets"] = list(datasets_of({"sdpo": block})) or None
+    manager = PluginManager.get_instance()
+    before = manager.plugins  # one manager per process: it keeps the plugins of earlier recipes
+    try:
+        loaded = _loaded_plugins(source)
+        manager.plugins = OrderedDict(loaded)
+        _keys_of_strangers(source, loaded)
+        has_bad_shape = any(f.path in ("plugins", "datasets") for f in source.findings)
+        if not has_bad_shape and recipe.get("base_model", "missing"):
+            # (Otherwise it would stumble over the shape before it says what is wrong.)
+            _validate(source, recipe, tuple(loaded), gpus)
+    finally:
+        manager.plugins = before
+
+
+def _validate(
+    source: YamlFile, recipe: dict[str, Any], plugins: tuple[str, ...], gpus: int
+) -> None:
     from axolotl.utils.config import validate_config
     from axolotl.utils.dict import DictDefault
     from pydantic import ValidationError
 
-    recipe = copy.deepcopy(source.content)
-    if base_model_is_given and not recipe.get("base_model"):
-        recipe["base_model"] = "base_model"
-    _sdpo_datasets(recipe)
-    named = recipe.get("plugins")
-    plugins = named if isinstance(named, list) else []
-    manager = PluginManager.get_instance()
-    with _plugins_of_this_recipe_only(manager):
-        loaded = {}
-        for index, name in enumerate(plugins):
-            if any(f.path == f"plugins[{index}]" for f in source.findings):
-                continue
-            try:
-                loaded[str(name)] = load_plugin(str(name))
-            except (ImportError, AttributeError, ValueError) as error:
-                reason = " ".join(str(error).split())
-                # One of Axolotl's own whose package is not on this machine is written rightly.
-                is_written_rightly = (
-                    str(name).startswith("axolotl.")
-                    and isinstance(error, ModuleNotFoundError)
-                    and not str(error.name).startswith("axolotl")
-                )
-                source.add(
-                    ("plugins", index),
-                    "plugin",
-                    f"{name} does not import ({reason}); Axolotl would train on without it.",
-                    is_note=is_written_rightly,
-                )
-        manager.plugins = OrderedDict(loaded)
-        _keys_of_strangers(source, loaded)
-        has_bad_shape = any(f.path in ("plugins", "datasets") for f in source.findings)
-        if has_bad_shape or not recipe.get("base_model", "missing"):
-            return  # Axolotl would stumble over the shape before it says what is wrong
+    warned: list[str] = []
+    capabilities = {**CAPABILITIES, "n_gpu": gpus}
+    try:
+        with _schemas_built_once(plugins), _heard(warned):
+            validate_config(DictDefault(recipe), capabilities, ENV_CAPABILITIES)
+    except ValidationError as error:
+        _add_refusals(source, error.errors())
+        if not any(fault["loc"] for fault in error.errors()):
+            _types(source, recipe, plugins)
+    except ImportError as error:
+        source.add((), "refused", f"needs a package that is not here: {_line(error)}", True)
+    except (ValueError, DeprecationWarning, TypeError, KeyError, AttributeError,
+            NotImplementedError) as error:  # fmt: skip
+        # Axolotl's own validators raise these past pydantic; nothing of ours runs in there.
+        message = _line(error)
+        if not any(f.kind == "deprecated-key" and f.path in message for f in source.findings):
+            source.add((), "refused", f"refused by Axolotl: {message}")
+        _types(source, recipe, plugins)
+    for message in dict.fromkeys(warned):
+        is_said = any(f.path and f.path in message for f in source.findings)
+        if not is_said and not message.startswith(_NO_WARNING):
+            source.add((), "warning", f"Axolotl warns: {message}", is_note=True)
+
+
+def _line(error: Any) -> str:
+    return " ".join(str(error).split())
+
+
+def _loaded_plugins(source: YamlFile) -> dict[str, Any]:
+    """The plugins of the recipe that import, by name; a finding for each other one."""
+    from axolotl.integrations.base import load_plugin
+
+    loaded = {}
+    for index, name in enumerate(plugin_names(source.content)):
+        if any(f.path == f"plugins[{index}]" for f in source.findings):
+            continue
         try:
-            with _schemas_built_once(tuple(loaded)):
-                validate_config(
-                    DictDefault(recipe),
-                    capabilities=CAPABILITIES,
-                    env_capabilities=ENV_CAPABILITIES,
-                )
-        except ValidationError as error:
-            _add_refusals(source, error)
-        except ImportError as error:
-            message = " ".join(str(error).split())
-            source.add((), "refused", f"needs a package that is not here: {message}", is_note=True)
-        except (ValueError, DeprecationWarning, TypeError, KeyError, AttributeError) as error:
-            # Axolotl's own validators raise these past pydantic; nothing of ours runs in there.
-            message = " ".join(str(error).split())
-            if not any(f.kind == "deprecated-key" and f.path in message for f in source.findings):
-                source.add((), "refused", f"refused by Axolotl: {message}")
+            loaded[name] = load_plugin(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            # One of Axolotl's own whose package is not on this machine is written rightly.
+            is_written_rightly = (
+                name.startswith("axolotl.")
+                and isinstance(error, ModuleNotFoundError)
+                and not str(error.name).startswith("axolotl")
+            )
+            found = f"{name} does not import ({_line(error)}); Axolotl would train on without it."
+            source.add(("plugins", index), "plugin", found, is_note=is_written_rightly)
+    return loaded
+
+
+@contextmanager
+def _heard(messages: list[str]) -> Iterator[None]:
+    """Collect what Axolotl's validators warn of, which otherwise nobody reads."""
+    logger, disabled = logging.getLogger("axolotl"), logging.root.manager.disable
+    before = logger.handlers, logger.propagate
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: messages.append(_line(record.getMessage()))  # type: ignore
+    logger.handlers, logger.propagate = [listener], False
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
+        logging.disable(disabled)
+
+
+def _types(source: YamlFile, recipe: dict[str, Any], plugins: tuple[str, ...]) -> None:
+    """Values of a wrong type in a recipe that Axolotl refused before it looked at the types."""
+    from pydantic import ValidationError
+
+    try:
+        _types_of(plugins)(**recipe)
+    except ValidationError as error:
+        faults = (f for f in error.errors() if f["type"] != "missing" or _is_empty(source, f))
+        _add_refusals(source, list(faults))
+
+
+@cache
+def _types_of(plugins: tuple[str, ...]) -> Any:
+    """Axolotl's schema without its validators; keys that one of them changes are left out."""
+    from axolotl.utils.schemas.config import AxolotlInputConfig
+    from pydantic import create_model
+
+    schema = _SCHEMAS[plugins][1] if plugins in _SCHEMAS else AxolotlInputConfig
+    changed: set[str] = set()
+    for validator in schema.__pydantic_decorators__.field_validators.values():
+        changed |= set(validator.info.fields)
+    fields = {k: (i.annotation, i) for k, i in schema.model_fields.items() if k not in changed}
+    return create_model("Types", **fields)
 
 
 _SCHEMAS: dict[tuple[str, ...], Any] = {}
@@ -156,25 +224,6 @@ def _schemas_built_once(plugins: tuple[str, ...]) -> Iterator[None]:
         config.merge_input_args = build
 
 
-@contextmanager
-def _plugins_of_this_recipe_only(manager: Any) -> Iterator[None]:
-    """Axolotl's plugin manager is one per process and keeps the plugins of earlier recipes."""
-    before = manager.plugins
-    try:
-        yield
-    finally:
-        manager.plugins = before
-
-
-def _sdpo_datasets(recipe: dict[str, Any]) -> None:
-    """Axolotl wants `datasets`; with `sdpo` they stand in the steps, and the plugin moves them."""
-    block = recipe.get("sdpo")
-    if recipe.get("datasets") or not isinstance(block, dict):
-        return
-    if entries := list(datasets_of({"sdpo": block})):
-        recipe["datasets"] = entries
-
-
 def _keys_of_strangers(source: YamlFile, loaded: dict[str, Any]) -> None:
     """Unknown keys of a recipe with a plugin that neither Axolotl nor we ship."""
     facts = known("axolotl")
@@ -187,18 +236,19 @@ def _keys_of_strangers(source: YamlFile, loaded: dict[str, Any]) -> None:
     keys.add_unknown_keys(source, source.content, (), tree, "Axolotl", {})
 
 
-def _add_refusals(source: YamlFile, error: Any) -> None:
+def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
     reported = {f.path for f in source.findings}
-    for fault in error.errors():
+    for fault in faults:
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
         before = len(source.findings)
         if fault["type"] == "missing":
-            source.add(place, "missing-key", "missing. Axolotl needs it.")
+            found = "empty" if _is_empty(source, fault) else "missing"
+            source.add(place, "missing-key", f"{found}. Axolotl needs it.")
         elif fault["type"] in ("value_error", "assertion_error"):
-            message = " ".join(str(fault["ctx"]["error"]).split())
-            source.add(place, "refused", f"refused by Axolotl: {message}")
+            message = f"refused by Axolotl: {_line(fault['ctx']['error'])}"
+            source.add(place, "refused", message)
         else:
-            source.add(place, "wrong-value", f"{_found(fault)} found{_needed(fault)}")
+            source.add(place, "wrong-value", f"{short(fault['input'])} found{_needed(fault)}")
         added = source.findings[before]
         # One line per place: a union reports each of its members.
         if any(
@@ -206,6 +256,11 @@ def _add_refusals(source: YamlFile, error: Any) -> None:
         ):
             del source.findings[before]
         reported.add(added.path)
+
+
+def _is_empty(source: YamlFile, fault: dict[str, Any]) -> bool:
+    """Whether a key that Axolotl misses is there and has no value."""
+    return len(fault["loc"]) == 1 and fault["loc"][0] in source.content
 
 
 def _place(content: Any, fault: dict[str, Any]) -> Path_:
@@ -231,11 +286,6 @@ def _place_in_datasets(content: dict[str, Any], fault: dict[str, Any]) -> Path_:
             if place and at(entry, place) == fault["input"]:
                 return (key, index, *place)
     return ()
-
-
-def _found(fault: dict[str, Any]) -> str:
-    text = repr(fault["input"])
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _needed(fault: dict[str, Any]) -> str:

@@ -82,6 +82,40 @@ class Files:
     chain: Made = field(default_factory=Made)
     before: frozenset[str] | None = None
 
+    def expect(self, source: YamlFile, place: Path_, path: Any, what: str) -> None:
+        """Add a finding if the file `path`, which is `what`, is neither there nor will be."""
+        if not isinstance(path, str) or os.path.exists(os.path.expanduser(path)):
+            return
+        here, root = Path(os.path.normpath(path)), self.chain.output_dir
+        kind, is_note = "stage", False
+        if (maker := self.chain.maker(path)) is not None:
+            if self.before is None or maker in self.before:
+                return
+            message = (
+                f"{path} is made by the stage {maker!r}, which may run later. "
+                f"Write `after: {maker}` at this stage of the chain."
+            )
+        elif self._is_made_nearby(here):
+            return
+        elif root is not None and here != root and here.is_relative_to(root):
+            stages = list(self.chain.by.values())
+            hint = nearest(here.relative_to(root).parts[0], stages)
+            message = f"no stage of the chain makes {path}.{hint} Stages: {', '.join(stages)}."
+        else:
+            kind, is_note = "missing-file", True
+            if command := missing_inputs.command_for(here, []):
+                message = f"{path} is not there yet. Make it first: {command}"
+            elif f"makes {path}" in source.comments:
+                message = f"{path} is not there yet. The comments of the file say what makes it."
+            else:
+                is_note = False
+                near = os.listdir(here.parent) if here.parent.is_dir() else []
+                message = (
+                    f"no such file: {path} ({what}).{nearest(here.name, sorted(near))} Paths count "
+                    "from the folder in which the command is run."
+                )
+        source.add(place, kind, message, is_note)
+
     def _is_made_nearby(self, path: Path) -> bool:
         """Whether a chain or recipe in the same folder, the one above, or `recipes` makes `path`.
 
@@ -94,64 +128,13 @@ class Files:
             here in _outputs_of_folder(place) for place in folders for here in (path, *path.parents)
         )
 
-    def expect(self, source: YamlFile, place: Path_, path: Any, what: str) -> None:
-        """Add a finding if the file `path`, which is `what`, is neither there nor will be."""
-        if not isinstance(path, str) or os.path.exists(os.path.expanduser(path)):
-            return
-        maker = self.chain.maker(path)
-        if maker is not None:
-            if self.before is not None and maker not in self.before:
-                source.add(
-                    place,
-                    "stage",
-                    f"{path} is made by the stage {maker!r}, which may run later. "
-                    f"Write `after: {maker}` at this stage of the chain.",
-                )
-            return
-        here, root = Path(os.path.normpath(path)), self.chain.output_dir
-        if self._is_made_nearby(here):
-            return
-        if root is not None and here != root and here.is_relative_to(root):
-            stages = list(self.chain.by.values())
-            hint = nearest(here.relative_to(root).parts[0], stages)
-            source.add(
-                place,
-                "stage",
-                f"no stage of the chain makes {path}.{hint} Stages: {', '.join(stages)}.",
-            )
-        elif command := missing_inputs.command_for(here, []):
-            source.add(
-                place,
-                "missing-file",
-                f"{path} is not there yet. Make it first: {command}",
-                is_note=True,
-            )
-        elif f"makes {path}" in source.comments:
-            source.add(
-                place,
-                "missing-file",
-                f"{path} is not there yet. The comments of the file say what makes it.",
-                is_note=True,
-            )
-        else:
-            source.add(
-                place,
-                "missing-file",
-                f"no such file: {path} ({what}).{_nearest_file(path)} Paths count from the "
-                "folder in which the command is run.",
-            )
-
-    def expect_data(self, source: YamlFile, place: Path_, path: Any) -> None:
+    def expect_data(
+        self, source: YamlFile, place: Path_, path: Any, what: str = "a dataset"
+    ) -> None:
         """`expect` for a dataset, which may as well be one of the Hub."""
         if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
-            self.expect(source, place, path, "a dataset")
+            self.expect(source, place, path, what)
 
     def expect_model(self, source: YamlFile, place: Path_, path: Any) -> None:
-        """`expect` for a model, which may as well be one of the Hub."""
-        if isinstance(path, str) and (_is_local(path) or self.chain.maker(path)):
-            self.expect(source, place, path, "a model")
-
-
-def _nearest_file(path: str) -> str:
-    folder = Path(path).parent
-    return nearest(Path(path).name, sorted(os.listdir(folder))) if folder.is_dir() else ""
+        """`expect_data` for a model."""
+        self.expect_data(source, place, path, "a model")

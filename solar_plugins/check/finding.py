@@ -7,11 +7,18 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True)
 class Fix:
-    """An unambiguous correction: the text to write in place of the characters [start, end)."""
+    """An unambiguous correction: the text to write in place of the characters [start, end).
+
+    Attributes:
+        place: What it changes.
+        target: The place that it writes: another one where a key is renamed.
+    """
 
     start: int
     end: int
     text: str
+    place: tuple[str | int, ...] = ()
+    target: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -67,4 +74,5 @@ KINDS = {
     "layer-range": "layers that the model does not have, or none at all",
     "stage": "stages that do not fit each other",
     "refused": "the tool's own validation says no",
+    "warning": "the tool's own validation warns of it",
 }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from solar_plugins import atomic
-from solar_plugins.check.finding import Finding
-from solar_plugins.check.source import LOADER
-from solar_plugins.errors import SolarError
-from solar_plugins.recipes import yaml_file
+from solar_plugins import atomic, check
+from solar_plugins.check.finding import Finding, Fix
+from solar_plugins.check.source import LOADER, walk
 
 
 def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
@@ -28,7 +29,7 @@ def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
     line_end = "\r\n" if "\r\n" in raw else "\n"
     mark = "\ufeff" if raw.startswith("\ufeff") else ""
     before = raw.removeprefix(mark).replace("\r\n", "\n")  # as positions were counted
-    after = fixed(before, findings)
+    after = fixed(before, findings, partial(check.faults_of, path))
     if after == before:
         return ""
     atomic.write_text(path, mark + after.replace("\n", line_end))
@@ -36,32 +37,48 @@ def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
     return "".join(difflib.unified_diff(old, new, str(path), f"{path} (fixed)"))
 
 
-def fixed(text: str, findings: Iterable[Finding]) -> str:
+def fixed(text: str, findings: Iterable[Finding], faults: Callable[[str], set[Any]]) -> str:
     """`text` with each fix put in, from the end so that positions stay true.
 
-    Of two that touch the same characters the later one wins; a change after which the text would
-    no longer be YAML, or would have a key twice, is left out.
+    A fix is left out if the text would then be no YAML, say something else anywhere but at the
+    fix's own place, or have a fault that it had not; and where two fixes write one key.
     """
-    is_strict = _parses(text)
     fixes = {finding.fix for finding in findings if finding.fix is not None}
-    start_of_last = len(text) + 1
+    writers = Counter(fix.target for fix in fixes)
+    wrong, start_of_last = faults(text), len(text) + 1
     for fix in sorted(fixes, key=lambda fix: (fix.start, fix.end), reverse=True):
-        if fix.end > start_of_last:
-            continue
         changed = text[: fix.start] + fix.text + text[fix.end :]
-        if not _parses(changed, is_strict):
+        if fix.end > start_of_last or writers[fix.target] > 1 or not _keeps(text, changed, fix):
             continue
-        text, start_of_last = changed, fix.start
+        if (still_wrong := faults(changed)) <= wrong:
+            text, wrong, start_of_last = changed, still_wrong, fix.start
     return text
 
 
-def _parses(text: str, is_strict: bool = True) -> bool:
-    """Whether `text` is YAML; if `is_strict`, also without a key that is there twice."""
+def _keeps(before: str, after: str, fix: Fix) -> bool:
+    """Whether both texts say the same but for what `fix` changes."""
     try:
-        if is_strict:
-            yaml_file.parse(text, "")
-        else:
-            yaml.compose(text, Loader=LOADER)
-    except (SolarError, yaml.YAMLError):
+        old, new = (_leaves(yaml.load(text, Loader=LOADER)) for text in (before, after))
+    except (yaml.YAMLError, ValueError):
         return False
-    return True
+    if fix.place != fix.target:
+        if any(place[: len(fix.target)] == fix.target for place in old):
+            return False  # the key is there already, if only through a merge key
+        old = {_moved(place, fix): value for place, value in old.items()}
+    return all(
+        place[: len(fix.target)] == fix.target
+        for place in old.keys() | new.keys()
+        if old.get(place) != new.get(place) or (place in old) != (place in new)
+    )
+
+
+def _leaves(content: Any) -> dict[tuple[str | int, ...], Any]:
+    return {
+        place: type(value) if isinstance(value, dict | list) else (type(value), value)
+        for place, value in walk(content)
+    }
+
+
+def _moved(place: tuple[str | int, ...], fix: Fix) -> tuple[str | int, ...]:
+    length = len(fix.place)
+    return fix.target + place[length:] if place[:length] == fix.place else place

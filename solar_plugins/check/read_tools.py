@@ -1,4 +1,4 @@
-"""Reads the keys and names that the installed Axolotl, MergeKit and lm-eval know.
+"""Reads the keys and names that the installed tools know, from their own pydantic classes.
 
 Importing them takes most of a minute: this runs to renew the shipped files (see `tool_schemas`),
 where another version is installed, and in a test that compares the two.
@@ -6,15 +6,15 @@ where another version is installed, and in a test that compares the two.
 
 from __future__ import annotations
 
-import ast
 import re
+from collections.abc import Iterable
 from dataclasses import fields
+from enum import Enum
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.check.model_keys import key_tree, plugin_keys
 from solar_plugins.check.tokenizer_files import render
 
 _TEMPLATE_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|eos_token")
@@ -120,53 +120,31 @@ def _strategies(folder: str) -> list[str]:
     """The names that ``type:`` of a dataset may have, from the functions of the strategy files."""
     from axolotl.utils.data.wrappers import DATASET_HANDLERS
 
-    package = _folder_of("axolotl.prompt_strategies")
     names = [] if folder else [*DATASET_HANDLERS, "messages", "_synthetic"]
-    for file in sorted((package / folder).glob("*.py")):
-        if file.stem in ("__init__", "base"):
-            continue
-        for name in _public_names(file):
-            if folder or name.startswith("load_"):
+    for file in (_folder_of("axolotl.prompt_strategies") / folder).glob("*.py"):
+        text = file.read_text(encoding="utf-8") if file.stem not in ("__init__", "base") else ""
+        for name in re.findall(r"(?m)^(?:def |(?=\w+ = ))([A-Za-z]\w*)", text):
+            if not name.isupper() and (folder or name.startswith("load_")):
                 names.append(f"{file.stem}.{name}")
             if name == ("default" if folder else "load"):
                 names.append(file.stem)
     return sorted(set(names))
 
 
-def _public_names(file: Path) -> list[str]:
-    """What a Python file defines at its top level, without importing it."""
-    names: list[str] = []
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef):
-            names.append(node.name)
-        elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return [name for name in names if not name.startswith("_") and not name.isupper()]
-
-
 def _plugin_keys() -> dict[str, dict]:
     """The keys that each of axolotl's own plugins adds, by the plugin's dotted name."""
     from axolotl.integrations.base import BasePlugin
 
-    package = _folder_of("axolotl.integrations")
     plugins = {}
-    for init in sorted(package.glob("*/__init__.py")):
+    for init in sorted(_folder_of("axolotl.integrations").glob("*/__init__.py")):
         module = f"axolotl.integrations.{init.parent.name}"
-        tree = ast.parse(init.read_text(encoding="utf-8"))
-        imported = [
-            a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names
-        ]
-        defined = [n.name for n in tree.body if isinstance(n, ast.ClassDef)]
-        if not any(name.endswith("Plugin") for name in (*imported, *defined)):
-            continue
-        for name in (*imported, *defined):
-            if not name.endswith("Plugin") or name == "BasePlugin":
-                continue
+        for name in dict.fromkeys(re.findall(r"\w+Plugin\b", init.read_text(encoding="utf-8"))):
             try:
-                plugin = getattr(import_module(module), name)
+                plugin = getattr(import_module(module), name, None)
             except ImportError:  # needs a package that is not installed here
                 continue
-            if isinstance(plugin, type) and issubclass(plugin, BasePlugin):
+            is_plugin = isinstance(plugin, type) and issubclass(plugin, BasePlugin)
+            if is_plugin and plugin is not BasePlugin:
                 plugins[f"{module}.{name}"] = plugin_keys(plugin)
     return plugins
 
@@ -183,7 +161,7 @@ def read_mergekit() -> dict:
     from mergekit.config import MergeConfiguration
     from mergekit.merge_methods import registered_methods
 
-    methods = {}
+    data, methods = _folder_of("mergekit") / "_data", {}
     for method in registered_methods():
         contract = method.spec.contract
         methods[method.spec.name] = {
@@ -199,30 +177,19 @@ def read_mergekit() -> dict:
             "inputs": [contract.min_inputs, contract.max_inputs],
             "non_base": [contract.min_non_base, contract.max_non_base],
         }
+    tensors: set[str] = set()  # of the architectures that it describes, of layer 0
+    for file in (data / "architectures").glob("*.json"):
+        names = re.findall(r'"name":\s*"([^"]+\.[^"]+)"', file.read_text(encoding="utf-8"))
+        tensors |= {re.sub(r"\$\{[^}]*\}", "0", name) for name in names}
+    templates = {file.stem for file in (data / "chat_templates").glob("*.jinja")}
     return {
         "version": metadata.version("mergekit"),
         "keys": key_tree(MergeConfiguration),
         "methods": dict(sorted(methods.items())),
         "dtypes": ["bfloat16", "float16", "float32", "float64", "int64"],
-        "tensors": sorted(_tensor_names()),
-        "chat_templates": sorted(_merge_templates()),
+        "tensors": sorted(tensors),
+        "chat_templates": sorted(templates | {"auto"}),
     }
-
-
-def _tensor_names() -> set[str]:
-    """The names of tensors in the architectures that mergekit describes, of layer 0."""
-    folder = _folder_of("mergekit") / "_data" / "architectures"
-    names = set()
-    for file in folder.glob("*.json"):
-        for name in re.findall(r'"name":\s*"([^"]+)"', file.read_text(encoding="utf-8")):
-            if "." in name:
-                names.add(re.sub(r"\$\{[^}]*\}", "0", name))
-    return names
-
-
-def _merge_templates() -> set[str]:
-    folder = _folder_of("mergekit") / "_data" / "chat_templates"
-    return {file.stem for file in folder.glob("*.jinja")} | {"auto"}
 
 
 def read_deepspeed() -> dict:
@@ -255,6 +222,98 @@ def read_lm_eval() -> dict:
         "version": metadata.version("lm_eval"),
         "keys": {f.name: None for f in sorted(fields(EvaluatorConfig), key=lambda f: f.name)},
     }
+
+
+def json_schema(model: Any) -> dict[str, Any]:
+    """The JSON schema of a pydantic model, with every alias of a key, without defaults."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        """Axolotl has enums of `torch.dtype`, which YAML writes by their names."""
+
+        def enum_schema(self, schema: Any) -> dict[str, Any]:
+            members: Iterable[Enum] = schema["members"]
+            plain = [m.value if isinstance(m.value, str | int) else m.name for m in members]
+            return {"enum": plain}
+
+        def default_schema(self, schema: Any) -> dict[str, Any]:
+            return self.generate_inner(schema["schema"])  # some defaults are not JSON
+
+        def model_schema(self, schema: Any) -> dict[str, Any]:
+            made = super().model_schema(schema)
+            properties = made.get("properties", {})
+            for name, info in schema["cls"].model_fields.items():
+                alias = info.validation_alias
+                names = {name, info.alias, *getattr(alias, "choices", [alias])} - {None}
+                for other in names - set(properties):
+                    properties[str(other)] = properties[next(n for n in names if n in properties)]
+            return made
+
+        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+            return {}
+
+        def emit_warning(self, kind: Any, detail: str) -> None:
+            """Defaults that are not JSON are left out on purpose."""
+
+    return model.model_json_schema(schema_generator=Generator)
+
+
+def key_tree(model: type) -> dict[str, Any]:
+    """The keys of a pydantic model, nested keys below their key, None where anything goes.
+
+    The keys of a list's items are found below the list's key, the members of a union are merged,
+    and ``"*"`` is the key of a mapping with free names.
+    """
+    schema = json_schema(model)
+    return _below(schema, schema.get("$defs", {}), ()) or {}
+
+
+def _below(schema: dict[str, Any], defs: dict[str, Any], above: tuple[str, ...]) -> Any:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name:
+        return None if name in above else _below(defs[name], defs, (*above, name))
+    free = schema.get("additionalProperties")
+    if "properties" in schema:
+        if free is True:
+            return None
+        return {k: _below(v, defs, above) for k, v in sorted(schema["properties"].items())} or None
+    if isinstance(free, dict):
+        below = _below(free, defs, above)
+        return {"*": below} if below else None
+    members = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or []
+    if any(_is_free(member) for member in members):
+        return None
+    members = [*members, *schema.get("prefixItems", []), schema.get("items")]
+    merged: dict[str, Any] = {}
+    for member in members:
+        merged |= (_below(member, defs, above) if isinstance(member, dict) else None) or {}
+    return merged or None
+
+
+def _is_free(schema: dict[str, Any]) -> bool:
+    """Whether a member of a union takes anything, or a mapping of anything."""
+    is_free_mapping = schema.get("type") == "object" and schema.get("additionalProperties") is True
+    return not set(schema) - {"title", "description"} or (
+        is_free_mapping and "properties" not in schema
+    )
+
+
+def plugin_args(plugin: type) -> type | None:
+    """The class with the keys that an Axolotl plugin adds to a recipe; None if it adds none."""
+    name: str | None = plugin().get_input_args()
+    return named_class(name) if name else None
+
+
+def plugin_keys(plugin: type) -> dict[str, Any]:
+    """`key_tree` of the keys that an Axolotl plugin adds to a recipe."""
+    arguments = plugin_args(plugin)
+    return key_tree(arguments) if arguments else {}
+
+
+def named_class(dotted: str) -> type:
+    """The class that a dotted path names."""
+    module, _, name = dotted.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 READERS = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from solar_plugins.check.finding import Finding, Fix
 from solar_plugins.errors import SolarError
-from solar_plugins.recipes import extends
+from solar_plugins.recipes import extends, yaml_file
 from solar_plugins.recipes.yaml_file import RepeatedKey
 
 # libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
@@ -30,6 +31,12 @@ def dotted(place: Path_) -> str:
     for part in place:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def short(value: Any) -> str:
+    """`value` as Python writes it, cut to what a line can hold."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def walk(value: Any, place: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -93,8 +100,8 @@ class YamlFile:
     base_model: str | None = None
 
     @classmethod
-    def read(cls, path: str | Path) -> YamlFile:
-        """Read `path`.
+    def read(cls, path: str | Path, text: str | None = None) -> YamlFile:
+        """Read `path`, or `text` as if it stood there.
 
         Raises:
             SolarError: the file is missing or not a YAML mapping; see `extends.read_mapping`.
@@ -103,7 +110,7 @@ class YamlFile:
             raise SolarError(f"{str(path)!r}: no such file.")
         here = Path(path).absolute()
         written = here.stat().st_mtime_ns if here.is_file() else 0
-        content, marks, comments, repeated = _parsed(str(path), here, written)
+        content, marks, comments, repeated = _parsed(str(path), here, written, text)
         source = cls(str(path), content, marks, comments)
         if repeated:  # as PyYAML reads it, the last one counts; the rest is checked all the same
             line, message = repeated
@@ -133,14 +140,15 @@ class YamlFile:
         while above and above not in self.marks:
             above = above[:-1]
         mark = self.marks[above] if above else Mark(0, 0, None, None)
-        fix = None
-        if above == place and not mark.aliased:
-            if new_key is not None and new_value is not None and mark.key and mark.value:
-                fix = Fix(mark.key[0], mark.value[1], f"{new_key}: {new_value}")
-            elif new_key is not None and new_value is None and mark.key:
-                fix = Fix(*mark.key, new_key)
-            elif new_key is None and new_value is not None and mark.value:
-                fix = Fix(*mark.value, new_value)
+        fix, begin, end = None, mark.key, mark.value
+        if new_key is None:
+            begin = mark.value
+        elif new_value is None:
+            end = mark.key
+        if above and above == place and not mark.aliased and begin and end:
+            text = ": ".join(part for part in (new_key, new_value) if part is not None)
+            if text:
+                fix = Fix(begin[0], end[1], text, place, (*place[:-1], new_key or place[-1]))
         self.findings.append(
             Finding(
                 self.name,
@@ -154,10 +162,36 @@ class YamlFile:
             )
         )
 
+    def add_error(self, error: SolarError, kind: str = "wrong-value") -> None:
+        """Add the line of an error that begins with its YAML path."""
+        place, message = self.place_of(error)
+        self.add(place, kind, message)
+
+    def place_of(self, error: SolarError, block: str = "") -> tuple[Path_, str]:
+        """The YAML path that an error's line begins with, and the rest; `block` where none does."""
+        where, _, message = str(error).partition(": ")
+        parts = re.findall(r"[\w-]+", where)
+        place = tuple(int(part) if part.isdigit() else part for part in parts)
+        is_path = re.fullmatch(r"[\w-]+((\.[\w-]+)|(\[\d+\]))*", where) is not None
+        if not is_path or (block and place[0] not in (block, "rl", *self.content)):
+            return ((block,) if block else ()), str(error)
+        return place, message
+
+    def guard(self, rule: Callable[[], object]) -> None:
+        """Call `rule`; an exception is a finding of this file, so that others are read on."""
+        try:
+            rule()
+        except ModuleNotFoundError:
+            raise  # a tool that is not installed: the command says what to install
+        except Exception as error:
+            fault = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
+            more = "Further faults of this file may not be listed."
+            self.add((), "refused", f"a validator failed on it: {fault}. {more}")
+
 
 @lru_cache(maxsize=256)
 def _parsed(
-    path: str, here: Path, mtime_ns: int
+    path: str, here: Path, mtime_ns: int, text: str | None
 ) -> tuple[dict[str, Any], dict[Path_, Mark], str, tuple[int, str] | None]:
     """Content, marks and comments of a file, and the line and text of a key that is there twice.
 
@@ -165,19 +199,22 @@ def _parsed(
     """
     repeated = None
     try:
-        content = extends.read_mapping(path)
-        text = here.read_text(encoding="utf-8")
+        if text is None:
+            content = extends.read_mapping(path)
+        else:
+            content = extends.complete(yaml_file.parse(text, path), Path(path))
     except SolarError as error:
         where, _, fault = str(error).partition(": ")
         line = where.removeprefix(f"{path}:")
         if not isinstance(error.__cause__, RepeatedKey) or not line.isdigit():
             raise  # also where the key is in a file that this one extends
-        text = here.read_text(encoding="utf-8")
+        text = text if text is not None else here.read_text(encoding="utf-8")
         content = yaml.load(text, Loader=LOADER)
         if not isinstance(content, dict):
             raise
         content = extends.complete(content, Path(path))
         repeated = int(line), fault
+    text = text if text is not None else here.read_text(encoding="utf-8")
     stream = io.StringIO(text)
     stream.name = path  # what the marks of the nodes call it
     root = yaml.compose(stream, Loader=LOADER)

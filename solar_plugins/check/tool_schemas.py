@@ -1,6 +1,6 @@
 """What Axolotl, MergeKit, lm-eval and our plugins take: for `solar check` and for editors.
 
-Everything is made from the tools' own pydantic classes by `model_keys`. `known` gives `solar
+Everything is made from the tools' own pydantic classes by `read_tools`. `known` gives `solar
 check` the keys and names of a tool, from ``tools/*.json``; the schemas that editors read are in
 ``recipes/schema``. Both are shipped for the pinned versions, because importing the tools takes most
 of a minute. To renew all of the files: ``python -m solar_plugins.check.tool_schemas``.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,15 +18,13 @@ from typing import Any
 
 from solar_plugins import atomic
 from solar_plugins.chain import chain_file
-from solar_plugins.check.model_keys import json_schema, named_class, plugin_args
+from solar_plugins.check.read_tools import json_schema, named_class, plugin_args
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import registry
 from solar_plugins.shipped import root
 
 FACTS = Path(__file__).parent / "tools"
-NAMES = ("recipe", "chain", "merge", "evaluate", "data")
-"""The schemas for editors, one for each kind of file."""
-
+_SCHEMAS = "recipes/schema"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OUR_ARGS = (
     "solar_plugins.depth_up_scaling.args.DepthUpScalingArgs",
@@ -68,18 +67,13 @@ def known(tool: str) -> dict[str, Any]:
     return READERS[tool]()
 
 
-def schema_folder() -> Path:
-    """The folder of the schemas for editors."""
-    return root() / "recipes" / "schema"
-
-
 def read_schema(name: str) -> str:
     """The text of a schema for editors.
 
     Raises:
         SolarError: the installation has none.
     """
-    file = schema_folder() / f"{name}.json"
+    file = root() / _SCHEMAS / f"{name}.json"
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -88,7 +82,7 @@ def read_schema(name: str) -> str:
 
 def line_for(file: str | Path, name: str) -> str:
     """The comment that names the schema of `file` for an editor's YAML language server."""
-    path = os.path.relpath(schema_folder() / f"{name}.json", Path(file).absolute().parent)
+    path = os.path.relpath(root() / _SCHEMAS / f"{name}.json", Path(file).absolute().parent)
     return f"# yaml-language-server: $schema={Path(path).as_posix()}"
 
 
@@ -101,32 +95,28 @@ def recipe_schema() -> dict[str, Any]:
 
     facts = known("axolotl")
     schema = _without_prose(json_schema(AxolotlInputConfig))
-    for plugin in facts["plugins"]:
-        arguments = plugin_args(named_class(plugin))
-        _add(schema, _without_prose(json_schema(arguments)) if arguments else {})
-    for ours in _OUR_ARGS:
-        _add(schema, json_schema(named_class(ours)))
+    theirs = [plugin_args(named_class(plugin)) for plugin in facts["plugins"]]
+    parts = [_without_prose(json_schema(arguments)) for arguments in theirs if arguments]
+    for part in [*parts, *(json_schema(named_class(ours)) for ours in _OUR_ARGS)]:
+        for name in ("properties", "$defs"):
+            schema.setdefault(name, {}).update(part.get(name, {}))
     for key, instead in facts["deprecated"].items():
         note = f"Deprecated in Axolotl. Write `{instead}` instead." if instead else "Deprecated."
         schema["properties"].setdefault(key, {}).update(
             deprecated=True, description=note, deprecationMessage=note
         )
     schema["$defs"]["StepwiseDPOConfig"]["properties"]["steps"]["items"] = _step_of_sdpo()
-    required = schema.pop("required")
-    schema["anyOf"] = [{"required": required}, {"required": ["extends"]}]
+    schema["anyOf"] = [{"required": schema.pop("required")}, {"required": ["extends"]}]
     schema["properties"] |= _EXTENDS
     names = {*schema["properties"], *facts["keys"]}
     names.update(key for keys in facts["plugins"].values() for key in keys)
-    plugins = {"type": "array", "items": {"type": "string", "pattern": _KNOWN_PLUGINS}}
+    plugins = _list_of({"type": "string", "pattern": _KNOWN_PLUGINS})
     schema["if"] = {"properties": {"plugins": {"anyOf": [plugins, {"type": "null"}]}}}
     schema["then"] = {"propertyNames": {"enum": sorted(names), "errorMessage": _UNKNOWN}}
     offered = [f"solar_plugins.{name}" for name in registry.PLUGINS] + sorted(facts["plugins"])
-    schema["properties"]["plugins"] = _or_null(
-        _list_of({"anyOf": [{"enum": offered}, {"type": "string"}]})
-    )
-    return _titled(
-        schema, "Axolotl recipe", "What `axolotl train` reads, with our plugins' blocks."
-    )
+    offers = _list_of({"anyOf": [{"enum": offered}, {"type": "string"}]})
+    schema["properties"]["plugins"] = {"anyOf": [offers, {"type": "null"}]}
+    return schema
 
 
 def merge_schema() -> dict[str, Any]:
@@ -139,18 +129,16 @@ def merge_schema() -> dict[str, Any]:
     schema.pop("required", None)
     schema["properties"]["merge_method"]["enum"] = sorted(known("mergekit")["methods"])
     # A model is written as a folder or Hub id; MergeKit also takes its parts as a mapping.
-    for name in ("ModelReference", "ModelPath"):
-        if name in schema["$defs"]:
-            schema["$defs"][name] = {"anyOf": [{"type": "string"}, schema["$defs"][name]]}
-    return _titled(schema, "MergeKit config", "What `mergekit-yaml` reads.")
+    for name in {"ModelReference", "ModelPath"} & set(schema["$defs"]):
+        schema["$defs"][name] = {"anyOf": [{"type": "string"}, schema["$defs"][name]]}
+    return schema
 
 
 def evaluate_schema() -> dict[str, Any]:
     """What ``lm_eval run --config`` reads; it does not say of which type."""
     properties: dict[str, Any] = {key: {} for key in known("lm_eval")["keys"]}
     properties["tasks"] = {"anyOf": [{"type": "string"}, _list_of({"type": "string"})]}
-    schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    return _titled(schema, "lm-eval config", "What `lm_eval run --config` reads.")
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def data_schema() -> dict[str, Any]:
@@ -165,36 +153,34 @@ def data_schema() -> dict[str, Any]:
         kind["properties"] = {"generator": {"const": name}, **kind["properties"]}
         kind["required"] = ["generator", *kind.get("required", [])]
         kinds.append({**kind, "additionalProperties": False})
-    return _titled({"oneOf": kinds}, "Data recipe", "Data that solar-plugins makes itself.")
+    return {"oneOf": kinds}
 
 
 def chain_schema() -> dict[str, Any]:
     """Chain files, from the same names as `chain_file` reads them."""
     text = {"type": "string", "minLength": 1}
     names = {"anyOf": [text, _list_of(text)]}
-    described = {
-        "train": "An Axolotl recipe, counted from the chain file's folder.",
-        "merge": "A MergeKit config.",
-        "evaluate": "An lm-eval config.",
-        "data": "A recipe of data that we make ourselves.",
-    }
+
+    def described(schema: dict[str, Any], description: str) -> dict[str, Any]:
+        return {**schema, "description": description}
+
     stage: dict[str, Any] = {
-        kind: {**text, "description": described[kind]} for kind in registry.STAGE_KINDS
-    }
-    stage |= {
-        "from": {**names, "description": "The stages whose models go in, or base_model."},
-        "after": {**names, "description": "Stages that must be done before."},
-        "set": {"type": "object", "description": "Keys of the file to change for this stage."},
+        "train": described(text, "An Axolotl recipe, counted from the chain file's folder."),
+        "merge": described(text, "A MergeKit config."),
+        "evaluate": described(text, "An lm-eval config."),
+        "data": described(text, "A recipe of data that we make ourselves."),
+        "from": described(names, "The stages whose models go in, or base_model."),
+        "after": described(names, "Stages that must be done before."),
+        "set": described({"type": "object"}, "Keys of the file to change for this stage."),
     }
     keys: dict[str, Any] = {
-        "name": {**text, "description": "What the chain makes."},
-        "base_model": {**text, "description": "Hub id or folder: the one line to change."},
-        "output_dir": {**text, "description": "Where the folders of the stages go."},
-        "seed": {"type": "integer", "minimum": 0, "description": "Of every stage."},
-        "remove_checkpoints": {
-            "type": "boolean",
-            "description": "Whether checkpoint-N folders go once their stage is verified.",
-        },
+        "name": described(text, "What the chain makes."),
+        "base_model": described(text, "Hub id or folder: the one line to change."),
+        "output_dir": described(text, "Where the folders of the stages go."),
+        "seed": described({"type": "integer", "minimum": 0}, "Of every stage."),
+        "remove_checkpoints": described(
+            {"type": "boolean"}, "Whether checkpoint-N folders go once their stage is verified."
+        ),
         "stages": {
             "type": "object",
             "minProperties": 1,
@@ -206,11 +192,8 @@ def chain_schema() -> dict[str, Any]:
             },
         },
     }
-    one_kind = {
-        "type": "object",
-        "oneOf": [{"required": [kind]} for kind in registry.STAGE_KINDS],
-    }
-    schema = {
+    one_kind = {"type": "object", "oneOf": [{"required": [kind]} for kind in registry.STAGE_KINDS]}
+    return {
         "type": "object",
         "properties": {key: keys.get(key, {}) for key in chain_file.CHAIN_KEYS} | _EXTENDS,
         "additionalProperties": False,
@@ -220,16 +203,25 @@ def chain_schema() -> dict[str, Any]:
             "properties": {"stages": {"additionalProperties": one_kind}},
         },
     }
-    return _titled(schema, "Chain", "What `solar run` reads.")
 
 
-BUILDERS = {
-    "recipe": recipe_schema,
-    "chain": chain_schema,
-    "merge": merge_schema,
-    "evaluate": evaluate_schema,
-    "data": data_schema,
-}
+_EDITORS: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
+    "recipe": (
+        recipe_schema, "Axolotl recipe", "What `axolotl train` reads, with our plugins' blocks.",
+    ),
+    "chain": (chain_schema, "Chain", "What `solar run` reads."),
+    "merge": (merge_schema, "MergeKit config", "What `mergekit-yaml` reads."),
+    "evaluate": (evaluate_schema, "lm-eval config", "What `lm_eval run --config` reads."),
+    "data": (data_schema, "Data recipe", "Data that solar-plugins makes itself."),
+}  # fmt: skip
+NAMES = tuple(_EDITORS)
+"""The schemas for editors, one for each kind of file."""
+
+
+def build(name: str) -> dict[str, Any]:
+    """The schema of `NAMES`, made anew from the tools."""
+    make, title, description = _EDITORS[name]
+    return {"$schema": _DIALECT, **make(), "title": title, "description": description}
 
 
 def _without_prose(schema: Any) -> Any:
@@ -260,36 +252,22 @@ def _step_of_sdpo() -> dict[str, Any]:
     }
 
 
-def _add(schema: dict[str, Any], other: dict[str, Any]) -> None:
-    for part in ("properties", "$defs"):
-        schema.setdefault(part, {}).update(other.get(part, {}))
-
-
 def _list_of(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _titled(schema: dict[str, Any], title: str, description: str) -> dict[str, Any]:
-    return {"$schema": _DIALECT, **schema, "title": title, "description": description}
 
 
 def write_files() -> None:
     """Write the facts about the tools, then the schemas, which use them."""
     from solar_plugins.check.read_tools import READERS
 
+    def write(file: Path, content: dict[str, Any]) -> None:
+        atomic.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
     for tool, read in READERS.items():
-        _write(FACTS / f"{tool}.json", read())
+        write(FACTS / f"{tool}.json", read())
     known.cache_clear()
     for name in NAMES:
-        _write(schema_folder() / f"{name}.json", BUILDERS[name]())
-
-
-def _write(file: Path, content: dict[str, Any]) -> None:
-    atomic.write_text(file, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        write(root() / _SCHEMAS / f"{name}.json", build(name))
 
 
 if __name__ == "__main__":

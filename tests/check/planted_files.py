@@ -105,8 +105,10 @@ plugins: [solar_plugins.DepthUpScalingPlugin]
 depth_up_scaling:
   remove_layers: 1
 pretraining_dataset:
-  - path: data/pages.jsonl
+  - path: json
+    data_files: data/pages.jsonl
     type: pretrain
+streaming: true
 max_steps: 10
 """
     + _TRAINING.replace("val_set_size: 0.01\neval_strategy: epoch\n", "").replace(

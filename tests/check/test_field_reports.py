@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from solar_plugins.check import check_files, recipe
+from solar_plugins.check import check_files, values
 from solar_plugins.cli import cli
 
 RECIPE = """\
@@ -38,17 +38,20 @@ def _quick(*files: str) -> list[str]:
 def test_a_validator_that_fails_is_a_finding_and_the_next_file_is_checked(write, monkeypatch):
     first = write(RECIPE, "first.yml")
     second = write(RECIPE.replace("learning_rate", "learning_rat"), "second.yml")
-    check = recipe.check
+    check = values.check_ranges
 
-    def fail(source, files, **kwargs):
+    def fail(source):
         if source.name == first:
             raise NotImplementedError
-        check(source, files, **kwargs)
+        check(source)
 
-    monkeypatch.setattr(recipe, "check", fail)
+    monkeypatch.setattr(values, "check_ranges", fail)
+    Path(first).write_text(RECIPE.replace("sequence_len", "sequence_leng"), encoding="utf-8")
     assert _quick(first, second) == [
         "first.yml: a validator failed on it: NotImplementedError. Further faults of this file may "
         "not be listed.",
+        "first.yml:3:1: sequence_leng: unknown key, Axolotl would drop it in silence. Did you mean "
+        "'sequence_len'?",
         "second.yml:5:1: learning_rat: unknown key, Axolotl would drop it in silence. Did you mean "
         "'learning_rate'?",
     ]
@@ -92,18 +95,95 @@ def test_a_fix_writes_no_key_twice(write, pair):
     assert not any("again" in text for text in _quick(file))
 
 
-def test_a_fix_after_which_more_is_found_is_taken_back(write, monkeypatch):
-    from solar_plugins.check import values
-
-    file = write(RECIPE.replace("learning_rate:", "learning_rat:"))
-    before = Path(file).read_text(encoding="utf-8")
-
-    def worse(source):
-        if "learning_rate" in source.content:
-            source.add(("sequence_len",), "wrong-value", "one.")
-            source.add(("micro_batch_size",), "wrong-value", "two.")
-
-    monkeypatch.setattr(values, "check_effects", worse)
+def test_a_fix_that_adds_a_finding_is_left_out_and_the_others_are_not(write):
+    spoilt = RECIPE.replace("learning_rate: 1.0e-4", "learning_rat: 50")  # a rate out of range
+    file = write(spoilt.replace("type: completion", "type: complition"))
     result = CliRunner().invoke(cli, ["check", "--quick", "--fix", file])
-    assert "0 files changed" in result.stderr
+    assert "1 file changed" in result.stderr
+    assert Path(file).read_text(encoding="utf-8") == spoilt
+
+
+def test_a_fix_that_changes_something_else_is_left_out(write):
+    text = "x: &same {learning_rate: 1.0e-4}\n<<: *same\n" + RECIPE.replace("learning_rate", "y")
+    file = write(f"{text}learning_rat: 2.0e-4\n")  # the merge key gives learning_rate already
+    before = Path(file).read_text(encoding="utf-8")
+    CliRunner().invoke(cli, ["check", "--quick", "--fix", file])
     assert Path(file).read_text(encoding="utf-8") == before
+
+
+def test_two_fixes_write_no_key_twice(write):
+    file = write(RECIPE.replace("learning_rate: 1.0e-4", "learning_rat: 1.0e-4\nlearning_rte: 1"))
+    before = Path(file).read_text(encoding="utf-8")
+    CliRunner().invoke(cli, ["check", "--quick", "--fix", file])
+    assert Path(file).read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("push_to_hub: true", "Take it out."),  # push_dataset_to_hub is another purpose
+        ("warmup_step: ten", "Take it out."),  # a number is needed there
+        ("warmup_step: 10", "Did you mean 'warmup_steps'?"),
+        ("output_dirs: [a]", "Take it out."),
+        ("save_step: 0.5", "Did you mean 'save_steps'?"),
+        ("wandb_run: mine", "Take it out."),  # a name, and no id
+        ("lr: 1e-4", "Did you mean 'learning_rate'?"),
+    ],
+)
+def test_a_key_is_advised_that_takes_this_value_for_this_purpose(write, line, advice):
+    file = write(RECIPE.replace("learning_rate: 1.0e-4", line))
+    (text,) = (text for text in _quick(file) if f": {line.partition(':')[0]}: " in text)
+    assert text.endswith(f"unknown key, Axolotl would drop it in silence. {advice}")
+
+
+@pytest.mark.parametrize("value", ["", "[]"])
+def test_datasets_without_a_value(write, value):
+    file = write(RECIPE.replace("[{path: org/data, type: completion}]", value))
+    assert [text.partition(" ")[2] for text in _quick(file)] == [
+        "datasets: empty. Write `- path: …` and `type: …` below it."
+    ]
+
+
+WARNING = "`sample_packing` without an attention backend does not handle cross-sample"
+
+# what is added to the recipe, the options, and what must be said
+OF_AXOLOTL = {
+    "a warning reaches the reader": (
+        "sample_packing: true\n", None, f"a.yml: note: Axolotl warns: {WARNING}",
+    ),
+    "several streams that are packed": (
+        "sample_packing: true\nstreaming: true\nmax_steps: 1\nattn_implementation: sdpa\n", None,
+        "a.yml: refused by Axolotl: Sample packing with multiple streaming datasets",
+    ),
+    "a wrong type behind a refusal": (
+        "load_in_4bit: true\nnum_epochs: [3]\n", None,
+        "a.yml:8:1: num_epochs: [3] found, a number is needed.",
+    ),
+    "a key without a value": (
+        "learning_rate:\n", None,
+        "a.yml:6:1: learning_rate: empty. Axolotl needs it.",
+    ),
+    "the number of GPUs": (
+        "rl: dpo\nadapter: qlora\nload_in_4bit: true\nlora_r: 8\nlora_alpha: 8\n"
+        "lora_target_linear: true\ngradient_checkpointing: true\n"
+        "gradient_checkpointing_kwargs: {use_reentrant: true}\n", 2,
+        "a.yml: refused by Axolotl: The `use_reentrant: True` implementation",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OF_AXOLOTL)
+def test_what_axolotl_says_reaches_the_reader(write, case):
+    added, gpus, wanted = OF_AXOLOTL[case]
+    text = RECIPE.replace("learning_rate: 1.0e-4\n", "") if "learning" in added else RECIPE
+    entry = "{path: org/data, type: completion}"
+    if "streaming" in added:
+        text = text.replace(entry, f"{entry}, {entry}")
+    if gpus:
+        text = text.replace("completion", "chatml.intel")
+    file = write(text + added)
+    found = [finding.text for finding in check_files([file], gpus=gpus)]
+    assert any(text.startswith(wanted) for text in found), found
+    if gpus:
+        assert not any("use_reentrant" in finding.text for finding in check_files([file], gpus=1))

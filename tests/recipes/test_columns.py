@@ -1,4 +1,4 @@
-"""The columns that `columns.READS` asks for are those without which Axolotl's own readers fail."""
+"""`recipes.columns.READS` has the columns without which Axolotl's own readers fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from solar_plugins.check.columns import READS
+from solar_plugins.recipes.columns import READS, READS_KTO
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +26,10 @@ PREFERENCE = [name for name in READS if name.startswith(("chatml", "llama3", "ze
 INSTRUCTION = [name for name in READS if name.startswith("alpaca")]
 
 
-def _row(name: str) -> dict[str, Any]:
-    columns = [column if isinstance(column, str) else column[0] for column in READS[name]]
+def _row(name: str, reads: dict[str, Any] = READS) -> dict[str, Any]:
+    columns = [column if isinstance(column, str) else column[0] for column in reads[name]]
     row: dict[str, Any] = dict.fromkeys(columns, "text")
-    for column in ("chosen", "rejected", "answers"):
+    for column in ("chosen", "rejected", "answers", *(["completion"] * ("chat" in name))):
         if column in row and name in SHAPES:
             row[column] = SHAPES[name]
     return row
@@ -45,6 +45,20 @@ def test_preference_data(name):
     assert read(_row(name))
     for column in _row(name):
         row = _row(name)
+        del row[column]
+        with pytest.raises(KeyError):
+            read(row)
+
+
+@pytest.mark.parametrize("name", READS_KTO)
+def test_data_of_kto(name):
+    from axolotl.prompt_strategies.kto import load
+    from axolotl.utils.dict import DictDefault
+
+    read = load(name, DictDefault({"datasets": [{"type": name}]}), dataset_idx=0)
+    assert read(_row(name, READS_KTO))
+    for column in _row(name, READS_KTO):
+        row = _row(name, READS_KTO)
         del row[column]
         with pytest.raises(KeyError):
             read(row)
