@@ -195,6 +195,28 @@ def test_data_without_rows_or_of_another_kind(told, small_world):
     assert strings.startswith("sdpo.steps[1].datasets: the columns are not of the kind that their")
 
 
+def test_a_row_that_cannot_be_trained_as_it_is(told, small_world):
+    path = small_world / "talks.jsonl"
+    talk = [{"role": "user", "content": "red"}, {"role": "assistant", "content": " cat "}]
+    rows = [{"chosen": talk, "rejected": [talk[0], talk[1] | {"content": "dog"}]} for _ in range(3)]
+    rows[1]["rejected"] = [talk[0], talk[1] | {"content": ""}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = dataset(path, "chat_template.argilla_chat")
+    for key in ("datasets", "test_datasets"):
+        assert told({key: [entry]}, chat_template="chatml") == (
+            f"sdpo.steps[1]: row 2 of {path}: rejected: empty. Write an answer, or remove the row."
+        )
+
+    null = small_world / "null.jsonl"
+    rows = [{"prompt": "red", "chosen": answer, "rejected": "dog"} for answer in ("cat", None)]
+    null.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    no_type = {"path": str(null), "split": "train"}
+    for entry in (dataset(null, "chatml.default"), no_type):
+        assert told({"datasets": [entry]}) == (
+            f"sdpo.steps[1]: row 2 of {null}: chosen: null. Fill it in, or remove the row."
+        )
+
+
 def test_pairs_that_are_one_answer_twice(told, small_world):
     path = small_world / "equal.jsonl"
     rows = [json.loads(line) for line in (small_world / "orca.jsonl").read_text().splitlines()]

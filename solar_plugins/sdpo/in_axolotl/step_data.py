@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from axolotl.common.const import DEFAULT_DATASET_PREPARED_PATH
 from axolotl.common.datasets import TrainDatasetMeta, load_preference_datasets
 from axolotl.utils.dict import DictDefault
 
 from solar_plugins.errors import SolarError
+from solar_plugins.sdpo.preference_rows import Empty, render_pair, texts_of
 from solar_plugins.sdpo.step_plan import Step
+from solar_plugins.seams import axolotl as seam
 
 _IMAGES = ("image", "images")
 
@@ -31,7 +34,10 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
     types = ", ".join(f"{d['path']} as {d.get('type')}" for d in step.datasets)
     paths = ", ".join(str(d["path"]) for d in step.datasets)
     try:
-        meta = load_preference_datasets(cfg=cfg)
+        with seam.preference_rows(write_row):
+            meta = load_preference_datasets(cfg=cfg)
+    except SolarError as error:
+        raise SolarError(f"{step.where}: {error}") from error
     except KeyError as error:
         raise SolarError(
             f"{where}: no column {error} in the data ({types}). Choose the `type` that fits the "
@@ -71,6 +77,44 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
             "there is nothing to prefer. Check which columns its `type` reads."
         )
     return meta
+
+
+def write_row(
+    write: Any, entry: DictDefault, row: Any, index: int, tokenizer: Any = None
+) -> dict[str, Any]:
+    """A row of `entry` as it is trained on: `write` is its type's function, see `preference_rows`.
+
+    Raises:
+        SolarError: the row cannot be trained on as it is, with its file and number.
+    """
+    try:
+        return texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
+    except SolarError as error:
+        raise SolarError(f"row {index + 1} of {entry['path']}: {error}") from error
+
+
+def _texts(write: Any, entry: DictDefault, cells: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+    written, asked, options = seam.conversation_of(write, dict(cells), tokenizer)
+    if len(asked) != 3:
+        return written
+
+    def render(messages: list[dict[str, Any]], generate: bool) -> str:
+        return tokenizer.apply_chat_template(
+            messages, **{**options, "add_generation_prompt": generate}
+        )
+
+    chosen, rejected = (entry.get(f"field_{name}") or name for name in ("chosen", "rejected"))
+    swapped = {**cells, chosen: cells[rejected], rejected: cells[chosen]}
+    prompt = asked[0]
+    if seam.conversation_of(write, swapped, tokenizer)[1][0] != prompt:
+        raise SolarError(f"{rejected}: answers another conversation than {chosen}. Correct it.")
+    for message in (*prompt, asked[1][-1], asked[2][-1]):
+        content = message["content"]
+        if isinstance(content, Empty):
+            if content.is_null:
+                raise content.error
+            message["content"] = ""
+    return {**written, **render_pair(render, prompt, asked[1][-1], asked[2][-1])}
 
 
 def chunk(cfg: DictDefault, meta: TrainDatasetMeta, rows: list[int]) -> TrainDatasetMeta:

@@ -14,6 +14,7 @@ from transformers.training_args import OptimizerNames
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.sdpo.settings import STEP_SETTINGS, YIELDS
 from solar_plugins.sdpo.step_plan import Step, StepPlan
+from solar_plugins.seams.axolotl import mark_as_checked
 
 _NAMES = {
     "lr_scheduler": [*(kind.value for kind in SchedulerType), "one_cycle", "rex"],
@@ -95,6 +96,8 @@ class StepRecipes:
         for key, value in values.items():
             self.cfg[key] = value
         self.cfg.datasets = self._datasets[step.index]
+        for entry in (*self.cfg.datasets, *(self.cfg.test_datasets or ())):
+            mark_as_checked(entry)
         self.cfg.batch_size = self._rows_per_update(values)
         return self.cfg
 
