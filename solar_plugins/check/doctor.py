@@ -17,6 +17,7 @@ from pkgutil import iter_modules
 
 from solar_plugins import seams
 from solar_plugins.errors import SolarError
+from solar_plugins.installed import outside_range
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 
@@ -69,9 +70,14 @@ def examine(quick: bool = False, folder: Path = Path()) -> Iterator[Fact]:
         yield Fact(OK, "Python", python)
     else:
         yield Fact(WRONG, "Python", python, "The tools run on Python 3.10 to 3.12.")
+    outside = {tool.name.replace("-", "_"): tool.specifier for tool, _ in outside_range()}
     for name, purpose in {**_TOOLS, **_OPTIONAL}.items():
         try:
-            yield Fact(OK, name, metadata.version(name))
+            version = metadata.version(name)
+            if name in outside:
+                yield Fact(NOTE, name, version, f"{outside[name]} was tried: {_EXTRA}")
+            else:
+                yield Fact(OK, name, version)
         except metadata.PackageNotFoundError:
             needed = name in _TOOLS
             advice = f"{purpose}: {_EXTRA}" if needed else purpose

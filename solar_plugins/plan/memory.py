@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +123,26 @@ def deepspeed_config(recipe: dict[str, Any]) -> dict[str, Any]:
     return given if isinstance(given, dict) else {}
 
 
-def estimate(config: dict[str, Any], setup: MemorySetup, gpus: int) -> Memory:
+def estimate(
+    config: dict[str, Any], setup: MemorySetup, gpus: int, trained_share: float = 1.0
+) -> Memory:
     """Memory for training the model with the config.json content `config` on one node.
+
+    Where `trained_share` of the weights is trained (`depth_up_scaling.train: added`), activations
+    count as if all were: at most what is needed.
 
     Raises:
         SolarError: transformers does not know the architecture.
         CannotRun: see `training_step.trace`.
     """
     traced = training_step.trace(config, setup.step)
+    if trained_share < 1:
+        traced = replace(
+            traced,
+            gradients=int(trained_share * traced.gradients),
+            trained=int(trained_share * traced.trained),
+            with_gradients=traced.without_gradients + int(trained_share * traced.gradients),
+        )
     # The peak of a pass besides states that include the gradients. Where gradients are
     # accumulated, those of the passes before exist from the start.
     step = max(traced.with_gradients - traced.gradients, 0)
@@ -172,7 +184,11 @@ def _shared(traced: Traced, step: int, size: ModelSize, setup: MemorySetup, gpus
 
 
 def what_fits(
-    config: dict[str, Any], recipe: dict[str, Any], gpus: int, gpu_bytes: float
+    config: dict[str, Any],
+    recipe: dict[str, Any],
+    gpus: int,
+    gpu_bytes: float,
+    trained_share: float = 1.0,
 ) -> str | None:
     """The keys of a recipe that bring it to `gpu_bytes`; None if there are none.
 
@@ -187,7 +203,8 @@ def what_fits(
         changed = whole
         for _, keys in changes:
             changed = merged(changed, keys)
-        return estimate(config, read_setup(changed, gpus), gpus).gpu <= gpu_bytes
+        setup = read_setup(changed, gpus)
+        return estimate(config, setup, gpus, trained_share).gpu <= gpu_bytes
 
     tried: list[tuple[str, dict[str, Any]]] = []
     for one in _changes(recipe, read_setup(recipe, gpus)):

@@ -166,6 +166,7 @@ class _Planner:
         if config is None:
             plan.notes.append("the config of its input model is not known")
             return plan
+        trained_share = 1.0
         if stage.kind == "merge":
             config = self._merged(recipe, stage, config)
         elif registry.is_named(recipe, "DepthUpScalingPlugin"):
@@ -173,7 +174,15 @@ class _Planner:
             if depth is None:
                 raise SolarError("base_model: its config.json does not say how many layers it has.")
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
-            config = model_size.with_layers(config, block.layer_map(depth))
+            grown = model_size.with_layers(config, block.layer_map(depth))
+            if block.train == "added":
+                kept = model_size.of(config).parameters / model_size.of(grown).parameters
+                trained_share = 1 - kept
+                plan.notes.append(
+                    f"{100 * trained_share:.0f} % of the weights are trained; the hours are those "
+                    "of training all"
+                )
+            config = grown
         self.configs[stage.name] = config
         size = model_size.of(config)
         plan.layers, plan.parameters = size.layers, size.parameters
@@ -182,7 +191,7 @@ class _Planner:
             plan.disk_gib = size.parameters * width / GIB
             plan.notes.append("on the CPU, a few minutes and one copy of the model's weights")
         else:
-            self._train(plan, recipe, config, size)
+            self._train(plan, recipe, config, size, trained_share)
         return plan
 
     def _merged(
@@ -210,6 +219,7 @@ class _Planner:
         recipe: dict[str, Any],
         config: dict[str, Any],
         size: model_size.ModelSize,
+        trained_share: float,
     ) -> None:
         machine, gpus = self.machine, self.machine.gpus
         setups = [(memory.read_setup(run, gpus), run) for run in training_run.recipes_of(recipe)]
@@ -217,11 +227,11 @@ class _Planner:
         plan.notes += memory.left_out(recipe)
         plan.zero_stage = setup.zero_stage
         try:
-            need = memory.estimate(config, setup, gpus)
+            need = memory.estimate(config, setup, gpus, trained_share)
             plan.states_gib, plan.activations_gib = need.states / GIB, need.activations / GIB
             plan.gpu_gib, plan.cpu_gib = need.gpu / GIB, need.cpu / GIB
             if need.gpu > machine.gpu_bytes:
-                change = memory.what_fits(config, largest, gpus, machine.gpu_bytes)
+                change = memory.what_fits(config, largest, gpus, machine.gpu_bytes, trained_share)
                 needed, there = _told_apart(plan.gpu_gib, machine.gpu_bytes / GIB)
                 place = "on this machine" if machine.is_cpu else "per GPU"
                 plan.warnings.append(

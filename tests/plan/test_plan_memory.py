@@ -205,6 +205,18 @@ def test_an_adapter_has_states_for_its_own_weights():
     assert (few.gradients, few.weights - full.weights) == (4 * trained, 4 * trained)
 
 
+def test_layers_that_are_not_trained_have_no_states():
+    """`depth_up_scaling.train: added`: gradients and moments of a sixth of the weights."""
+    setup = memory.read_setup(recipe(bf16=False), 1)
+    whole, part = (memory.estimate(small(), setup, 1, share) for share in (1.0, 1 / 6))
+    traced = training_step.trace(small(), setup.step)
+    assert whole.states == traced.weights + 3 * traced.gradients
+    assert part.states == pytest.approx(traced.weights + 3 * traced.gradients / 6, abs=8)
+    assert part.activations <= whole.activations + traced.gradients / 6
+    zero2 = memory.read_setup(zero(2), 2)
+    assert memory.estimate(small(), zero2, 2, 1 / 6).gpu < memory.estimate(small(), zero2, 2).gpu
+
+
 def test_accumulated_gradients_are_there_from_the_start():
     once, often = (
         estimate(recipe(gradient_accumulation_steps=n, sequence_len=512), 1) for n in (1, 2)
