@@ -212,7 +212,7 @@ def test_layers_that_are_not_trained_have_no_states():
     traced = training_step.trace(small(), setup.step)
     assert whole.states == traced.weights + 3 * traced.gradients
     assert part.states == pytest.approx(traced.weights + 3 * traced.gradients / 6, abs=8)
-    assert part.activations <= whole.activations + traced.gradients / 6
+    assert part.activations == traced.without_gradients
     zero2 = memory.read_setup(zero(2), 2)
     assert memory.estimate(small(), zero2, 2, 1 / 6).gpu < memory.estimate(small(), zero2, 2).gpu
 
