@@ -71,8 +71,10 @@ def plan_command(
     is_cpu = gpus == 0 or gpu == "cpu"
     if is_cpu and (gpus or gpu not in (None, "cpu")):
         raise click.UsageError(f"--gpus {gpus} and --gpu {gpu} are mutually exclusive.")
-    if not is_cpu and gpus is None:
-        raise click.UsageError("Missing option '--gpus'. For a machine without GPU: --gpu cpu.")
+    if not is_cpu and gpus is None and gpu is None:
+        raise click.UsageError(
+            "Name the machine: --gpus 8 (of 80 GiB), --gpu rtx4090 (one card) or --gpu cpu."
+        )
     if not is_cpu and gpu is None and gpu_memory_gib is None:
         raise click.UsageError(
             f"Missing option '--gpu-memory-gib', or --gpu with one of {', '.join(PRESETS)}."

@@ -37,6 +37,27 @@ KNOWN: dict[str, dict[str, Any]] = {
         "use_cache": True,
         "vocab_size": 32000,
     },
+    # config.json of HuggingFaceTB/SmolLM2-360M, the base of recipes/one_gpu.
+    "HuggingFaceTB/SmolLM2-360M": {
+        "architectures": ["LlamaForCausalLM"],
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "hidden_act": "silu",
+        "hidden_size": 960,
+        "initializer_range": 0.02,
+        "intermediate_size": 2560,
+        "max_position_embeddings": 8192,
+        "model_type": "llama",
+        "num_attention_heads": 15,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 5,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 100000,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        "vocab_size": 49152,
+    },
 }
 """Hub id -> its config.json."""
 

@@ -13,7 +13,7 @@ from good_files import spoil
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
-from solar_plugins.plan import data_size, model_size, table
+from solar_plugins.plan import data_size, gpu_specs, model_size, table
 from solar_plugins.plan.data_size import DataReader
 from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
@@ -211,7 +211,10 @@ def test_a_machine_without_gpu(good_chain):
     [
         (["--gpus", "8", "--gpu", "cpu"], "--gpus 8 and --gpu cpu are mutually exclusive."),
         (["--gpus", "0", "--gpu", "h100"], "--gpus 0 and --gpu h100 are mutually exclusive."),
-        (["--gpu", "h100"], "Missing option '--gpus'. For a machine without GPU: --gpu cpu."),
+        (
+            [],
+            "Name the machine: --gpus 8 (of 80 GiB), --gpu rtx4090 (one card) or --gpu cpu.",
+        ),
         (
             ["--gpus", "8"],
             "Missing option '--gpu-memory-gib', or --gpu with one of h100, h200, a100, rtx4090, "
@@ -228,3 +231,16 @@ def test_machines_that_are_not_whole(good_chain, arguments, message):
 def test_times_have_the_unit_that_fits():
     shown = [table.duration(hours) for hours in (0.001, 0.2, 5.04, 47.9, 100)]
     assert shown == ["4 s", "12 min", "5.0 h", "47.9 h", "4.2 days"]
+
+
+def test_one_card_overnight(monkeypatch):
+    """recipes/one_gpu: 32 -> 48 layers of a real small model, within a night and 24 GiB."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    for gpu, most in (("rtx4090", 12), ("h100", 4)):
+        spec = gpu_specs.preset(gpu)
+        machine = Machine(1, spec.memory_gib * GIB, spec.flops)
+        plan = plan_chain("recipes/one_gpu/solar.yml", machine)
+        assert plan.fits
+        assert plan.hours <= most
+        assert all((stage.gpu_gib or 0) < 17 for stage in plan.stages)
+        assert {stage.layers for stage in plan.stages if stage.layers} == {48}
