@@ -268,8 +268,10 @@ def test_the_command(world, measured):
     rows = {line.split()[1]: line for line in run.output.splitlines() if line.startswith("│")}
     assert f"{100 * result['tasks']['tiny_arc']['value']:.2f}" in rows["ARC"]
     assert "25.00" in rows["ARC"]  # chance
-    assert "not run" in rows["MMLU"]
-    assert "not run" in rows["H6"]
+    assert not {"MMLU", "H6"} & set(rows)  # nobody asked for them
+    plain = result["other"]["tiny_plain"]["values"]
+    for shown in ("tiny_plain acc ", f"{plain['acc,none']:.4f}", f"{plain['acc_stderr,none']:.4f}"):
+        assert shown in run.output
     assert "paper" not in run.output  # a miniature is not the paper's benchmark
     assert "GSM8K: all items; an answer ends at 'Question'" in run.output
 
@@ -319,7 +321,7 @@ def test_a_task_that_cannot_be_loaded_is_not_run(world, measured, tmp_path, monk
     assert written["h6"] is written["h6_stderr"] is None
     assert written["tasks"]["tiny_arc"] == result["tasks"]["tiny_arc"]
     rows = {line.split()[1]: line for line in run.output.splitlines() if line.startswith("│")}
-    assert "not run" in rows["GSM8K"]
+    assert "not run" in rows["tiny_gsm8k"]
     assert "tiny_gsm8k is not run: FileNotFoundError" in run.output
 
     measured_again = []
