@@ -44,9 +44,10 @@ def scores_table(result: Mapping) -> Table:
     notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
     headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
     table = _table(title, [*headings, *(heading for heading, _ in rows)], notes)
+    not_run = {BY_TASK[name].key for name in result["not_run"] if name in BY_TASK}
     for benchmark in BENCHMARKS:
         task = by_benchmark.get(benchmark.key)
-        if task is None and benchmark.task not in result["not_run"]:
+        if task is None and benchmark.key not in not_run:
             continue  # nobody asked for it
         cells = [NOT_RUN, "", "", "", ""]
         if task is not None:

@@ -168,7 +168,7 @@ def test_the_table_shows_what_was_asked_for():
         "h6_stderr": None,
         "losses": {},
         "other": {"own": {"values": values, "n": 8}},
-        "not_run": {"gsm8k": "no network", "new_task": "no file"},
+        "not_run": {"gsm8k_leaderboard_v1": "no network", "new_task": "no file"},
         "limit": None,
         "harness": {"lm_eval": "0.4.11"},
     }
