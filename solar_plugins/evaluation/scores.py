@@ -94,6 +94,8 @@ def contamination_table(result: Mapping) -> Table:
     table = _table(title, headings, notes)
     for key, benchmark in CONTAMINABLE.items():
         entry = result["benchmarks"].get(key)
+        if entry is None and key not in result["not_run"]:
+            continue
         cells = [NOT_RUN, "", "", f"{TABLE_9[key]:.2f}", ""]
         if entry is not None:
             share = entry["share_below_0_1"]
