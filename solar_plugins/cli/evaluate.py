@@ -89,7 +89,7 @@ def evaluate_command(
         if chosen.needs_launch(config.model):
             arguments = [*map(str, place), json.dumps(options)]
             command = chosen.launch_command("solar_plugins.evaluation.rank", arguments)
-            if status := subprocess.run(command, stdout=sys.stderr.fileno()).returncode:
+            if status := subprocess.run(command, stdout=2).returncode:  # 2: stderr
                 raise click.exceptions.Exit(status)
             result = json.loads(out.read_text(encoding="utf-8"))
         else:

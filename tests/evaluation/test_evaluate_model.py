@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -422,6 +423,30 @@ def test_backends_reach_lm_eval_and_its_launcher(world, measured, monkeypatch):
     assert parsed.training_script_args == ["CONFIG", "MODEL"]
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert not copies.needs_launch("hf")  # this is one of them
+
+
+def test_the_command_starts_a_process_per_copy_and_prints_their_result(
+    world, measured, tmp_path, monkeypatch
+):
+    from solar_plugins.cli import evaluate
+
+    config, result = measured
+    commands = []
+
+    def run(command, stdout):
+        commands.append(command[command.index("--module") :])
+        Path(command[-3]).write_text(json.dumps(result))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(evaluate.subprocess, "run", run)
+    place = [str(config), str(world / "model"), str(tmp_path / "out.json"), "model"]
+    arguments = [place[1], "--config", place[0], "--out", place[2], "--limit", "2", "--json"]
+    shown = CliRunner().invoke(evaluate.evaluate_command, [*arguments, "--data-parallel", "8"])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout) == result
+    options = json.dumps({"limit": 2.0, "all_or_nothing": False})
+    assert commands == [["--module", "solar_plugins.evaluation.rank", *place, options]]
 
 
 def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch):
