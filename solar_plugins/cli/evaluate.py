@@ -88,7 +88,7 @@ def evaluate_command(
         place = config_file, model, out, name_of(model)
         if chosen.needs_launch(config.model):
             arguments = [*map(str, place), json.dumps(options)]
-            command = chosen.launch_command("solar_plugins.evaluation.rank", arguments)
+            command = chosen.launch_command("solar_plugins.evaluation.h6", arguments)
             if status := subprocess.run(command, stdout=2).returncode:  # 2: stderr
                 raise click.exceptions.Exit(status)
             result = json.loads(out.read_text(encoding="utf-8"))

@@ -416,10 +416,10 @@ def test_backends_reach_lm_eval_and_its_launcher(world, measured, monkeypatch):
     copies = Backend(None, 8)
     assert copies.needs_launch("hf")
     assert not Backend("vllm", 8).needs_launch("vllm")  # starts its own processes
-    command = copies.launch_command("solar_plugins.evaluation.rank", ["CONFIG", "MODEL"])
+    command = copies.launch_command("solar_plugins.evaluation.h6", ["CONFIG", "MODEL"])
     parsed = launch_command_parser().parse_args(command[3:])
     assert (parsed.num_processes, parsed.multi_gpu, parsed.module) == (8, True, True)
-    assert parsed.training_script == "solar_plugins.evaluation.rank"
+    assert parsed.training_script == "solar_plugins.evaluation.h6"
     assert parsed.training_script_args == ["CONFIG", "MODEL"]
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert not copies.needs_launch("hf")  # this is one of them
@@ -446,7 +446,7 @@ def test_the_command_starts_a_process_per_copy_and_prints_their_result(
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout) == result
     options = json.dumps({"limit": 2.0, "all_or_nothing": False})
-    assert commands == [["--module", "solar_plugins.evaluation.rank", *place, options]]
+    assert commands == [["--module", "solar_plugins.evaluation.h6", *place, options]]
 
 
 def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch):
@@ -473,7 +473,7 @@ def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch
     metrics, log = tmp_path / "metrics.jsonl", tmp_path / "log"
     stages.evaluate(config, models, tmp_path / "h6", metrics, 8, log)
     (command,) = started
-    assert command[-6:-4] == ["--module", "solar_plugins.evaluation.rank"]
+    assert command[-6:-4] == ["--module", "solar_plugins.evaluation.h6"]
     result = tmp_path / "h6" / "base_model.json"
     assert command[-4:] == [str(config), models["base_model"], str(result), "base_model"]
 
