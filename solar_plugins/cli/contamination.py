@@ -82,7 +82,7 @@ def contamination_command(
 
     import torch
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from solar_plugins.evaluation import contamination
     from solar_plugins.evaluation.benchmarks import CONTAMINABLE
@@ -92,7 +92,7 @@ def contamination_command(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     out = out or beside(model, "contamination.json")
     with Progress(console=Console(stderr=True)) as bar:
-        tasks = defaultdict(lambda: bar.add_task(""))
+        tasks: defaultdict[str, TaskID] = defaultdict(lambda: bar.add_task(""))
 
         def advance(what: str, done: int, of: int) -> None:
             bar.update(tasks[what], description=what, completed=done, total=of)
