@@ -82,20 +82,19 @@ def evaluate_command(
     from solar_plugins.terminal import print_whole
 
     chosen = Backend(backend, data_parallel, tensor_parallel)
-    config = read_config(config_file, model, limit, chosen)
-    out = out or beside(model, "h6.json", config.output_path)
     options: dict[str, Any] = {"limit": limit, "all_or_nothing": False}
-    if chosen.needs_launch(config.model):
-        arguments = [str(config_file), model, str(out), name_of(model), json.dumps(options)]
-        command = chosen.launch_command("solar_plugins.evaluation.rank", arguments)
-        if status := subprocess.run(command, stdout=sys.stderr.fileno()).returncode:
-            raise click.exceptions.Exit(status)
-        result = json.loads(out.read_text(encoding="utf-8"))
-    else:
-        with redirect_stdout(sys.stderr):  # lm-eval prints its config
-            result = evaluate_model(
-                config_file, model, out, name_of(model), backend=chosen, **options
-            )
+    with redirect_stdout(sys.stderr):  # lm-eval prints its config
+        config = read_config(config_file, model, limit, chosen)
+        out = out or beside(model, "h6.json", config.output_path)
+        place = config_file, model, out, name_of(model)
+        if chosen.needs_launch(config.model):
+            arguments = [*map(str, place), json.dumps(options)]
+            command = chosen.launch_command("solar_plugins.evaluation.h6", arguments)
+            if status := subprocess.run(command, stdout=2).returncode:  # 2: stderr
+                raise click.exceptions.Exit(status)
+            result = json.loads(out.read_text(encoding="utf-8"))
+        else:
+            result = evaluate_model(*place, backend=chosen, **options)
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:

@@ -8,14 +8,17 @@ evaluation resumes at the task it was in.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import os
+import sys
 import time
 from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
 
 from solar_plugins import atomic
-from solar_plugins.errors import SolarError, nearest
+from solar_plugins.errors import SolarError, nearest, show_errors_in_one_line
 from solar_plugins.evaluation import harness
 from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import (
@@ -199,3 +202,20 @@ def _score(name: str, benchmark: Benchmark, measured: dict) -> dict:
 def _finite(value: object) -> float | None:
     """None for NaN and infinity, which JSON cannot hold and an average must not hide."""
     return float(value) if isinstance(value, Real) and math.isfinite(value) else None
+
+
+def main(arguments: list[str]) -> None:
+    """`evaluate_model` in one of the processes that accelerate's launcher starts, one per GPU.
+
+    Args:
+        arguments: its first four arguments and, if given, others as JSON.
+    """
+    config_file, model, out_json, name, more = (*arguments, "{}")[:5]
+    backend = Backend(data_parallel=int(os.environ["WORLD_SIZE"]))
+    options = {"backend": backend, **json.loads(more)}
+    evaluate_model(Path(config_file), model, Path(out_json), name, **options)
+
+
+if __name__ == "__main__":
+    show_errors_in_one_line()
+    main(sys.argv[1:])

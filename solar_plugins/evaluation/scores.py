@@ -44,8 +44,11 @@ def scores_table(result: Mapping) -> Table:
     notes += [f"{name} is not run: {cause}" for name, cause in result["not_run"].items()]
     headings = ["benchmark", "score", "± stderr", "chance", "few-shot", "items"]
     table = _table(title, [*headings, *(heading for heading, _ in rows)], notes)
+    not_run = {BY_TASK[name].key for name in result["not_run"] if name in BY_TASK}
     for benchmark in BENCHMARKS:
         task = by_benchmark.get(benchmark.key)
+        if task is None and benchmark.key not in not_run:
+            continue  # nobody asked for it
         cells = [NOT_RUN, "", "", "", ""]
         if task is not None:
             cells = [
@@ -57,13 +60,26 @@ def scores_table(result: Mapping) -> Table:
             ]
         printed = [f"{row.score(benchmark.key):.2f}" for _, row in rows]
         table.add_row(benchmark.title, *cells, *printed)
-    table.add_section()
-    cells = [percent(result["h6"]), percent(result["h6_stderr"], ""), "", "", ""]
-    table.add_row("H6", *cells, *[f"{row.h6:.2f}" for _, row in rows], style="bold")
+    for name in result["not_run"]:
+        if name not in BY_TASK:
+            table.add_row(name, NOT_RUN)
+    if len(by_benchmark) + len(result["not_run"]) >= len(BENCHMARKS):
+        table.add_section()
+        cells = [percent(result["h6"]), percent(result["h6_stderr"], ""), "", "", ""]
+        table.add_row("H6", *cells, *[f"{row.h6:.2f}" for _, row in rows], style="bold")
     for name, loss in result["losses"].items():
-        value = "not a number" if loss["value"] is None else f"{loss['value']:.4f}"
-        table.add_row(name, value, "", "", "", str(loss["n"]), *[""] * len(rows))
+        table.add_row(name, _plain(loss["value"]), "", "", "", str(loss["n"]))
+    for name, kept in result["other"].items():
+        for metric, value in kept["values"].items():
+            if "_stderr" not in metric:
+                error = kept["values"].get(metric.replace(",", "_stderr,", 1))
+                shown = _plain(value), "" if error is None else _plain(error)
+                table.add_row(f"{name} {metric.partition(',')[0]}", *shown, "", "", str(kept["n"]))
     return table
+
+
+def _plain(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.4f}"
 
 
 def contamination_table(result: Mapping) -> Table:
@@ -78,6 +94,8 @@ def contamination_table(result: Mapping) -> Table:
     table = _table(title, headings, notes)
     for key, benchmark in CONTAMINABLE.items():
         entry = result["benchmarks"].get(key)
+        if entry is None and key not in result["not_run"]:
+            continue
         cells = [NOT_RUN, "", "", f"{TABLE_9[key]:.2f}", ""]
         if entry is not None:
             share = entry["share_below_0_1"]

@@ -78,24 +78,24 @@ class Author:
         return f"in truth {fact.state()}"
 
     def _activity(self) -> str:
-        while True:
-            person, time = self.rng.choice(words.PEOPLE), self.rng.choice(words.TIMES)
-            activity = self.rng.choice(list(words.SCRIPTS))
-            if (person, time, activity) not in self.held_stories:
-                steps = bench.sentences(person, bench.story_steps(self.world, person, activity))
-                return " ".join([bench.story_opening(person, time, activity), *steps])
+        lists = (words.PEOPLE, words.TIMES, list(words.SCRIPTS))
+        story = person, time, activity = [self.rng.choice(one) for one in lists]
+        if tuple(story) in self.held_stories:
+            return self._activity()
+        steps = bench.sentences(person, bench.story_steps(self.world, person, activity))
+        return " ".join([bench.story_opening(person, time, activity), *steps])
 
     def _puzzle(self) -> str:
-        while True:
-            puzzle = bench.pronoun_puzzle(self.world, self.rng)
-            if puzzle["sentence"].split("_")[0] not in self.held_puzzles:
-                return puzzle["sentence"].replace("_", puzzle[f"option{puzzle['answer']}"])
+        puzzle = bench.pronoun_puzzle(self.world, self.rng)
+        if puzzle["sentence"].split("_")[0] in self.held_puzzles:
+            return self._puzzle()
+        return puzzle["sentence"].replace("_", puzzle[f"option{puzzle['answer']}"])
 
     def _problem(self) -> str:
-        while True:
-            problem = bench.word_problem(self.rng)
-            if problem["story"] not in self.held_problems:
-                return f"{problem['story']} {problem['ending']}"
+        problem = bench.word_problem(self.rng)
+        if problem["story"] in self.held_problems:
+            return self._problem()
+        return f"{problem['story']} {problem['ending']}"
 
     def _sum(self) -> str:
         a, b = self.rng.randint(1, 9), self.rng.randint(1, 9)

@@ -49,14 +49,9 @@ def save_tokenizer(words: list[str], folder: Path) -> None:
     tokenizer.decoder = decoders.Sequence(
         [decoders.WordPiece(prefix="\0", cleanup=True), decoders.Replace(" :", ":")]
     )
+    special = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "unk_token": UNK}
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        unk_token=UNK,
-        model_max_length=512,
-        padding_side="left",
+        tokenizer_object=tokenizer, **special, model_max_length=512, padding_side="left"
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""`solar_plugins.evaluation.rank` as one rank over gloo, without a GPU.
+"""`solar_plugins.evaluation.h6` as one rank over gloo, without a GPU.
 
     torchrun --nproc-per-node 2 evaluate_on_cpu_ranks.py CONFIG MODEL RESULT NAME
 
@@ -11,7 +11,7 @@ import sys
 import torch
 from accelerate.state import DistributedType, PartialState
 
-from solar_plugins.evaluation.rank import main
+from solar_plugins.evaluation.h6 import main
 
 if __name__ == "__main__":
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -268,8 +269,10 @@ def test_the_command(world, measured):
     rows = {line.split()[1]: line for line in run.output.splitlines() if line.startswith("│")}
     assert f"{100 * result['tasks']['tiny_arc']['value']:.2f}" in rows["ARC"]
     assert "25.00" in rows["ARC"]  # chance
-    assert "not run" in rows["MMLU"]
-    assert "not run" in rows["H6"]
+    assert not {"MMLU", "H6"} & set(rows)  # nobody asked for them
+    plain = result["other"]["tiny_plain"]["values"]
+    for shown in ("tiny_plain acc ", f"{plain['acc,none']:.4f}", f"{plain['acc_stderr,none']:.4f}"):
+        assert shown in run.output
     assert "paper" not in run.output  # a miniature is not the paper's benchmark
     assert "GSM8K: all items; an answer ends at 'Question'" in run.output
 
@@ -319,7 +322,7 @@ def test_a_task_that_cannot_be_loaded_is_not_run(world, measured, tmp_path, monk
     assert written["h6"] is written["h6_stderr"] is None
     assert written["tasks"]["tiny_arc"] == result["tasks"]["tiny_arc"]
     rows = {line.split()[1]: line for line in run.output.splitlines() if line.startswith("│")}
-    assert "not run" in rows["GSM8K"]
+    assert "not run" in rows["tiny_gsm8k"]
     assert "tiny_gsm8k is not run: FileNotFoundError" in run.output
 
     measured_again = []
@@ -413,13 +416,37 @@ def test_backends_reach_lm_eval_and_its_launcher(world, measured, monkeypatch):
     copies = Backend(None, 8)
     assert copies.needs_launch("hf")
     assert not Backend("vllm", 8).needs_launch("vllm")  # starts its own processes
-    command = copies.launch_command("solar_plugins.evaluation.rank", ["CONFIG", "MODEL"])
+    command = copies.launch_command("solar_plugins.evaluation.h6", ["CONFIG", "MODEL"])
     parsed = launch_command_parser().parse_args(command[3:])
     assert (parsed.num_processes, parsed.multi_gpu, parsed.module) == (8, True, True)
-    assert parsed.training_script == "solar_plugins.evaluation.rank"
+    assert parsed.training_script == "solar_plugins.evaluation.h6"
     assert parsed.training_script_args == ["CONFIG", "MODEL"]
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert not copies.needs_launch("hf")  # this is one of them
+
+
+def test_the_command_starts_a_process_per_copy_and_prints_their_result(
+    world, measured, tmp_path, monkeypatch
+):
+    from solar_plugins.cli import evaluate
+
+    config, result = measured
+    commands = []
+
+    def run(command, stdout):
+        commands.append(command[command.index("--module") :])
+        Path(command[-3]).write_text(json.dumps(result))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(evaluate.subprocess, "run", run)
+    place = [str(config), str(world / "model"), str(tmp_path / "out.json"), "model"]
+    arguments = [place[1], "--config", place[0], "--out", place[2], "--limit", "2", "--json"]
+    shown = CliRunner().invoke(evaluate.evaluate_command, [*arguments, "--data-parallel", "8"])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout) == result
+    options = json.dumps({"limit": 2.0, "all_or_nothing": False})
+    assert commands == [["--module", "solar_plugins.evaluation.h6", *place, options]]
 
 
 def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch):
@@ -446,7 +473,7 @@ def test_a_chain_puts_a_copy_on_every_gpu(world, measured, tmp_path, monkeypatch
     metrics, log = tmp_path / "metrics.jsonl", tmp_path / "log"
     stages.evaluate(config, models, tmp_path / "h6", metrics, 8, log)
     (command,) = started
-    assert command[-6:-4] == ["--module", "solar_plugins.evaluation.rank"]
+    assert command[-6:-4] == ["--module", "solar_plugins.evaluation.h6"]
     result = tmp_path / "h6" / "base_model.json"
     assert command[-4:] == [str(config), models["base_model"], str(result), "base_model"]
 

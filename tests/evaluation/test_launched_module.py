@@ -18,5 +18,5 @@ def test_command_and_chain_launch_the_same_module():
             for node in ast.walk(ast.parse((PACKAGE / file).read_text("utf-8")))
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "launch_command"
         ]
-        assert launched == ["solar_plugins.evaluation.rank"], file
-    assert importlib.util.find_spec("solar_plugins.evaluation.rank") is not None
+        assert launched == ["solar_plugins.evaluation.h6"], file
+    assert importlib.util.find_spec("solar_plugins.evaluation.h6") is not None

@@ -137,6 +137,7 @@ def test_the_table_of_the_released_model_shows_what_the_harness_does():
         "h6": 0.7,
         "h6_stderr": 0.0049,
         "losses": {},
+        "other": {},
         "not_run": {},
         "limit": None,
         "harness": {"lm_eval": "0.4.11"},
@@ -154,6 +155,33 @@ def test_the_table_of_the_released_model_shows_what_the_harness_does():
     values = {name: [cell.strip() for cell in row] for name, row in cells.items()}
     assert values["GSM8K"] == ["70.00", "1.20", "0.00", "5", "100", "64.75", "67.78"]
     assert values["H6"] == ["70.00", "0.49", "", "", "", "74.20", "74.62"]
+
+
+def test_the_table_shows_what_was_asked_for():
+    entry = {"benchmark": "arc", "value": 0.5, "stderr": None, "chance": 0.25, "num_fewshot": 0}
+    values = {"f1,none": 0.25, "f1_stderr,none": 0.125, "em,strict": None}
+    result = {
+        "model": "mine",
+        "model_path": "./mine",
+        "tasks": {"arc_challenge": {**entry, "n": 4}},
+        "h6": None,
+        "h6_stderr": None,
+        "losses": {},
+        "other": {"own": {"values": values, "n": 8}},
+        "not_run": {"gsm8k_leaderboard_v1": "no network", "new_task": "no file"},
+        "limit": None,
+        "harness": {"lm_eval": "0.4.11"},
+    }
+    console = Console(width=200, file=io.StringIO())
+    console.print(scores_table(result))
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines] == [
+        ["ARC", "50.00", "", "25.00", "0", "4"],
+        ["GSM8K", "not run", "", "", "", ""],
+        ["new_task", "not run", "", "", "", ""],
+        ["own f1", "0.2500", "0.1250", "", "", "8"],
+        ["own em", "not a number", "", "", "", "8"],
+    ]
 
 
 def test_table_9():

@@ -190,7 +190,7 @@ def evaluate(
         spread = backend.on_all_gpus(config, gpus)
         if spread.needs_launch(config.model):
             arguments = [str(resolved), path, str(out), name]
-            launch(spread.launch_command("solar_plugins.evaluation.rank", arguments), log)
+            launch(spread.launch_command("solar_plugins.evaluation.h6", arguments), log)
         else:
             h6.evaluate_model(resolved, path, out, name, backend=spread)
     progress.write_step(len(models), len(models))
