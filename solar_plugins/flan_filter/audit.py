@@ -259,7 +259,7 @@ def refuse_empty(datasets: list[dict], tasks: str | list[str]) -> None:
             if by_text & set(benchmark.templates):
                 met |= set(benchmark.templates)
         known += [*facts["kept"], *(facts["index"] or {}).get("tasks", ())]
-    known += [task.name for task in task_names.SOLAR_TASKS]
+    known += task_names.SOLAR_TASKS
     met = {task_names.normalised(task) for task in met}
     for name in task_names.asked_by_name(tasks):
         if task_names.normalised(name) not in met:
@@ -284,7 +284,7 @@ def refuse_unknown(tasks: str | list[str], index: Index | None) -> None:
     """
     if index is None:
         return
-    known = [*(t.name for t in task_names.SOLAR_TASKS), *task_names.RELATED_TASKS, *index.tasks]
+    known = [*task_names.SOLAR_TASKS, *task_names.RELATED_TASKS, *index.tasks]
     there = {task_names.normalised(name) for name in known}
     for name in task_names.asked_by_name(tasks):
         if task_names.normalised(name) not in there:

@@ -217,3 +217,60 @@ BENCHMARKS = (
         test=(HubSplit("truthfulqa/truthful_qa", "multiple_choice", "validation", "truthfulqa"),),
     ),
 )
+
+DEFINITIONS = {
+    "task228_arc_answer_generation_easy": (
+        "are given a science question (easy-level) and four answer options"
+    ),
+    "task229_arc_answer_generation_hard": (
+        "are given a science question (hard-level) and four answer options"
+    ),
+    "task026_drop_question_generation": (
+        "This task involves creating questions from a given passage that involve some kind of "
+        "complex reasoning"
+    ),
+    "task027_drop_answer_type_generation": (
+        "This task involves annotating the answer type to a given question that involve some kind "
+        "of complex reasoning"
+    ),
+    "task028_drop_answer_generation": (
+        "This task involves creating answers to complex questions, from a given passage"
+    ),
+    "task032_winogrande_question_generation_person": (
+        "question containing a blank (_), based on the given context word. Your question must "
+        "contain two persons"
+    ),
+    "task033_winogrande_answer_generation": (
+        "answer a given question containing a blank (_). Your answer must be one of the two "
+        "objects mentioned in the question"
+    ),
+    "task034_winogrande_question_modification_object": (
+        "given a fill-in-the-blank question which contains two object names"
+    ),
+    "task035_winogrande_question_modification_person": (
+        "given a fill-in-the-blank question where the answer is PersonX"
+    ),
+}
+"""Tasks of Natural Instructions v2 -> stems of their definitions, which a row carries.
+
+Table 8's two, and related tasks that stay. Releases word the definitions differently (the hard ARC
+task's first letter is missing in one), so a stem is kept that all wordings share. Source:
+github.com/allenai/natural-instructions, ``tasks/``; definitions that are not here are read from a
+folder of its task files.
+"""
+
+
+def definitions() -> Iterator[Text]:
+    """The texts of `DEFINITIONS`."""
+    for task, stem in DEFINITIONS.items():
+        yield Text(stem, "definition", (task,))
+
+
+def definitions_of(task: str, content: dict) -> Iterator[Text]:
+    """The beginnings of the definitions in one task file of natural-instructions.
+
+    The first word is left out, since that is where the releases differ.
+    """
+    wordings = content["Definition"]
+    for wording in [wordings] if isinstance(wordings, str) else wordings:
+        yield Text(" ".join(wording.split()[1:30]), "definition", (task,))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError, nearest
-from solar_plugins.flan_filter import index_file, niv2
-from solar_plugins.flan_filter.benchmarks import BENCHMARKS, Benchmark, HubSplit
-from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION, Text
+from solar_plugins.flan_filter import index_file
+from solar_plugins.flan_filter.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    HubSplit,
+    definitions,
+    definitions_of,
+)
+from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION
 from solar_plugins.flan_filter.flan_slice import digests, is_flan, read_from
 from solar_plugins.flan_filter.index_file import Entries
-from solar_plugins.flan_filter.scan import SHORT_WORDS
 from solar_plugins.recipes import rows
 
 if TYPE_CHECKING:
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
 
 ON_THE_HUB = "benchmarks"
 """The word for the public benchmarks on the Hub."""
+
+NIV2 = "niv2"
+"""The folder of natural-instructions' task files beside those of the benchmarks."""
 
 HUB_CONVERSION = "refs/convert/parquet"
 """The branch where the Hub keeps each public dataset as Parquet: <config>/<split>/*.parquet."""
@@ -90,7 +98,7 @@ def add_source(
             place, filesystem = str(folder.resolve()), LocalFileSystem()
         else:
             found = _add_benchmarks(_in_folder(folder), entries, progress)
-            return {**found, **_add_definitions(folder / niv2.FOLDER, entries)}
+            return {**found, **_add_definitions(folder / NIV2, entries)}
     elif source.count("/") == 1 and not source.startswith((".", "/", "~")):
         place, filesystem = f"datasets/{source}", filesystem or _hub()
     else:
@@ -117,16 +125,10 @@ def _hub() -> AbstractFileSystem:
     return HfFileSystem()
 
 
-def _add_texts(entries: Entries, method: str, texts: Iterable[Text]) -> None:
-    """Add texts that anchors can find."""
-    for text in texts:
-        entries.add(method, text, SHORT_WORDS)
-
-
 def _add_benchmarks(
     splits: Iterator[_Split], entries: Entries, progress: Progress
 ) -> dict[str, int]:
-    _add_texts(entries, NIV2_DEFINITION, niv2.texts())
+    entries.add(NIV2_DEFINITION, definitions())
     read: dict[str, int] = {}
     for benchmark, name, is_test, folder, items in splits:
         method = DECONTAMINATION if is_test else INSTANCE_TEXT
@@ -134,7 +136,7 @@ def _add_benchmarks(
         for number, row in enumerate(items, start=1):
             found = benchmark.test_texts(row) if is_test else benchmark.train_texts(row, folder)
             try:
-                _add_texts(entries, method, found)
+                entries.add(method, found)
             except (TypeError, AttributeError, KeyError) as error:
                 raise SolarError(
                     f"{name}: row {number} has not the public shape of {benchmark.name}: columns "
@@ -172,12 +174,12 @@ def _hub_rows(
 def _in_folder(folder: Path) -> Iterator[_Split]:
     known = {alias.lower(): b for b in BENCHMARKS for alias in b.folders}
     places = sorted(place for place in folder.iterdir() if place.is_dir())
-    places = [place for place in places if place.name[0] not in "._" and place.name != niv2.FOLDER]
+    places = [place for place in places if place.name[0] not in "._" and place.name != NIV2]
     for place in places:
         if place.name.lower() not in known:
             raise SolarError(
                 f"{place}: no benchmark of that name.{nearest(place.name, known)} The folders may "
-                f"be {', '.join(b.folders[0] for b in BENCHMARKS)} and {niv2.FOLDER}."
+                f"be {', '.join(b.folders[0] for b in BENCHMARKS)} and {NIV2}."
             )
     if not places:
         raise SolarError(
@@ -225,7 +227,7 @@ def _add_definitions(folder: Path, entries: Entries) -> dict[str, int]:
     for file in files:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            _add_texts(entries, NIV2_DEFINITION, niv2.text_of_file(file.stem, content))
+            entries.add(NIV2_DEFINITION, definitions_of(file.stem, content))
         except (ValueError, KeyError, TypeError) as error:
             raise SolarError(
                 f"{file}: no task file of natural-instructions with a Definition ({error})."

@@ -16,7 +16,7 @@ import xxhash
 
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
-from solar_plugins.flan_filter.evidence import FLAN_INPUTS, Text, normalised
+from solar_plugins.flan_filter.evidence import FLAN_INPUTS, LEAST_WORDS, Text, normalised
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,20 +73,18 @@ class Entries:
         self._by_digest: dict[bytes, Entry] = {}
         self.too_short = 0
 
-    def add(self, road: str, text: Text, minimum_words: int) -> None:
-        """Add a text, unless it has fewer than `minimum_words` words and nothing could find it."""
-        words = normalised(text.text)
-        count = words.count(b" ") + 1 if words else 0
-        if count < minimum_words:
-            self.too_short += 1
-            return
-        new = Entry(road, text.part, list(text.tasks), words)
-        new.ends_prompt, new.tolerant = text.ends_prompt, text.tolerant
-        new.specific_words = text.specific_words
-        known = self._by_text.setdefault((road, words), new)
-        known.tasks += [task for task in text.tasks if task not in known.tasks]
-        if count < text.specific_words:
-            for support in text.supports:
+    def add(self, road: str, texts: Iterable[Text]) -> None:
+        """Add texts, but those with fewer than `LEAST_WORDS` words, which nothing could find."""
+        for text in texts:
+            words = normalised(text.text)
+            count = len(words.split())
+            if count < LEAST_WORDS:
+                self.too_short += 1
+                continue
+            new = Entry(road, text.part, [], words, [], *text[4:])
+            known = self._by_text.setdefault((road, words), new)
+            known.tasks += [task for task in text.tasks if task not in known.tasks]
+            for support in text.supports if count < text.specific_words else ():
                 both = [normalised(part) for part in support]
                 if all(both) and both not in known.supports:
                     known.supports.append(both)
@@ -167,13 +165,6 @@ def read(path: str | Path) -> Index:
             f"{build}"
         ) from error
     return Index(str(path), facts["digest"], facts, entries)
-
-
-def summary(facts: dict) -> Iterable[str]:
-    """Lines for people: what an index holds."""
-    for road, counts in facts["texts"].items():
-        for task, texts in sorted(counts.items()):
-            yield f"{texts:>10,}  {road:<16} {task}"
 
 
 def _schema() -> pa.Schema:

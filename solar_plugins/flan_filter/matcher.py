@@ -127,7 +127,7 @@ class Matcher:
                 if task is not None:
                     joined[int(row)] = task
         spans: dict[int, dict[int, _Spans]] = {row: {} for row in joined}
-        for row, text, first, words in zip(*(column.tolist() for column in hits), strict=True):
+        for row, text, first, words in hits.tolist():
             spans.setdefault(row, {}).setdefault(text, []).append((first, words))
         return [
             finding
