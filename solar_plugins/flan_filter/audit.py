@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from solar_plugins.flan_filter.index_file import Index
 
 EXAMPLES_PER_REASON = 20
-KEPT_TASKS_RECORDED = 20_000
 KEPT_TASKS_SHOWN = 50
 
 PRECEDENT = (113_000, 4_233_923)
@@ -47,7 +46,7 @@ class Audit:
         removed: task -> reason -> rows.
         examples: task -> reason -> up to `EXAMPLES_PER_REASON` rows.
         spellings: task -> how the data spells it -> rows.
-        kept_tasks: task name as the data spells it -> rows, for rows that stay.
+        kept: task name as the data spells it -> rows, for rows that stay.
         near: rows that stay and came near a threshold, and rows of related tasks: kind -> rows.
         near_examples: kind -> up to `EXAMPLES_PER_REASON` rows.
     """
@@ -55,54 +54,37 @@ class Audit:
     source: str
     tasks: list[str]
     task_column: str | None
-    prompt_columns: tuple[str, ...]
+    prompt_columns: list[str]
     index: dict | None = None
     rows_in: int = 0
     rows_unnamed: int = 0
     rows_without_prompt: int = 0
     rows_invalid_utf8: int = 0
-    removed: dict[str, Counter[str]] = field(default_factory=dict)
-    examples: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
-    spellings: dict[str, Counter[str]] = field(default_factory=dict)
-    kept_tasks: Counter[str] = field(default_factory=Counter)
+    removed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    examples: dict[str, dict[str, list]] = field(default_factory=lambda: defaultdict(_lists))
+    spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    kept: Counter[str] = field(default_factory=Counter)
     near: Counter[str] = field(default_factory=Counter)
-    near_examples: dict[str, list[dict]] = field(default_factory=dict)
-
-    def keep(self, name: str, rows: int) -> None:
-        """Count `rows` kept of the task `name`; past a bound, new names are not recorded."""
-        if name in self.kept_tasks or len(self.kept_tasks) < KEPT_TASKS_RECORDED:
-            self.kept_tasks[name] += rows
+    near_examples: dict[str, list] = field(default_factory=lambda: defaultdict(list))
 
     def facts(self) -> dict:
         """The audit as plain JSON values."""
         rows_removed = sum(sum(reasons.values()) for reasons in self.removed.values())
         by_reason = sum(self.removed.values(), Counter())
         stems = {task_names.stem(name) for name in self.tasks}
-        unseen = self._unseen_tasks()
+        known = {task_names.normalised(task) for task in (self.index or {}).get("tasks", ())}
+        unseen = [task for task in self.tasks if task_names.normalised(task) not in known]
         return {
-            "source": self.source,
-            "task_column": self.task_column,
-            "prompt_columns": list(self.prompt_columns),
-            "index": self.index,
-            "tasks": self.tasks,
-            "rows_in": self.rows_in,
+            **vars(self),
             "rows_removed": rows_removed,
             "rows_out": self.rows_in - rows_removed,
-            "share_removed": round(rows_removed / self.rows_in if self.rows_in else 0.0, 6),
+            "share_removed": round(rows_removed / max(self.rows_in, 1), 6),
             "share_removed_precedent": round(PRECEDENT[0] / PRECEDENT[1], 6),
-            "rows_unnamed": self.rows_unnamed,
-            "rows_without_prompt": self.rows_without_prompt,
-            "rows_invalid_utf8": self.rows_invalid_utf8,
             "removed_by_reason": {key: by_reason[key] for key in REASONS if by_reason[key]},
-            "removed": self.removed,
-            "spellings": self.spellings,
-            "near": self.near,
-            "near_examples": self.near_examples,
-            "near_misses": sorted(n for n in self.kept_tasks if task_names.stem(n) in stems),
-            "unseen_tasks": unseen,
+            "near_misses": sorted(name for name in self.kept if task_names.stem(name) in stems),
+            "unseen_tasks": unseen if self.index else [],
             "recall_ceilings": self._ceilings(unseen),
-            "examples": self.examples,
-            "kept": dict(self.kept_tasks.most_common()),
+            "kept": dict(self.kept.most_common()),
             "recall_ceiling": recall_ceiling(self.index is not None),
         }
 
@@ -115,26 +97,20 @@ class Audit:
         if self.index is None:
             return {}
         shown = {task: some / all_ for task, some, all_ in _templates()}
-        shown.update(dict.fromkeys(self.index["joined"], 1.0))
-        shown.update(dict.fromkeys(unseen, 0.0))
+        shown |= dict.fromkeys(self.index["joined"], 1.0) | dict.fromkeys(unseen, 0.0)
         return {task: round(shown[task], 3) for task in self.tasks if task in shown}
 
-    def _unseen_tasks(self) -> list[str]:
-        """Listed tasks of which the index holds no text or input."""
-        if self.index is None:
-            return []
-        known = {task_names.normalised(task) for task in self.index["tasks"]}
-        return [task for task in self.tasks if task_names.normalised(task) not in known]
+
+def _lists() -> dict[str, list]:
+    return defaultdict(list)
 
 
 def report(datasets: list[dict]) -> tuple[dict, str]:
     """The facts of a run's audits as one JSON value and one Markdown page."""
     ceiling = recall_ceiling(any(facts["index"] is not None for facts in datasets))
-    totals = {
-        key: sum(facts[key] for facts in datasets)
-        for key in ("rows_in", "rows_removed", "rows_out")
-    }
-    lines = ["# FLAN filter", "", "What this filter can and cannot see:", ""]
+    counts = ("rows_in", "rows_removed", "rows_out")
+    totals = {key: sum(facts[key] for facts in datasets) for key in counts}
+    lines = ["# FLAN filter\n\nWhat this filter can and cannot see:\n"]
     lines += [f"- {sentence}" for sentence in ceiling]
     page = "\n".join([*lines, "", *("\n".join(_page(facts)) + "\n" for facts in datasets)])
     return {**totals, "recall_ceiling": ceiling, "datasets": datasets}, page
@@ -150,7 +126,7 @@ def _page(facts: dict) -> Iterator[str]:
     yield f"## {facts['source']}\n\n{'; '.join(read)}.\n"
     yield (
         f"{facts['rows_in']:,} rows in, {facts['rows_out']:,} out, {removed:,} removed "
-        f"({removed / facts['rows_in'] if facts['rows_in'] else 0.0:.2%}). A published filtered "
+        f"({removed / max(facts['rows_in'], 1):.2%}). A published filtered "
         f"OpenOrca removed {PRECEDENT[0] / PRECEDENT[1]:.2%} (about {PRECEDENT[0]:,} of "
         f"{PRECEDENT[1]:,})."
     )

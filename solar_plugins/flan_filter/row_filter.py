@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from solar_plugins.flan_filter.matcher import Finding
 
 NAMES_REMEMBERED = 65_536
+NAMES_RECORDED = 20_000
 
 
 class RowFilter:
@@ -60,7 +60,8 @@ class RowFilter:
         if self._columns.task is None and not block.unknown_allowed:
             refuse_unknown(block.tasks, index)
         self._matcher = None
-        self.audit = Audit(source, list(wanted.values()), *self._columns[:2])
+        task, prompt = self._columns
+        self.audit = Audit(source, list(wanted.values()), task, list(prompt))
         if index is not None:
             self.audit.index = {
                 "path": index.path,
@@ -115,20 +116,18 @@ class RowFilter:
         counts = np.bincount(indices, minlength=len(spelt))
         for index, (name, task) in enumerate(zip(spelt, tasks, strict=True)):
             rows = int(counts[index])
-            if not name.strip():
-                continue
-            if task is None:
-                audit.keep(name, rows)
-                continue
-            audit.removed.setdefault(task, Counter())[BY_NAME] += rows
-            audit.spellings.setdefault(task, Counter())[name] += rows
-            examples = audit.examples.setdefault(task, {}).setdefault(BY_NAME, [])
-            room = EXAMPLES_PER_REASON - len(examples)
-            for position in map(int, np.flatnonzero(indices == index)[:room] if room else ()):
-                shown = (f"{k}: {v}" for k, v in batch.row(position).items() if k != column)
-                text = clipped(re.sub(r"\s+", " ", " | ".join(shown)), EXAMPLE_CHARACTERS)
-                number = audit.rows_in + position
-                examples.append({"row": number, "task_name": name, "text": text})
+            if name.strip() and task is not None:
+                audit.removed[task][BY_NAME] += rows
+                audit.spellings[task][name] += rows
+                examples = audit.examples[task][BY_NAME]
+                room = EXAMPLES_PER_REASON - len(examples)
+                for position in np.flatnonzero(indices == index)[:room].tolist() if room else ():
+                    shown = (f"{k}: {v}" for k, v in batch.row(position).items() if k != column)
+                    text = clipped(re.sub(r"\s+", " ", " | ".join(shown)), EXAMPLE_CHARACTERS)
+                    number = audit.rows_in + position
+                    examples.append({"row": number, "task_name": name, "text": text})
+            elif name.strip() and (name in audit.kept or len(audit.kept) < NAMES_RECORDED):
+                audit.kept[name] += rows
         is_name = np.array([bool(name.strip()) for name in spelt])
         stays = np.array([task is None for task in tasks])
         return is_name[indices], stays[indices]
@@ -136,12 +135,12 @@ class RowFilter:
     def _record(self, finding: Finding, prompts: pa.Array) -> None:
         audit, reason = self.audit, finding.reason
         if finding.removes:
-            audit.removed.setdefault(finding.task, Counter())[reason] += 1
-            examples = audit.examples.setdefault(finding.task, {}).setdefault(reason, [])
+            audit.removed[finding.task][reason] += 1
+            examples = audit.examples[finding.task][reason]
         else:
             kind = f"{reason}, {_kind(finding)}"
             audit.near[kind] += 1
-            examples = audit.near_examples.setdefault(kind, [])
+            examples = audit.near_examples[kind]
         if len(examples) < EXAMPLES_PER_REASON:
             text = " ".join(beginning(prompts[finding.row]).split())
             example = {
