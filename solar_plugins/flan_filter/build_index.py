@@ -14,7 +14,6 @@ from solar_plugins.flan_filter import index_file
 from solar_plugins.flan_filter.benchmarks import (
     BENCHMARKS,
     Benchmark,
-    HubSplit,
     definitions,
     definitions_of,
 )
@@ -152,20 +151,20 @@ def _add_benchmarks(
 def _on_the_hub(filesystem: AbstractFileSystem) -> Iterator[_Split]:
     for benchmark in BENCHMARKS:
         for split in (*benchmark.train, *benchmark.test):
-            name = f"{split.repository}/{split.config}/{split.split}"
             items = _hub_rows(split, benchmark.columns, filesystem)
-            yield benchmark, name, split in benchmark.test, split.folder, items
+            yield benchmark, split, split in benchmark.test, split, items
 
 
 def _hub_rows(
-    split: HubSplit, columns: tuple[str, ...], filesystem: AbstractFileSystem
+    split: str, columns: tuple[str, ...], filesystem: AbstractFileSystem
 ) -> Iterator[dict]:
     """The rows of one split on the Hub, only `columns` of it fetched."""
-    pattern = f"datasets/{split.repository}@{HUB_CONVERSION}/{split.config}/{split.split}/*.parquet"
-    with read_from(split.repository):
+    repository, config, part = split.rsplit("/", 2)
+    pattern = f"datasets/{repository}@{HUB_CONVERSION}/{config}/{part}/*.parquet"
+    with read_from(repository):
         files = sorted(filesystem.glob(pattern))
         if not files:
-            raise SolarError(f"{split.repository}: the Hub has no {pattern}.")
+            raise SolarError(f"{repository}: the Hub has no {pattern}.")
         for name in files:
             with filesystem.open(name, "rb") as raw:
                 yield from rows.read_parquet(raw, name, columns)
@@ -211,10 +210,10 @@ def _split_files(folder: Path, split: str) -> list[Path]:
     )
 
 
-def _test_files(splits: tuple[HubSplit, ...], place: Path) -> list[Path]:
+def _test_files(splits: tuple[str, ...], place: Path) -> list[Path]:
     """The files of the split that H6 is measured on."""
     for split in splits:
-        files = _split_files(place, split.split)
+        files = _split_files(place, split.rpartition("/")[2])
         if files:
             # H6 has ARC's Challenge part only; where the parts lie apart, Easy stays out.
             names = {file: str(file.relative_to(place.parent)).lower() for file in files}

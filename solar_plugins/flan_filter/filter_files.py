@@ -25,8 +25,6 @@ from solar_plugins.recipes import rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from solar_plugins.flan_filter.index_file import Index
-
 T = TypeVar("T")
 
 Progress = Callable[[int], None]
@@ -68,7 +66,6 @@ def filter_files(
     source: Path,
     target: Path,
     block: FlanFilterBlock,
-    index: Index | None,
     accept: Callable[[dict], None],
     progress: Progress,
 ) -> dict:
@@ -104,7 +101,7 @@ def filter_files(
             path = place / file.relative_to(source) if is_folder else place
             schema, columns = _schema(file)
             if columns:  # JSON Lines without a row show none; an empty shard stays one
-                chosen = chosen or RowFilter(block, index, str(source), columns)
+                chosen = chosen or RowFilter(block, str(source), columns)
             with (
                 _readable(file),
                 atomic.new_file(path) as opened,

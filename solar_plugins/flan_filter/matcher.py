@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -144,53 +143,45 @@ class Matcher:
         self, row: int, prompt: bytes, joined: str | None, spans: dict[int, _Spans]
     ) -> list[Finding]:
         shown = sorted(map(self._known, spans), key=lambda known: (-known.words, known.number))
-        found = list(self._named(row, prompt, joined, shown))[:1]
-        # A row that is known to be of another task is not guessed at by what it shows.
-        methods = (DECONTAMINATION,) if found else (INSTANCE_TEXT, DECONTAMINATION)
-        if found and found[0].removes:
-            return found
-        for method in methods:
-            weighed = (
-                self._weigh(row, prompt, known, spans[known.number])
-                for known in shown
-                if known.method == method
-            )
-            for finding in weighed:
-                if finding is not None and finding.removes:
-                    return [finding]
-                if finding is not None and all(other.reason != method for other in found):
-                    found.append(finding)
-        return found
-
-    def _named(
-        self, row: int, prompt: bytes, joined: str | None, shown: Iterable[_Known]
-    ) -> Iterator[Finding]:
-        """The task as FLAN's own row or the definition says it."""
+        found: list[Finding] = []
         if joined is not None:
             listed = task_names.normalised(joined) in self._wanted
-            found = (FLAN_INPUTS, joined, "inputs", prompt[:200].decode())
-            yield Finding(row, listed, *found, 1.0, _OTHER_TASK)
-        for known in shown:
-            if known.method == NIV2_DEFINITION and holds(prompt, known.text):
-                found = (NIV2_DEFINITION, known.task, known.part, known.text.decode())
-                yield Finding(row, known.listed, *found, 1.0, _OTHER_TASK)
+            text = prompt[:200].decode()
+            found = [Finding(row, listed, FLAN_INPUTS, joined, "inputs", text, 1.0, _OTHER_TASK)]
+            if listed:
+                return found
+        for method in (NIV2_DEFINITION, INSTANCE_TEXT, DECONTAMINATION):
+            # A row that is known to be of another task is not guessed at by what it shows.
+            if found and method != DECONTAMINATION:
+                continue
+            near: list[Finding] = []
+            for known in (known for known in shown if known.method == method):
+                finding = self._weigh(row, prompt, known, spans[known.number])
+                if finding is not None and finding.removes:
+                    return [finding]
+                if finding is not None:
+                    near.append(finding)
+                    if method == NIV2_DEFINITION:  # the longest names the task
+                        break
+            found += near[:1]
+        return found
 
     def _weigh(self, row: int, prompt: bytes, known: _Known, spans: _Spans) -> Finding | None:
         text = known.text.decode()
-        share = 1.0
+        share, removes, why = _covered(spans) / known.words, True, ""
         if self._modes[known.number] == ANY_NGRAM:
             first, length = spans[0]
             text = " ".join(text.split(" ")[first : first + length])
-            removes, why = True, ""
-        elif (share := _covered(spans) / known.words) < 1.0:
-            if share < NEAR:
-                return None
+            share = 1.0
+        elif NEAR <= share < 1.0:
             removes, why = share >= COVERED, f"{share:.0%} of its words, {COVERED:.0%} are needed"
-        elif holds(prompt, known.text):
+        elif share < NEAR or not holds(prompt, known.text):
+            return None
+        elif known.method == NIV2_DEFINITION:
+            removes, why = known.listed, _OTHER_TASK
+        else:
             removes = known.words >= known.specific_words or _corroborated(prompt, known)
             why = f"{known.words} words and no second sign"
-        else:
-            return None
         return Finding(row, removes, known.method, known.task, known.part, text, share, why)
 
     def _read(self, number: int) -> _Known:

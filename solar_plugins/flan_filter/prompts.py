@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,35 +33,21 @@ _USERS = ("human", "user")
 _SPEAKER = (("from", "value"), ("role", "content"))
 
 
-class Columns(NamedTuple):
-    """The columns that the filter reads; all others pass through unseen.
-
-    Attributes:
-        task: the task's name, or None.
-        prompt: columns whose texts make the prompt, one after the other; empty if none is read.
-            Of a conversation, which is a list of turns, those of the user are read.
-    """
-
-    task: str | None
-    prompt: tuple[str, ...] = ()
-
-    @property
-    def conversation(self) -> bool:
-        return len(self.prompt) == 1 and self.prompt[0] in CONVERSATIONS
-
-
 def find_columns(
     source: str,
     names: Sequence[str],
     task_column: str | None,
     prompt_columns: tuple[str, ...] | None,
     recovers: bool,
-) -> Columns:
-    """Choose the columns of `source`.
+) -> tuple[str | None, tuple[str, ...]]:
+    """Choose the columns of `source` that are read; all others pass through unseen.
 
     Args:
         task_column, prompt_columns: what the user asked for, or None.
         recovers: there is an index, so that the task can be found in the prompt.
+
+    Returns:
+        The column of the task, or None; and those of the prompt, none where it is not read.
 
     Raises:
         SolarError: a column that was asked for is not there, or nothing names a row's task.
@@ -90,11 +76,14 @@ def find_columns(
             f"flan_filter.prompt_column: no column of {source} is known to hold the prompt "
             f"({there}). Write prompt_column: NAME (--prompt-column)."
         )
-    return Columns(task, prompt)
+    return task, prompt
 
 
-def prompts_of(batch: TableRows | JsonRows, columns: Columns) -> pa.Array:
+def prompts_of(batch: TableRows | JsonRows, columns: tuple[str, ...]) -> pa.Array:
     """The prompt of each row, large_binary; null where the row has none.
+
+    It is the texts of `columns`, one after the other; of a conversation, which is a list of turns,
+    those of the user.
 
     Raises:
         SolarError: a column does not hold text, or turns of a conversation.
@@ -102,9 +91,9 @@ def prompts_of(batch: TableRows | JsonRows, columns: Columns) -> pa.Array:
     import pyarrow as pa
     from pyarrow import compute
 
-    if columns.conversation:
-        return batch.user_turns(columns.prompt[0])
-    parts = [batch.texts(name) for name in columns.prompt]
+    if len(columns) == 1 and columns[0] in CONVERSATIONS:
+        return batch.user_turns(columns[0])
+    parts = [batch.texts(name) for name in columns]
     if len(parts) == 1:
         return parts[0]
     newline, null = (pa.scalar(text, pa.large_binary()) for text in (b"\n", None))

@@ -26,7 +26,6 @@ from solar_plugins.flan_filter.prompts import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from solar_plugins.flan_filter.index_file import Index
     from solar_plugins.flan_filter.matcher import Finding
 
 NAMES_REMEMBERED = 65_536
@@ -38,7 +37,6 @@ class RowFilter:
 
     Args:
         block: what to remove.
-        index: by which rows without a name are recognised, or None.
         source: the dataset: its path in `block`, and its name in the audit and in errors.
         columns: the names of the dataset's columns.
 
@@ -46,22 +44,15 @@ class RowFilter:
         SolarError: no row can be of a task that was asked for by name, or nothing names the task.
     """
 
-    def __init__(
-        self, block: FlanFilterBlock, index: Index | None, source: str, columns: list[str]
-    ) -> None:
-        self._wanted = wanted = task_names.expand(block.tasks)
-        self._columns = find_columns(
-            source,
-            columns,
-            block.column_of(source),
-            block.prompt_columns_of(source),
-            index is not None,
-        )
-        if self._columns.task is None and not block.unknown_allowed:
+    def __init__(self, block: FlanFilterBlock, source: str, columns: list[str]) -> None:
+        index = block.opened_index
+        wanted = task_names.expand(block.tasks)
+        asked = block.columns_of(source)
+        self._task, self._prompt = find_columns(source, columns, *asked, index is not None)
+        if self._task is None and not block.unknown_allowed:
             refuse_unknown(block.tasks, index)
         self._matcher = None
-        task, prompt = self._columns
-        self.audit = Audit(source, list(wanted.values()), task, list(prompt))
+        self.audit = Audit(source, list(wanted.values()), self._task, list(self._prompt))
         if index is not None:
             self.audit.index = {
                 "path": index.path,
@@ -69,7 +60,7 @@ class RowFilter:
                 "tasks": index.tasks,
                 "joined": sorted(index.facts["texts"].get(FLAN_INPUTS, {})),
             }
-            if self._columns.prompt:
+            if self._prompt:
                 from solar_plugins.flan_filter.matcher import Matcher
 
                 self._matcher = Matcher(index, wanted, block.decontaminate)
@@ -87,12 +78,12 @@ class RowFilter:
 
         for batch in filter(len, batches):
             named, stays = np.zeros(len(batch), bool), np.ones(len(batch), bool)
-            if self._columns.task is not None:
-                named, stays = self._by_name(batch, self._columns.task)
+            if self._task is not None:
+                named, stays = self._by_name(batch, self._task)
             self.audit.rows_unnamed += int(len(batch) - named.sum())
             self.audit.rows_invalid_utf8 += batch.invalid_utf8
             if self._matcher is not None:
-                prompts = prompts_of(batch, self._columns)
+                prompts = prompts_of(batch, self._prompt)
                 self._count_prompts(prompts)
                 for finding in self._matcher.find(prompts):
                     # A name that is there is the last word on the task, not on contamination.
@@ -159,13 +150,9 @@ class RowFilter:
         self.audit.rows_without_prompt += prompts.null_count
         try:
             prompts.cast(pa.large_string())
-        except pa.ArrowInvalid:
-            # Rare: only then is it worth a look at each row.
-            for value in prompts.to_pylist():
-                try:
-                    (value or b"").decode("utf-8")
-                except UnicodeDecodeError:
-                    self.audit.rows_invalid_utf8 += 1
+        except pa.ArrowInvalid:  # rare: only then is it worth a look at each row
+            for text in filter(None, prompts.to_pylist()):
+                self.audit.rows_invalid_utf8 += text.decode("utf-8", "ignore").encode() != text
 
     def _as_text(self, names: pa.Array) -> pa.Array:
         import pyarrow as pa

@@ -135,10 +135,11 @@ def test_the_hubs_own_files_give_the_same_index_as_local_ones(tmp_path):
     for benchmark in BENCHMARKS:
         for is_test, splits in ((False, benchmark.train), (True, benchmark.test)):
             for split in splits:
-                base = "ai2_arc/" * (benchmark.name == "arc") + split.folder
-                some = places[f"{base}/{split.split}" if is_test else base]
-                place = f"datasets/{split.repository}@refs/convert/parquet"
-                target = hub / place / split.config / split.split / "0000.parquet"
+                repository, config, part = split.rsplit("/", 2)
+                base = f"ai2_arc/{config}" if benchmark.name == "arc" else benchmark.name
+                some = places[f"{base}/{part}" if is_test else base]
+                place = f"datasets/{repository}@refs/convert/parquet"
+                target = hub / place / config / part / "0000.parquet"
                 target.parent.mkdir(parents=True)
                 parquet.write_table(pa.Table.from_pylist(some), target)
     digests = []
