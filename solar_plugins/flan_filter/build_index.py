@@ -41,28 +41,23 @@ _Split = tuple[Benchmark, str, bool, str, Iterator[dict]]
 """Benchmark, name of what is read, whether it is a test split, folder, rows."""
 
 
-def build(
-    sources: Sequence[str], path: Path, parts: Path, progress: Progress
-) -> tuple[dict, dict[str, int]]:
-    """Write the index of `sources` to `path`.
+def build(sources: Sequence[str], path: Path, parts: Path, progress: Progress) -> dict:
+    """Write the index of `sources` to `path`; returns its facts.
 
     Args:
         sources: see `add_source`.
         parts: where what was read of FLAN is kept until the index is written, so that a build that
             was stopped goes on where it was.
 
-    Returns:
-        The index's facts, and what was read -> rows.
-
     Raises:
         SolarError: a source is not there or has another shape.
     """
-    entries, read = Entries(), {}
+    entries = Entries()
     for source in sources:
-        read.update(add_source(source, entries, parts, progress))
-    facts = index_file.write(path, entries, read)
+        add_source(source, entries, parts, progress)
+    facts = index_file.write(path, entries)
     shutil.rmtree(parts, ignore_errors=True)
-    return facts, read
+    return facts
 
 
 def add_source(
@@ -71,7 +66,7 @@ def add_source(
     parts: Path,
     progress: Progress,
     filesystem: AbstractFileSystem | None = None,
-) -> dict[str, int]:
+) -> None:
     """Read `source` into `entries`.
 
     Args:
@@ -80,15 +75,13 @@ def add_source(
         parts: see `build`.
         filesystem: the Hub's; another one in tests.
 
-    Returns:
-        What was read -> rows.
-
     Raises:
         SolarError: there is nothing of the kind at `source`.
     """
     folder = Path(source)
     if source == ON_THE_HUB:  # a folder of that name is ./benchmarks
-        return _add_benchmarks(_on_the_hub(filesystem or _hub()), entries, progress)
+        _add_benchmarks(_on_the_hub(filesystem or _hub()), entries, progress)
+        return
     if folder.is_dir():
         parquet = sorted(folder.rglob("*.parquet"))
         if parquet and all(is_flan(file) for file in parquet):
@@ -96,8 +89,9 @@ def add_source(
 
             place, filesystem = str(folder.resolve()), LocalFileSystem()
         else:
-            found = _add_benchmarks(_in_folder(folder), entries, progress)
-            return {**found, **_add_definitions(folder / NIV2, entries)}
+            _add_benchmarks(_in_folder(folder), entries, progress)
+            _add_definitions(folder / NIV2, entries)
+            return
     elif source.count("/") == 1 and not source.startswith((".", "/", "~")):
         place, filesystem = f"datasets/{source}", filesystem or _hub()
     else:
@@ -105,16 +99,14 @@ def add_source(
             f"--from {source}: no such folder. Write benchmarks (the public data sets on the Hub), "
             "a folder with one folder per benchmark (gsm8k/train.jsonl, …), or Open-Orca/FLAN."
         )
-    number = 0
     for task, digest in digests(place, filesystem, parts, lambda size: progress(source, size)):
         entries.add_digest(task, digest)
-        number += 1
-    if number == 0:
+        entries.sources[source] += 1
+    if source not in entries.sources:
         raise SolarError(
             f"--from {source}: no Parquet file in it with rows of a task of Table 8 (or related to "
             "one). Write Open-Orca/FLAN or a copy of it."
         )
-    return {source: number}
 
 
 def _hub() -> AbstractFileSystem:
@@ -124,11 +116,8 @@ def _hub() -> AbstractFileSystem:
     return HfFileSystem()
 
 
-def _add_benchmarks(
-    splits: Iterator[_Split], entries: Entries, progress: Progress
-) -> dict[str, int]:
+def _add_benchmarks(splits: Iterator[_Split], entries: Entries, progress: Progress) -> None:
     entries.add(NIV2_DEFINITION, definitions())
-    read: dict[str, int] = {}
     for benchmark, name, is_test, folder, items in splits:
         method = DECONTAMINATION if is_test else INSTANCE_TEXT
         number = 0
@@ -144,8 +133,7 @@ def _add_benchmarks(
             progress(name, 1)
         if number == 0:
             raise SolarError(f"{name}: no rows. Give the whole split.")
-        read[name] = read.get(name, 0) + number
-    return read
+        entries.sources[name] += number
 
 
 def _on_the_hub(filesystem: AbstractFileSystem) -> Iterator[_Split]:
@@ -221,7 +209,7 @@ def _test_files(splits: tuple[str, ...], place: Path) -> list[Path]:
     return []
 
 
-def _add_definitions(folder: Path, entries: Entries) -> dict[str, int]:
+def _add_definitions(folder: Path, entries: Entries) -> None:
     files = sorted(folder.glob("task*.json"))
     for file in files:
         try:
@@ -231,4 +219,5 @@ def _add_definitions(folder: Path, entries: Entries) -> dict[str, int]:
             raise SolarError(
                 f"{file}: no task file of natural-instructions with a Definition ({error})."
             ) from error
-    return {str(folder): len(files)} if folder.is_dir() else {}
+    if folder.is_dir():
+        entries.sources[str(folder)] = len(files)

@@ -144,6 +144,6 @@ def _read(
 
 
 def _prompt_digests(prompts: pa.Array) -> Iterator[bytes | None]:
-    _, both, counts = scan(*buffer_of(as_bytes(prompts)), no_texts())
+    _, both, counts = scan(buffer_of(as_bytes(prompts)), no_texts())
     for digest, words in zip(both, counts, strict=True):
         yield digest.tobytes() if words >= _MINIMUM_WORDS else None

@@ -7,10 +7,11 @@ it builds the tables in about a second. Equal sources give equal bytes.
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
@@ -25,7 +26,6 @@ FORMAT = 1
 """Counts up when files of the one before can no longer be read."""
 
 _KEY = b"solar_flan_index"
-_BUILD = "solar flan-index --from benchmarks --out {path}"
 
 
 @dataclass
@@ -43,16 +43,8 @@ class Entry:
     digest: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Index:
-    """An index as read.
-
-    Attributes:
-        path: of the file.
-        digest: of its content.
-        facts: sources with rows, texts per method and task, how many were left out.
-        entries: its rows as an Arrow table with the columns of `Entry`.
-    """
+class Index(NamedTuple):
+    """An index as read: `write`'s facts, and its rows as a table with the columns of `Entry`."""
 
     path: str
     digest: str
@@ -66,15 +58,21 @@ class Index:
 
 
 class Entries:
-    """Collects entries; the same text from several items or tasks becomes one."""
+    """Collects entries; the same text from several items or tasks becomes one.
+
+    Attributes:
+        sources: what was read -> rows.
+        too_short: texts of fewer than `LEAST_WORDS` words, which nothing could find.
+    """
 
     def __init__(self) -> None:
+        self.sources: Counter[str] = Counter()
         self._by_text: dict[tuple[str, bytes], Entry] = {}
         self._by_digest: dict[bytes, Entry] = {}
         self.too_short = 0
 
     def add(self, road: str, texts: Iterable[Text]) -> None:
-        """Add texts, but those with fewer than `LEAST_WORDS` words, which nothing could find."""
+        """Add texts, unless they are too short."""
         for text in texts:
             words = normalised(text.text)
             count = len(words.split())
@@ -100,28 +98,26 @@ class Entries:
         return texts + [self._by_digest[key] for key in sorted(self._by_digest)]
 
 
-def write(path: Path, entries: Entries, sources: dict[str, int]) -> dict:
-    """Write the index so that it is there whole or not at all; returns its facts.
+def write(path: Path, entries: Entries) -> dict:
+    """Write the index so that it is there whole or not at all.
 
-    Args:
-        sources: what was read -> rows.
+    Returns:
+        Its facts: sources with rows, texts per method and task, how many were left out.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     rows = entries.sorted()
-    texts: dict[str, dict[str, int]] = {}
+    texts: dict[str, Counter[str]] = defaultdict(Counter)
     digest = xxhash.xxh3_128()
     for entry in rows:
-        for task in entry.tasks:
-            counts = texts.setdefault(entry.road, {})
-            counts[task] = counts.get(task, 0) + 1
+        texts[entry.road].update(entry.tasks)
         digest.update(repr(entry).encode())
     facts = {
         "format": FORMAT,
         "solar_plugins": __version__,
         "digest": digest.hexdigest(),
-        "sources": sources,
+        "sources": entries.sources,
         "texts": texts,
         "too_short": entries.too_short,
     }
@@ -142,7 +138,7 @@ def read(path: str | Path) -> Index:
     import pyarrow as pa
     from pyarrow import parquet
 
-    build = _BUILD.format(path=path)
+    build = f"solar flan-index --from benchmarks --out {path}"
     if not Path(path).is_file():
         raise SolarError(f"flan_filter.index: {path} is not there. Build it: {build}")
     try:

@@ -103,7 +103,7 @@ class Matcher:
         words = np.array([text.count(b" ") + 1 for text in texts.to_pylist()])
         self._modes = np.where(self._texts["tolerant"].to_numpy(), TOLERANT, EXACT).astype(np.uint8)
         self._modes[(method[asked] == DECONTAMINATION) & (words >= NGRAM_WORDS)] = ANY_NGRAM
-        self._tables = build_tables(*buffer_of(texts), self._modes, COMMON_NGRAM_ITEMS)
+        self._tables = build_tables(buffer_of(texts), self._modes, COMMON_NGRAM_ITEMS)
         self._task_of_prompt = {
             digest: self._reported(some)[0]
             for digest, some in zip(rows["digest"].to_pylist(), tasks, strict=True)
@@ -117,7 +117,7 @@ class Matcher:
             prompts: shape (rows,), large_binary; null where there is none.
         """
         data, begins, ends = buffer_of(prompts)
-        hits, digests, counts = scan(data, begins, ends, self._tables)
+        hits, digests, counts = scan((data, begins, ends), self._tables)
         joined: dict[int, str] = {}
         if self._task_of_prompt:
             of_row = digests.view("V16").ravel().tolist()

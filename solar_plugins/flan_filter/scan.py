@@ -24,6 +24,9 @@ LONG_WORDS = 6
 _LEAST_SHARE = 0.2
 """A shorter span of a tolerant text is not worth adding up."""
 
+Buffer = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Texts: bytes, and where in them each text begins and ends."""
+
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _BASE_2 = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
@@ -75,13 +78,13 @@ def _mixed(value: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _word_hashes(data: np.ndarray, begin: int, end: int, table: np.ndarray, out: np.ndarray) -> int:
+def _word_hashes(data: np.ndarray, begin: int, end: int, out: np.ndarray) -> int:
     """Hashes of the words of `data[begin:end]` into `out`; returns their number."""
     count = 0
     value = np.uint64(0)
     inside = False
     for position in range(begin, end):
-        byte = table[data[position]]
+        byte = _BYTES[data[position]]
         if byte != _SPACE:
             value = value * np.uint64(0x100000001B3) + np.uint64(byte)
             inside = True
@@ -97,17 +100,11 @@ def _word_hashes(data: np.ndarray, begin: int, end: int, table: np.ndarray, out:
 
 
 @njit(cache=True, nogil=True)
-def _hash_texts(
-    data: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    table: np.ndarray,
-    starts: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def _hash_texts(texts: Buffer, starts: np.ndarray, out: np.ndarray) -> None:
+    data, begins, ends = texts
     total = 0
     for text in range(len(begins)):
-        total += _word_hashes(data, begins[text], ends[text], table, out[total:])
+        total += _word_hashes(data, begins[text], ends[text], out[total:])
         starts[text + 1] = total
 
 
@@ -181,40 +178,31 @@ def _anchors(texts: Tables, length: int, common: int) -> Anchors:
     )
 
 
-def build_tables(
-    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, mode: np.ndarray, common: int = 0
-) -> Tables:
-    """The tables for texts.
+def build_tables(texts: Buffer, mode: np.ndarray, common: int = 0) -> Tables:
+    """The tables for `texts`.
 
     Args:
-        data: bytes, uint8.
-        begins, ends: shape (texts,), where each text lies in `data`; a text's number is its
-            place here.
         mode: shape (texts,), `EXACT`, `TOLERANT` or `ANY_NGRAM`.
         common: n-grams of more texts than this are left out.
     """
+    _, begins, ends = texts
     starts = np.zeros(len(begins) + 1, np.int64)
     words = np.zeros(int((ends - begins).sum()) // 2 + len(begins) + 1, np.uint64)
-    _hash_texts(data, begins, ends, _BYTES, starts, words)
-    texts = Tables(words[: starts[-1]].copy(), starts, mode)
+    _hash_texts(texts, starts, words)
+    tables = Tables(words[: starts[-1]].copy(), starts, mode)
     lengths = (LEAST_WORDS, LONG_WORDS, NGRAM_WORDS)
-    return texts._replace(anchors=tuple(_anchors(texts, length, common) for length in lengths))
+    return tables._replace(anchors=tuple(_anchors(tables, length, common) for length in lengths))
 
 
 @njit(cache=True, nogil=True)
 def _probe(
-    words: np.ndarray,
-    count: int,
-    row: int,
-    tables: Tables,
-    anchors: Anchors,
-    out: np.ndarray,
-    found: int,
+    words: np.ndarray, row: int, tables: Tables, anchors: Anchors, out: np.ndarray, found: int
 ) -> int:
     """Looks up all windows of one length in one prompt; returns the new number of hits."""
     # Fields of tuples are read once: in the loop each reading would count references.
     text_words, text_starts, text_mode, _ = tables
     length, bits, bit_shift, buckets, bucket_shift, keys, text_of, place_of = anchors
+    count = len(words)
     if count < length or len(keys) == 0:
         return found
     power = np.uint64(1)
@@ -263,22 +251,16 @@ def _probe(
 
 @njit(cache=True, nogil=True)
 def _scan(
-    data: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    table: np.ndarray,
-    tables: Tables,
-    digests: np.ndarray,
-    counts: np.ndarray,
-    out: np.ndarray,
+    prompts: Buffer, tables: Tables, digests: np.ndarray, counts: np.ndarray, out: np.ndarray
 ) -> int:
+    data, begins, ends = prompts
     longest = 0
     for row in range(len(begins)):
         longest = max(longest, ends[row] - begins[row])
     words = np.empty(longest // 2 + 2, np.uint64)
     found = 0
     for row in range(len(begins)):
-        count = _word_hashes(data, begins[row], ends[row], table, words)
+        count = _word_hashes(data, begins[row], ends[row], words)
         counts[row] = count
         first, second = np.uint64(count), np.uint64(count)
         for word in range(count):
@@ -287,30 +269,24 @@ def _scan(
         digests[row, 0] = _mixed(first)
         digests[row, 1] = _mixed(second)
         for anchors in tables.anchors:
-            found = _probe(words, count, row, tables, anchors, out, found)
+            found = _probe(words[:count], row, tables, anchors, out, found)
     return found
 
 
-def scan(
-    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, tables: Tables
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Looks for the texts of `tables` in prompts.
-
-    Args:
-        data: bytes, uint8.
-        begins, ends: shape (rows,), where each prompt lies in `data`.
+def scan(prompts: Buffer, tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Looks for the texts of `tables` in `prompts`.
 
     Returns:
         The places where texts stand, shape (places, 4): which prompt, which text, and the first
         word and the number of words of the text's span that was found; the 128-bit digest of each
         prompt's words, uint64 of shape (rows, 2); and the number of its words, shape (rows,).
     """
-    digests = np.zeros((len(begins), 2), np.uint64)
-    counts = np.zeros(len(begins), np.int64)
+    rows = len(prompts[1])
+    digests, counts = np.zeros((rows, 2), np.uint64), np.zeros(rows, np.int64)
     room = 4096
     while True:
         out = np.zeros((room, 4), np.int64)
-        found = _scan(data, begins, ends, _BYTES, tables, digests, counts, out)
+        found = _scan(prompts, tables, digests, counts, out)
         if found <= room:
             return out[:found], digests, counts
         room = found
@@ -320,4 +296,4 @@ def scan(
 def no_texts() -> Tables:
     """Tables that hold nothing, for digests alone."""
     none = np.zeros(0, np.int64)
-    return build_tables(np.zeros(0, np.uint8), none, none, np.zeros(0, np.uint8))
+    return build_tables((np.zeros(0, np.uint8), none, none), np.zeros(0, np.uint8))
