@@ -60,18 +60,13 @@ class Finding(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """One text of the index."""
+    """One text of the index: its row, and the task as it is reported."""
 
     number: int
-    text: bytes
     words: int
-    method: str
-    part: str
+    entry: dict
     task: str
     listed: bool
-    supports: list[list[bytes]]
-    ends_prompt: bool
-    specific_words: int
 
 
 _Spans = list[tuple[int, int]]
@@ -117,14 +112,9 @@ class Matcher:
             prompts: shape (rows,), large_binary; null where there is none.
         """
         data, begins, ends = buffer_of(prompts)
-        hits, digests, counts = scan((data, begins, ends), self._tables)
-        joined: dict[int, str] = {}
-        if self._task_of_prompt:
-            of_row = digests.view("V16").ravel().tolist()
-            for row in np.flatnonzero(counts):
-                task = self._task_of_prompt.get(of_row[row])
-                if task is not None:
-                    joined[int(row)] = task
+        hits, digests, _ = scan((data, begins, ends), self._tables)
+        of_row, known = digests.view("V16").ravel().tolist(), self._task_of_prompt
+        joined = {row: known[digest] for row, digest in enumerate(of_row) if digest in known}
         spans: dict[int, dict[int, _Spans]] = {row: {} for row in joined}
         for row, text, first, words in hits.tolist():
             spans.setdefault(row, {}).setdefault(text, []).append((first, words))
@@ -155,7 +145,7 @@ class Matcher:
             if found and method != DECONTAMINATION:
                 continue
             near: list[Finding] = []
-            for known in (known for known in shown if known.method == method):
+            for known in (known for known in shown if known.entry["road"] == method):
                 finding = self._weigh(row, prompt, known, spans[known.number])
                 if finding is not None and finding.removes:
                     return [finding]
@@ -167,37 +157,29 @@ class Matcher:
         return found
 
     def _weigh(self, row: int, prompt: bytes, known: _Known, spans: _Spans) -> Finding | None:
-        text = known.text.decode()
+        method, part, text = (known.entry[key] for key in ("road", "part", "text"))
+        shown = text.decode()
         share, removes, why = _covered(spans) / known.words, True, ""
         if self._modes[known.number] == ANY_NGRAM:
             first, length = spans[0]
-            text = " ".join(text.split(" ")[first : first + length])
+            shown = " ".join(shown.split(" ")[first : first + length])
             share = 1.0
         elif NEAR <= share < 1.0:
             removes, why = share >= COVERED, f"{share:.0%} of its words, {COVERED:.0%} are needed"
-        elif share < NEAR or not holds(prompt, known.text):
+        elif share < NEAR or not holds(prompt, text):
             return None
-        elif known.method == NIV2_DEFINITION:
+        elif method == NIV2_DEFINITION:
             removes, why = known.listed, _OTHER_TASK
         else:
-            removes = known.words >= known.specific_words or _corroborated(prompt, known)
+            is_specific = known.words >= known.entry["specific_words"]
+            removes = is_specific or _corroborated(prompt, known)
             why = f"{known.words} words and no second sign"
-        return Finding(row, removes, known.method, known.task, known.part, text, share, why)
+        return Finding(row, removes, method, known.task, part, shown, share, why)
 
     def _read(self, number: int) -> _Known:
         entry = self._texts.slice(number, 1).to_pylist()[0]
-        text = entry["text"]
-        return _Known(
-            number,
-            text,
-            text.count(b" ") + 1,
-            entry["road"],
-            entry["part"],
-            *self._reported(tuple(entry["tasks"])),
-            entry["supports"],
-            entry["ends_prompt"],
-            entry["specific_words"],
-        )
+        words = entry["text"].count(b" ") + 1
+        return _Known(number, words, entry, *self._reported(tuple(entry["tasks"])))
 
     def _look_up(self, tasks: tuple[str, ...]) -> tuple[str, bool]:
         """The first of `tasks` that is listed, else the first; and whether one is."""
@@ -212,12 +194,13 @@ _OTHER_TASK = "of a task that is not listed"
 
 def _corroborated(prompt: bytes, known: _Known) -> bool:
     """Whether a short text is its item's and not anybody's; `prompt` holds it."""
-    before, _, after = (b" " + prompt + b" ").partition(b" " + known.text + b" ")
+    before, _, after = (b" " + prompt + b" ").partition(b" " + known.entry["text"] + b" ")
     elsewhere = before + b" | " + after  # a support may not lie across the gap
-    if any(all(holds(elsewhere, part) for part in support) for support in known.supports):
-        return True
+    for support in known.entry["supports"]:
+        if all(holds(elsewhere, part) for part in support):
+            return True
     around = before.count(b" ") + after.count(b" ")
-    at_the_end = not known.ends_prompt or after.count(b" ") <= TRAILING_WORDS
+    at_the_end = not known.entry["ends_prompt"] or after.count(b" ") <= TRAILING_WORDS
     allowed = TEMPLATE_WORDS if known.words >= ALONE_WORDS else FEW_WORDS_AROUND
     return around <= allowed and at_the_end
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 TASK_COLUMNS = ("_task_name", "task_name")
 """Where FLAN's public copies keep the task: Open-Orca/FLAN, and conceptofmind's copies."""
 
-CONVERSATIONS = ("conversations", "messages")
 PROMPT_COLUMNS = (
-    *((name,) for name in CONVERSATIONS),  # SlimOrca, ShareGPT
+    ("conversations",),  # SlimOrca, ShareGPT
+    ("messages",),
     ("inputs",),  # FLAN
     ("question",),  # OpenOrca
     ("instruction", "input"),  # Alpaca
@@ -82,8 +82,8 @@ def find_columns(
 def prompts_of(batch: TableRows | JsonRows, columns: tuple[str, ...]) -> pa.Array:
     """The prompt of each row, large_binary; null where the row has none.
 
-    It is the texts of `columns`, one after the other; of a conversation, which is a list of turns,
-    those of the user.
+    It is the texts of `columns`, one after the other; of a column of conversations, which are lists
+    of turns, those of the user.
 
     Raises:
         SolarError: a column does not hold text, or turns of a conversation.
@@ -91,8 +91,6 @@ def prompts_of(batch: TableRows | JsonRows, columns: tuple[str, ...]) -> pa.Arra
     import pyarrow as pa
     from pyarrow import compute
 
-    if len(columns) == 1 and columns[0] in CONVERSATIONS:
-        return batch.user_turns(columns[0])
     parts = [batch.texts(name) for name in columns]
     if len(parts) == 1:
         return parts[0]
@@ -117,29 +115,24 @@ class TableRows:
         return self.table.column(column).combine_chunks()
 
     def texts(self, column: str) -> pa.Array:
-        texts = self.names(column)
-        if not _is_text(texts.type):
-            raise _no_text(column, self.source, texts.type)
-        return as_bytes(texts)
-
-    def user_turns(self, column: str) -> pa.Array:
         import pyarrow as pa
         from pyarrow import compute
 
-        turns = self.names(column)
-        if pa.types.is_null(turns.type):
-            return as_bytes(turns)
-        is_list = pa.types.is_list(turns.type) or pa.types.is_large_list(turns.type)
-        is_turn = is_list and pa.types.is_struct(turns.type.value_type)
-        fields = {field.name for field in turns.type.value_type} if is_turn else set()
+        values = self.names(column)
+        kind = values.type
+        if _is_text(kind):
+            return as_bytes(values)
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        is_turn = is_list and pa.types.is_struct(kind.value_type)
+        fields = {field.name for field in kind.value_type} if is_turn else set()
         pair = next((pair for pair in _SPEAKER if fields >= set(pair)), None)
         if pair is None:
-            raise _no_text(column, self.source, turns.type)
-        flat = turns.flatten()
+            raise _no_text(column, self.source, kind)
+        flat = values.flatten()
         user = compute.is_in(flat.field(pair[0]).cast(pa.string()), pa.array(_USERS))
-        rows = compute.list_parent_indices(turns).filter(user).to_numpy(zero_copy_only=False)
+        rows = compute.list_parent_indices(values).filter(user).to_numpy(zero_copy_only=False)
         texts = as_bytes(flat.field(pair[1]).filter(user))
-        offsets = np.searchsorted(rows, np.arange(len(turns) + 1)).astype(np.int64)
+        offsets = np.searchsorted(rows, np.arange(len(values) + 1)).astype(np.int64)
         grouped = pa.LargeListArray.from_arrays(pa.array(offsets), texts.fill_null(b""))
         return compute.binary_join(grouped, pa.scalar(b"\n", pa.large_binary()))
 
@@ -185,20 +178,10 @@ class JsonRows:
             ) from error
 
     def texts(self, column: str) -> pa.Array:
-        return self._encoded(column, lambda text: text)
+        import pyarrow as pa
 
-    def user_turns(self, column: str) -> pa.Array:
-        def of_user(turns: object) -> object:
-            texts = []
-            for turn in turns if isinstance(turns, list) else [turns]:
-                if not isinstance(turn, dict):
-                    return turns  # is refused
-                for speaker, value in _SPEAKER:
-                    if turn.get(speaker) in _USERS and turn.get(value) is not None:
-                        texts.append(str(turn[value]))
-            return "\n".join(texts)
-
-        return self._encoded(column, of_user)
+        texts = [self._text(row.get(column), column) for row in self.rows]
+        return pa.array(texts, pa.large_binary())
 
     def row(self, position: int) -> dict:
         return {k: v for k, v in self.rows[position].items() if isinstance(v, str)}
@@ -207,17 +190,17 @@ class JsonRows:
         lines = zip(self.lines, stays.to_pylist(), strict=True)
         return [line if line.endswith(b"\n") else line + b"\n" for line, stay in lines if stay]
 
-    def _encoded(self, column: str, text_of: Callable[[object], object]) -> pa.Array:
-        import pyarrow as pa
-
-        texts: list[bytes | None] = []
-        for row in self.rows:
-            value = row.get(column)
-            text = None if value is None else text_of(value)
-            if text is not None and not isinstance(text, str):
-                raise _no_text(column, self.source, type(text).__name__)
-            texts.append(None if text is None else text.encode("utf-8", "surrogatepass"))
-        return pa.array(texts, pa.large_binary())
+    def _text(self, value: Any, column: str) -> bytes | None:
+        if value is None:
+            return None
+        texts = [value]
+        if not isinstance(value, str):
+            turns = value if isinstance(value, list) else [value]
+            if not all(isinstance(turn, dict) for turn in turns):
+                raise _no_text(column, self.source, type(value).__name__)
+            pairs = ((turn.get(who), turn.get(what)) for turn in turns for who, what in _SPEAKER)
+            texts = [str(text) for who, text in pairs if who in _USERS and text is not None]
+        return "\n".join(texts).encode("utf-8", errors="surrogatepass")
 
 
 def _no_text(column: str, source: str, kind: object) -> SolarError:
