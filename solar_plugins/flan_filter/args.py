@@ -28,8 +28,7 @@ class FlanFilterBlock(BaseModel):
         "[solar, related, cot_esnli]",
     )
     datasets: list[str] = Field(
-        min_length=1,
-        description="which entries of `datasets:` to filter, each by its `path`",
+        min_length=1, description="which entries of `datasets:` to filter, each by its `path`"
     )
     task_column: str | dict[str, str] | None = Field(
         default=None,
@@ -79,15 +78,6 @@ class FlanFilterBlock(BaseModel):
                 "solar flan-index --from benchmarks --out flan.index builds."
             )
         return self
-
-    @property
-    def unknown_allowed(self) -> bool:
-        """Whether a dataset may have none of a task: another one may have it."""
-        return self.allow_empty or len(self.datasets) > 1
-
-    def names(self, path: str) -> bool:
-        """Whether `path` is one of `datasets`."""
-        return any(is_same(path, known) for known in self.datasets)
 
     def columns_of(self, path: str) -> tuple[str | None, tuple[str, ...] | None]:
         """The task's and the prompt's columns of the dataset `path`; None: to be looked for."""

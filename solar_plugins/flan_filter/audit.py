@@ -35,11 +35,8 @@ class Audit:
     """Counts and examples of one pass over one dataset; `facts` is what is kept of it.
 
     Attributes:
-        source: the dataset, as the recipe or the command line names it.
-        tasks: the tasks that were to be removed, as reported.
-        task_column, prompt_columns: the columns that were read.
+        tasks: those that were to be removed, as reported.
         index: path and digest of the index and what it knows of each task; None without one.
-        rows_in: rows read.
         rows_unnamed: rows whose task is null or blank, or that have no task column.
         rows_without_prompt: rows whose prompt is null, of those where it was asked for; kept.
         rows_invalid_utf8: rows whose prompt is not valid UTF-8; compared byte for byte.

@@ -181,11 +181,7 @@ BENCHMARKS = (
         },
     ),
     Benchmark(
-        "mmlu",
-        ("mmlu", "cais_mmlu"),
-        ("question", "choices"),
-        _mmlu,
-        test=("cais/mmlu/all/test",),
+        "mmlu", ("mmlu", "cais_mmlu"), ("question", "choices"), _mmlu, test=("cais/mmlu/all/test",)
     ),
     Benchmark(
         "truthfulqa",
@@ -236,19 +232,3 @@ task's first letter is missing in one), so a stem is kept that all wordings shar
 github.com/allenai/natural-instructions, ``tasks/``; definitions that are not here are read from a
 folder of its task files.
 """
-
-
-def definitions() -> Iterator[Text]:
-    """The texts of `DEFINITIONS`."""
-    for task, stem in DEFINITIONS.items():
-        yield Text(stem, "definition", (task,))
-
-
-def definitions_of(task: str, content: dict) -> Iterator[Text]:
-    """The beginnings of the definitions in one task file of natural-instructions.
-
-    The first word is left out, since that is where the releases differ.
-    """
-    wordings = content["Definition"]
-    for wording in [wordings] if isinstance(wordings, str) else wordings:
-        yield Text(" ".join(wording.split()[1:30]), "definition", (task,))

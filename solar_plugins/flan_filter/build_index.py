@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import index_file
-from solar_plugins.flan_filter.benchmarks import (
-    BENCHMARKS,
-    Benchmark,
-    definitions,
-    definitions_of,
-)
-from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS, DEFINITIONS, Benchmark
+from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION, Text
 from solar_plugins.flan_filter.flan_slice import digests, is_flan, read_from
 from solar_plugins.flan_filter.index_file import Entries
 from solar_plugins.recipes import rows
@@ -117,7 +112,8 @@ def _hub() -> AbstractFileSystem:
 
 
 def _add_benchmarks(splits: Iterator[_Split], entries: Entries, progress: Progress) -> None:
-    entries.add(NIV2_DEFINITION, definitions())
+    for task, stem in DEFINITIONS.items():
+        entries.add(NIV2_DEFINITION, [Text(stem, "definition", (task,))])
     for benchmark, name, is_test, folder, items in splits:
         method = DECONTAMINATION if is_test else INSTANCE_TEXT
         number = 0
@@ -213,9 +209,12 @@ def _add_definitions(folder: Path, entries: Entries) -> None:
     files = sorted(folder.glob("task*.json"))
     for file in files:
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            entries.add(NIV2_DEFINITION, definitions_of(file.stem, content))
-        except (ValueError, KeyError, TypeError) as error:
+            wordings = json.loads(file.read_text(encoding="utf-8"))["Definition"]
+            for wording in [wordings] if isinstance(wordings, str) else wordings:
+                # Releases differ in the first word.
+                text = " ".join(wording.split()[1:30])
+                entries.add(NIV2_DEFINITION, [Text(text, "definition", (file.stem,))])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SolarError(
                 f"{file}: no task file of natural-instructions with a Definition ({error})."
             ) from error

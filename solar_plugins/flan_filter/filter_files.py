@@ -48,7 +48,13 @@ def shards(source: Path) -> list[Path]:
     """
     if not source.is_dir():
         return [source]
-    files = sorted(file for file in source.rglob("*") if _is_rows(file, source))
+    files = sorted(
+        file
+        for file in source.rglob("*")
+        if file.is_file()
+        and file.name.lower().endswith((".parquet", ".arrow", *rows.JSON))
+        and not any(part[0] in "._" for part in file.relative_to(source).parts)
+    )
     if not files:
         raise SolarError(f"{source}: no .parquet, .arrow or .jsonl file in it.")
     first = files[0]
@@ -301,12 +307,6 @@ def _write(
         with packed.get(path.suffix, lambda: nullcontext(file))() as out:
             for lines in kept:
                 out.writelines(lines)
-
-
-def _is_rows(file: Path, folder: Path) -> bool:
-    hidden = any(part[0] in "._" for part in file.relative_to(folder).parts)
-    endings = (".parquet", ".arrow", *rows.JSON)
-    return not hidden and file.is_file() and file.name.lower().endswith(endings)
 
 
 def _refuse_other_schema(first: Path, file: Path) -> None:

@@ -46,11 +46,7 @@ def content_digest(path: Path) -> str:
 
 
 def filtered_copy(
-    load: Callable[[], Dataset],
-    folder: Path,
-    source: str,
-    digest: str,
-    block: FlanFilterBlock,
+    load: Callable[[], Dataset], folder: Path, source: str, digest: str, block: FlanFilterBlock
 ) -> tuple[Path, dict, bool]:
     """Make the copy unless it is there; the first process works and the others wait for it.
 

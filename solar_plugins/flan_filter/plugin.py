@@ -63,7 +63,7 @@ class FlanFilterPlugin(BasePlugin):
         self._audits = []
         entries: list[DictDefault] = []
         for entry in cfg.datasets:
-            if not block.names(entry.path):
+            if not any(is_same(entry.path, path) for path in block.datasets):
                 entries.append(entry)
                 continue
             names = entry.name if isinstance(entry.name, list) else [entry.name]

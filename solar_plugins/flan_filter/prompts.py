@@ -120,12 +120,13 @@ class TableRows:
 
         values = self.names(column)
         kind = values.type
-        if _is_text(kind):
+        if is_text(kind):
             return as_bytes(values)
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
         is_turn = is_list and pa.types.is_struct(kind.value_type)
-        fields = {field.name for field in kind.value_type} if is_turn else set()
-        pair = next((pair for pair in _SPEAKER if fields >= set(pair)), None)
+        fields = {field.name: field.type for field in kind.value_type} if is_turn else {}
+        pairs = (pair for pair in _SPEAKER if all(is_text(fields.get(name)) for name in pair))
+        pair = next(pairs, None)
         if pair is None:
             raise _no_text(column, self.source, kind)
         flat = values.flatten()
@@ -210,9 +211,12 @@ def _no_text(column: str, source: str, kind: object) -> SolarError:
     )
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType | None) -> bool:
+    """Whether a column of this type holds texts, or nothing."""
     import pyarrow.types as types
 
+    if kind is None:
+        return False
     kind = kind.value_type if types.is_dictionary(kind) else kind
     tests = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
     return any(test(kind) for test in tests)

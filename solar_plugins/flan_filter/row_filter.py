@@ -20,6 +20,7 @@ from solar_plugins.flan_filter.prompts import (
     TableRows,
     beginning,
     find_columns,
+    is_text,
     prompts_of,
 )
 
@@ -49,7 +50,8 @@ class RowFilter:
         wanted = task_names.expand(block.tasks)
         asked = block.columns_of(source)
         self._task, self._prompt = find_columns(source, columns, *asked, index is not None)
-        if self._task is None and not block.unknown_allowed:
+        # Where there are several datasets, another of them may have the task.
+        if self._task is None and not block.allow_empty and len(block.datasets) == 1:
             refuse_unknown(block.tasks, index)
         self._matcher = None
         self.audit = Audit(source, list(wanted.values()), self._task, list(self._prompt))
@@ -98,8 +100,16 @@ class RowFilter:
 
     def _by_name(self, batch: TableRows | JsonRows, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Which rows have a name, and which of them stay."""
+        import pyarrow as pa
+
         audit = self.audit
-        encoded = self._as_text(batch.names(column)).dictionary_encode()
+        names = batch.names(column)
+        if not is_text(names.type):
+            raise SolarError(
+                f"flan_filter.task_column: {column!r} of {audit.source} holds {names.type}, not "
+                "text. Name a column of task names."
+            )
+        encoded = names.cast(pa.large_string()).dictionary_encode()
         # A row without a name has the last of these.
         spelt = [*encoded.dictionary.to_pylist(), ""]
         indices = encoded.indices.fill_null(len(spelt) - 1).to_numpy(zero_copy_only=False)
@@ -153,17 +163,6 @@ class RowFilter:
         except pa.ArrowInvalid:  # rare: only then is it worth a look at each row
             for text in filter(None, prompts.to_pylist()):
                 self.audit.rows_invalid_utf8 += text.decode("utf-8", "ignore").encode() != text
-
-    def _as_text(self, names: pa.Array) -> pa.Array:
-        import pyarrow as pa
-
-        kind = names.type.value_type if pa.types.is_dictionary(names.type) else names.type
-        if pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            return names.cast(pa.large_string())
-        raise SolarError(
-            f"flan_filter.task_column: {self.audit.task_column!r} of {self.audit.source} holds "
-            f"{kind}, not text. Name a column of task names."
-        )
 
 
 def _kind(finding: Finding) -> str:
