@@ -59,8 +59,8 @@ def check(recipe: dict[str, Any], folder: Path) -> None:
 def _flan_index(settings: FlanIndexRecipe, out: Path, parts: Path) -> dict[str, Any]:
     from solar_plugins.flan_filter.build_index import build
 
-    facts = build(settings.sources, out / FLAN_INDEX, parts, lambda name, amount: None)
-    return {"digest": facts["digest"], "rows_read": facts["sources"]}
+    facts, read = build(settings.sources, out / FLAN_INDEX, parts, lambda name, amount: None)
+    return {"digest": facts["digest"], "rows_read": read}
 
 
 def _synth_math(settings: SynthMathRecipe, out: Path) -> dict[str, Any]:

@@ -52,14 +52,14 @@ def flan_index_command(sources: tuple[str, ...], target: str, as_json: bool) -> 
                 bar.update(task, description=f"{name}: {reached[name]:,}")
 
         parts = path.parent / f".{path.name}.parts"
-        facts = build_index.build(sources, path, parts, progress)
+        facts, read = build_index.build(sources, path, parts, progress)
     if as_json:
         click.echo(json.dumps(facts))
         return
     for road, counts in facts["texts"].items():
         for known, texts in sorted(counts.items()):
             click.echo(f"{texts:>10,}  {road:<16} {known}")
-    for name, rows in facts["sources"].items():
+    for name, rows in read.items():
         click.echo(f"{rows:>10,}  rows read of {name}")
     click.echo(
         f"{facts['too_short']:,} texts of fewer than three words left out; "

@@ -36,8 +36,10 @@ _Split = tuple[Benchmark, str, bool, str, Iterator[dict]]
 """Benchmark, name of what is read, whether it is a test split, folder, rows."""
 
 
-def build(sources: Sequence[str], path: Path, parts: Path, progress: Progress) -> dict:
-    """Write the index of `sources` to `path`; returns its facts.
+def build(
+    sources: Sequence[str], path: Path, parts: Path, progress: Progress
+) -> tuple[dict, dict[str, int]]:
+    """Write the index of `sources` to `path`; returns its facts, and what was read -> rows.
 
     Args:
         sources: see `add_source`.
@@ -52,7 +54,7 @@ def build(sources: Sequence[str], path: Path, parts: Path, progress: Progress) -
         add_source(source, entries, parts, progress)
     facts = index_file.write(path, entries)
     shutil.rmtree(parts, ignore_errors=True)
-    return facts
+    return facts, entries.sources
 
 
 def add_source(
