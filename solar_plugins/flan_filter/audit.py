@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -224,7 +224,8 @@ def refuse_empty(datasets: list[dict], tasks: str | list[str]) -> None:
         SolarError: a dataset lost no row, or a task that was asked for by name was never met.
     """
     way_out = "Correct it, or write allow_empty: true (--allow-empty) if that is expected."
-    met, known = set(), []
+    met: set[str] = set()
+    known: list[str] = []
     for facts in datasets:
         met |= set(facts["removed"])
         by_text = {task for task, why in facts["removed"].items() if INSTANCE_TEXT in why}
@@ -233,12 +234,7 @@ def refuse_empty(datasets: list[dict], tasks: str | list[str]) -> None:
                 met |= set(benchmark.templates)
         known += [*facts["kept"], *(facts["index"] or {}).get("tasks", ())]
     known += task_names.SOLAR_TASKS
-    met = {task_names.normalised(task) for task in met}
-    for name in task_names.asked_by_name(tasks):
-        if task_names.normalised(name) not in met:
-            raise SolarError(
-                f"flan_filter.tasks: no row is of task {name!r}.{nearest(name, known)} {way_out}"
-            )
+    _refuse_other(tasks, met, known, "no row is of task", way_out)
     for facts in datasets:
         if facts["rows_removed"] == 0:
             raise SolarError(
@@ -255,16 +251,22 @@ def refuse_unknown(tasks: str | list[str], index: Index | None) -> None:
     Raises:
         SolarError: a task is unknown.
     """
-    if index is None:
-        return
-    known = [*task_names.SOLAR_TASKS, *task_names.RELATED_TASKS, *index.tasks]
-    there = {task_names.normalised(name) for name in known}
-    for name in task_names.asked_by_name(tasks):
+    if index is not None:
+        known = [*task_names.SOLAR_TASKS, *task_names.RELATED_TASKS, *index.tasks]
+        found = f"neither Table 8 nor {index.path} knows the task"
+        _refuse_other(tasks, known, known, found, f"Its tasks are {', '.join(index.tasks)}.")
+
+
+def _refuse_other(
+    tasks: str | list[str], met: Iterable[str], known: list[str], found: str, way_out: str
+) -> None:
+    """Refuse a task that was asked for by its own name and is not one of `met`."""
+    there = {task_names.normalised(name) for name in met}
+    there |= {task_names.SOLAR, task_names.RELATED}
+    for name in [tasks] if isinstance(tasks, str) else tasks:
         if task_names.normalised(name) not in there:
-            raise SolarError(
-                f"flan_filter.tasks: neither Table 8 nor {index.path} knows the task {name!r}."
-                f"{nearest(name, known)} Its tasks are {', '.join(index.tasks)}."
-            )
+            near = nearest(name, known)
+            raise SolarError(f"flan_filter.tasks: {found} {name!r}.{near} {way_out}")
 
 
 def _what_was_read(facts: dict) -> str:

@@ -10,11 +10,8 @@ from collections.abc import Iterable
 
 from solar_plugins.errors import SolarError
 
-SOLAR = "solar"
-"""The word that stands for all of `SOLAR_TASKS` in ``flan_filter.tasks``."""
-
-RELATED = "related"
-"""The word that stands for all of `RELATED_TASKS`."""
+SOLAR, RELATED = "solar", "related"
+"""The words that stand for all of `SOLAR_TASKS` and `RELATED_TASKS` in ``flan_filter.tasks``."""
 
 SOLAR_TASKS = (
     "task228_arc_answer_generation_easy",
@@ -91,15 +88,9 @@ def expand(tasks: str | Iterable[str]) -> dict[str, str]:
     for name in [tasks] if isinstance(tasks, str) else tasks:
         if not normalised(name):
             raise SolarError(f"flan_filter.tasks: {name!r} names no task. {form}")
-        for task in groups.get(name, (name,)):
+        for task in groups.get(normalised(name), (name,)):
             key = normalised(task)
             wanted.setdefault(key, reported.get(key, task))
     if not wanted:
         raise SolarError(f"flan_filter.tasks: the list is empty. {form}")
     return wanted
-
-
-def asked_by_name(tasks: str | Iterable[str]) -> list[str]:
-    """The tasks that were asked for one by one, beside the words ``solar`` and ``related``."""
-    names = [tasks] if isinstance(tasks, str) else list(tasks)
-    return [name for name in names if name not in (SOLAR, RELATED)]
