@@ -174,7 +174,13 @@ def _in_folder(folder: Path) -> Iterator[_Split]:
     for place in places:
         benchmark = known[place.name.lower()]
         train = _split_files(place, "train") if benchmark.train else []
-        test = _test_files(benchmark.test, place)
+        test = [
+            file
+            for split in benchmark.test
+            for file in _split_files(place, split.rpartition("/")[2])
+            # H6 has ARC's Challenge part only; where the parts lie apart, Easy stays out.
+            if "easy" not in str(file.relative_to(folder)).lower()
+        ]
         if not train and not test:
             raise SolarError(
                 f"{place}: no train.jsonl or train*.parquet in it (nor a test split of H6)."
@@ -194,17 +200,6 @@ def _split_files(folder: Path, split: str) -> list[Path]:
         and file.name.endswith(rows.ENDINGS)
         and (begins.match(file.name) or file.parent.name == split)
     )
-
-
-def _test_files(splits: tuple[str, ...], place: Path) -> list[Path]:
-    """The files of the split that H6 is measured on."""
-    for split in splits:
-        files = _split_files(place, split.rpartition("/")[2])
-        if files:
-            # H6 has ARC's Challenge part only; where the parts lie apart, Easy stays out.
-            names = {file: str(file.relative_to(place.parent)).lower() for file in files}
-            return [file for file, name in names.items() if "easy" not in name]
-    return []
 
 
 def _add_definitions(folder: Path, entries: Entries) -> None:

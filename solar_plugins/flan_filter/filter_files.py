@@ -34,8 +34,6 @@ _ROWS_PER_BATCH = 8_192
 _BYTES_PER_BATCH = 16 * 2**20
 _BYTES_PER_ROW_GROUP = 64 * 2**20
 _ROWS_PER_ROW_GROUP = 2**20
-_READ_BUFFER = 2**20
-_ROWS_READ = 32
 
 _END: Any = object()
 
@@ -222,7 +220,7 @@ def _batches(path: Path, source: str, progress: Progress) -> Iterator[TableRows 
     from pyarrow import parquet
 
     if _kind(path) == "parquet":
-        with parquet.ParquetFile(path, buffer_size=_READ_BUFFER, pre_buffer=False) as file:
+        with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
             bytes_per_row = path.stat().st_size / max(file.metadata.num_rows, 1)
             for table in _gathered(file):
                 yield TableRows(table, source)
@@ -258,7 +256,7 @@ def _gathered(file: Any) -> Iterator[pa.Table]:
     parts: list[pa.RecordBatch] = []
     number = size = 0
     for group in range(file.num_row_groups):
-        for part in file.iter_batches(_ROWS_READ, row_groups=[group], use_threads=False):
+        for part in file.iter_batches(32, row_groups=[group], use_threads=False):
             parts.append(part)
             number, size = number + part.num_rows, size + part.nbytes
             if number >= _ROWS_PER_BATCH or size >= _BYTES_PER_BATCH:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 RULE = 2
 """Counts up when the same filter on the same rows would give another copy."""
 
-_CHUNK = 8 * 2**20
-
 
 def content_digest(path: Path) -> str:
     """A digest of the bytes of a file, or of the names and bytes of all files of a folder."""
@@ -40,7 +38,7 @@ def content_digest(path: Path) -> str:
         digest.update(str(file.relative_to(path)).encode())
         digest.update(file.stat().st_size.to_bytes(8, "big"))
         with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK):
+            while chunk := opened.read(2**23):
                 digest.update(chunk)
     return digest.hexdigest()
 

@@ -159,7 +159,8 @@ class Matcher:
     def _weigh(self, row: int, prompt: bytes, known: _Known, spans: _Spans) -> Finding | None:
         method, part, text = (known.entry[key] for key in ("road", "part", "text"))
         shown = text.decode()
-        share, removes, why = _covered(spans) / known.words, True, ""
+        covered = {word for first, length in spans for word in range(first, first + length)}
+        share, removes, why = len(covered) / known.words, True, ""
         if self._modes[known.number] == ANY_NGRAM:
             first, length = spans[0]
             shown = " ".join(shown.split(" ")[first : first + length])
@@ -203,8 +204,3 @@ def _corroborated(prompt: bytes, known: _Known) -> bool:
     at_the_end = not known.entry["ends_prompt"] or after.count(b" ") <= TRAILING_WORDS
     allowed = TEMPLATE_WORDS if known.words >= ALONE_WORDS else FEW_WORDS_AROUND
     return around <= allowed and at_the_end
-
-
-def _covered(spans: _Spans) -> int:
-    """How many words `spans` cover together."""
-    return len({word for first, length in spans for word in range(first, first + length)})

@@ -139,7 +139,9 @@ class RowFilter:
             audit.removed[finding.task][reason] += 1
             examples = audit.examples[finding.task][reason]
         else:
-            kind = f"{reason}, {_kind(finding)}"
+            is_named = finding.part in ("definition", "inputs")
+            kind = "related task" if is_named else "short text alone"
+            kind = f"{reason}, {'near the threshold' if finding.share < 1.0 else kind}"
             audit.near[kind] += 1
             examples = audit.near_examples[kind]
         if len(examples) < EXAMPLES_PER_REASON:
@@ -163,9 +165,3 @@ class RowFilter:
         except pa.ArrowInvalid:  # rare: only then is it worth a look at each row
             for text in filter(None, prompts.to_pylist()):
                 self.audit.rows_invalid_utf8 += text.decode("utf-8", "ignore").encode() != text
-
-
-def _kind(finding: Finding) -> str:
-    if finding.share < 1.0:
-        return "near the threshold"
-    return "related task" if finding.part in ("definition", "inputs") else "short text alone"
