@@ -81,13 +81,15 @@ class FlanFilterBlock(BaseModel):
 
     def columns_of(self, path: str) -> tuple[str | None, tuple[str, ...] | None]:
         """The task's and the prompt's columns of the dataset `path`; None: to be looked for."""
-        task, prompt = (
-            next((column for named, column in asked.items() if is_same(named, path)), None)
-            if isinstance(asked, dict)
-            else asked
-            for asked in (self.task_column, self.prompt_column)
-        )
-        return task, (prompt,) if isinstance(prompt, str) else tuple(prompt or ()) or None
+
+        def asked(columns: Any) -> Any:
+            if not isinstance(columns, dict):
+                return columns
+            return next((one for named, one in columns.items() if is_same(named, path)), None)
+
+        prompt = asked(self.prompt_column)
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
+        return asked(self.task_column), prompts or None
 
     @cached_property
     def opened_index(self) -> Index | None:

@@ -196,8 +196,8 @@ def _readable(file: Path) -> Iterator[None]:
         raise rows.unreadable(file, _kind(file), error) from error
 
 
-def _schema(path: Path) -> tuple[pa.Schema | None, list[str]]:
-    """The schema and the columns of a file; a JSON Lines file has those of its first rows."""
+def _schema(path: Path) -> tuple[Any, list[str]]:
+    """The schema, None for JSON Lines, and the columns: there those of the first rows."""
     import pyarrow as pa
     from pyarrow import parquet
 
