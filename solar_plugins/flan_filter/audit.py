@@ -71,6 +71,12 @@ class Audit:
         stems = {task_names.stem(name) for name in self.tasks}
         known = {task_names.normalised(task) for task in (self.index or {}).get("tasks", ())}
         unseen = [task for task in self.tasks if task_names.normalised(task) not in known]
+        # The share of each task's rows that can be found without a name, counted over FLAN's
+        # templates: those that show the item. Tasks whose rows of FLAN are in the index are whole.
+        shown = {task: some / all_ for task, some, all_ in _templates()}
+        shown |= dict.fromkeys((self.index or {}).get("joined", ()), 1.0)
+        shown |= dict.fromkeys(unseen, 0.0)
+        ceilings = {task: round(shown[task], 3) for task in self.tasks if task in shown}
         return {
             **vars(self),
             "rows_removed": rows_removed,
@@ -80,22 +86,10 @@ class Audit:
             "removed_by_reason": {key: by_reason[key] for key in REASONS if by_reason[key]},
             "near_misses": sorted(name for name in self.kept if task_names.stem(name) in stems),
             "unseen_tasks": unseen if self.index else [],
-            "recall_ceilings": self._ceilings(unseen),
+            "recall_ceilings": ceilings if self.index else {},
             "kept": dict(self.kept.most_common()),
             "recall_ceiling": recall_ceiling(self.index is not None),
         }
-
-    def _ceilings(self, unseen: list[str]) -> dict[str, float]:
-        """The share of each task's rows that can be found without a name, 0 to 1.
-
-        Counted over FLAN's templates: those that show a text of the item. Tasks whose rows of FLAN
-        are in the index are complete.
-        """
-        if self.index is None:
-            return {}
-        shown = {task: some / all_ for task, some, all_ in _templates()}
-        shown |= dict.fromkeys(self.index["joined"], 1.0) | dict.fromkeys(unseen, 0.0)
-        return {task: round(shown[task], 3) for task in self.tasks if task in shown}
 
 
 def _lists() -> dict[str, list]:

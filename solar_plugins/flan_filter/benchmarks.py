@@ -49,10 +49,6 @@ class Benchmark:
         yield from self.texts(row, tasks)
         yield from self.train_only(row, tasks)
 
-    def test_texts(self, row: dict) -> Iterator[Text]:
-        """The texts of one test item."""
-        return self.texts(row, (self.name,))
-
 
 def _question(row: dict, tasks: Tasks) -> Iterator[Text]:
     yield Text(row["question"], "question", tasks)

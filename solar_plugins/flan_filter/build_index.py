@@ -20,14 +20,8 @@ from solar_plugins.recipes import rows
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-ON_THE_HUB = "benchmarks"
-"""The word for the public benchmarks on the Hub."""
-
 NIV2 = "niv2"
 """The folder of natural-instructions' task files beside those of the benchmarks."""
-
-HUB_CONVERSION = "refs/convert/parquet"
-"""The branch where the Hub keeps each public dataset as Parquet: <config>/<split>/*.parquet."""
 
 Progress = Callable[[str, int], None]
 """Called with what is being read and the rows (FLAN: bytes) since the last call."""
@@ -67,8 +61,8 @@ def add_source(
     """Read `source` into `entries`.
 
     Args:
-        source: `ON_THE_HUB`, a folder of benchmarks, a folder of FLAN's Parquet files, or the Hub's
-            name of a copy of FLAN.
+        source: ``benchmarks`` (those on the Hub), a folder of them, a folder of FLAN's Parquet
+            files, or the Hub's name of a copy of FLAN.
         parts: see `build`.
         filesystem: the Hub's; another one in tests.
 
@@ -76,7 +70,7 @@ def add_source(
         SolarError: there is nothing of the kind at `source`.
     """
     folder = Path(source)
-    if source == ON_THE_HUB:  # a folder of that name is ./benchmarks
+    if source == "benchmarks":  # a folder of that name is ./benchmarks
         _add_benchmarks(_on_the_hub(filesystem or _hub()), entries, progress)
         return
     if folder.is_dir():
@@ -117,12 +111,13 @@ def _add_benchmarks(splits: Iterator[_Split], entries: Entries, progress: Progre
     for task, stem in DEFINITIONS.items():
         entries.add(NIV2_DEFINITION, [Text(stem, "definition", (task,))])
     for benchmark, name, is_test, folder, items in splits:
-        method = DECONTAMINATION if is_test else INSTANCE_TEXT
         number = 0
         for number, row in enumerate(items, start=1):
-            found = benchmark.test_texts(row) if is_test else benchmark.train_texts(row, folder)
             try:
-                entries.add(method, found)
+                if is_test:
+                    entries.add(DECONTAMINATION, benchmark.texts(row, (benchmark.name,)))
+                else:
+                    entries.add(INSTANCE_TEXT, benchmark.train_texts(row, folder))
             except (TypeError, AttributeError, KeyError) as error:
                 raise SolarError(
                     f"{name}: row {number} has not the public shape of {benchmark.name}: columns "
@@ -146,7 +141,8 @@ def _hub_rows(
 ) -> Iterator[dict]:
     """The rows of one split on the Hub, only `columns` of it fetched."""
     repository, config, part = split.rsplit("/", 2)
-    pattern = f"datasets/{repository}@{HUB_CONVERSION}/{config}/{part}/*.parquet"
+    # The branch where the Hub keeps each public dataset as Parquet.
+    pattern = f"datasets/{repository}@refs/convert/parquet/{config}/{part}/*.parquet"
     with read_from(repository):
         files = sorted(filesystem.glob(pattern))
         if not files:

@@ -61,8 +61,14 @@ def shards(source: Path) -> list[Path]:
             raise SolarError(
                 f"{file}: a {_kind(file)} file beside {first.name}. Filter each kind on its own."
             )
-        if _kind(file) != "jsonl":
-            _refuse_other_schema(first, file)
+        (one, columns), (other, others) = _schema(first), _schema(file)
+        for name in dict.fromkeys([*columns, *others] if one else ()):
+            kinds = [s.field(name).type if name in s.names else "absent" for s in (one, other)]
+            if kinds[0] != kinds[1]:
+                raise SolarError(
+                    f"{file}: column {name!r} is {kinds[1]} here and {kinds[0]} in {first.name}. "
+                    "Give all shards one schema, or filter them one by one."
+                )
     return files
 
 
@@ -305,14 +311,3 @@ def _write(
         with packed.get(path.suffix, lambda: nullcontext(file))() as out:
             for lines in kept:
                 out.writelines(lines)
-
-
-def _refuse_other_schema(first: Path, file: Path) -> None:
-    one, other = _schema(first)[0], _schema(file)[0]
-    for name in dict.fromkeys([*one.names, *other.names]):
-        kinds = [s.field(name).type if name in s.names else "absent" for s in (one, other)]
-        if kinds[0] != kinds[1]:
-            raise SolarError(
-                f"{file}: column {name!r} is {kinds[1]} here and {kinds[0]} in {first.name}. Give "
-                "all shards one schema, or filter them one by one."
-            )
