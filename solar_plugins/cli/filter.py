@@ -90,9 +90,7 @@ def filter_command(
 
     size = sum(file.stat().st_size for file in shards(Path(source)))
     with click.progressbar(length=size, label=f"filtering {source}", file=sys.stderr) as bar:
-        result = filter_files(
-            Path(source), Path(target), block, block.open_index(), accept, bar.update
-        )
+        result = filter_files(Path(source), Path(target), block, accept, bar.update)
     facts, page = report([result])
     if audit:
         if audit.endswith(".json"):

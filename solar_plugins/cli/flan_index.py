@@ -38,7 +38,7 @@ def flan_index_command(sources: tuple[str, ...], target: str, as_json: bool) -> 
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from solar_plugins.flan_filter import build_index, index_file
+    from solar_plugins.flan_filter import build_index
 
     path = Path(target)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -56,8 +56,9 @@ def flan_index_command(sources: tuple[str, ...], target: str, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for line in index_file.summary(facts):
-        click.echo(line)
+    for road, counts in facts["texts"].items():
+        for known, texts in sorted(counts.items()):
+            click.echo(f"{texts:>10,}  {road:<16} {known}")
     for name, rows in read.items():
         click.echo(f"{rows:>10,}  rows read of {name}")
     click.echo(

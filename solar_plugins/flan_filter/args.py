@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -27,8 +28,7 @@ class FlanFilterBlock(BaseModel):
         "[solar, related, cot_esnli]",
     )
     datasets: list[str] = Field(
-        min_length=1,
-        description="which entries of `datasets:` to filter, each by its `path`",
+        min_length=1, description="which entries of `datasets:` to filter, each by its `path`"
     )
     task_column: str | dict[str, str] | None = Field(
         default=None,
@@ -56,19 +56,6 @@ class FlanFilterBlock(BaseModel):
         "carries",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, block: Any) -> Any:
-        if isinstance(block, dict):
-            for key in block:
-                if key not in cls.model_fields:
-                    known = ", ".join(cls.model_fields)
-                    raise ValueError(
-                        f"{key} is not a key of this block.{nearest(str(key), cls.model_fields)} "
-                        f"The keys are {known}."
-                    )
-        return block
-
     @field_validator("tasks")
     @classmethod
     def _tasks_are_names(cls, tasks: str | list[str]) -> str | list[str]:
@@ -76,7 +63,7 @@ class FlanFilterBlock(BaseModel):
         return tasks
 
     @model_validator(mode="after")
-    def _columns_are_for_filtered_datasets(self) -> FlanFilterBlock:
+    def _fits_together(self) -> FlanFilterBlock:
         asked = {"task_column": self.task_column, "prompt_column": self.prompt_column}
         for key, columns in asked.items():
             for path in columns if isinstance(columns, dict) else ():
@@ -85,36 +72,27 @@ class FlanFilterBlock(BaseModel):
                         f"{key} names {path!r}, which is not in flan_filter.datasets."
                         f"{nearest(path, self.datasets)}"
                     )
-        return self
-
-    @model_validator(mode="after")
-    def _decontamination_has_an_index(self) -> FlanFilterBlock:
         if self.decontaminate and self.index is None:
             raise ValueError(
-                "decontaminate needs an index. Write index: flan.index, a file that "
+                "decontaminate needs an index. Write index: flan.index (--index), a file that "
                 "solar flan-index --from benchmarks --out flan.index builds."
             )
         return self
 
-    @property
-    def unknown_allowed(self) -> bool:
-        """Whether a dataset may have none of a task: another one may have it."""
-        return self.allow_empty or len(self.datasets) > 1
+    def columns_of(self, path: str) -> tuple[str | None, tuple[str, ...] | None]:
+        """The task's and the prompt's columns of the dataset `path`; None: to be looked for."""
 
-    def names(self, path: str) -> bool:
-        """Whether `path` is one of `datasets`."""
-        return any(is_same(path, known) for known in self.datasets)
+        def asked(columns: Any) -> Any:
+            if not isinstance(columns, dict):
+                return columns
+            return next((one for named, one in columns.items() if is_same(named, path)), None)
 
-    def column_of(self, path: str) -> str | None:
-        """The column that was named for the dataset `path`, or None if it is to be looked for."""
-        return _for(path, self.task_column)
+        prompt = asked(self.prompt_column)
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
+        return asked(self.task_column), prompts or None
 
-    def prompt_columns_of(self, path: str) -> tuple[str, ...] | None:
-        """The prompt's columns of the dataset `path`, or None if they are to be looked for."""
-        columns = _for(path, self.prompt_column)
-        return (columns,) if isinstance(columns, str) else tuple(columns or ()) or None
-
-    def open_index(self) -> Index | None:
+    @cached_property
+    def opened_index(self) -> Index | None:
         """The index that `index` names, or None.
 
         Raises:
@@ -146,13 +124,6 @@ def is_same(path: str, other: str) -> bool:
     return os.path.normpath(path) == os.path.normpath(other)
 
 
-def _for(path: str, asked: Any) -> Any:
-    """What was asked for the dataset `path`, where that may differ between datasets."""
-    if not isinstance(asked, dict):
-        return asked
-    return next((columns for named, columns in asked.items() if is_same(named, path)), None)
-
-
 def parse(block: Any) -> FlanFilterBlock:
     """The block `flan_filter:` of a recipe, checked.
 
@@ -168,13 +139,20 @@ def parse(block: Any) -> FlanFilterBlock:
     try:
         return FlanFilterBlock.model_validate(dict(block))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["flan_filter", *(str(part) for part in first["loc"][:1])])
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        key = "".join(map(str, first["loc"][:1]))
+        where = f"flan_filter.{key}" if key else "flan_filter"
         message = first["msg"].removeprefix("Value error, ").removeprefix(f"{where}: ")
-        if first["type"] == "missing":
-            message = (
+        line = f"{where}: {message}"
+        if first["type"] == "extra_forbidden":
+            known = FlanFilterBlock.model_fields
+            line = (
+                f"flan_filter: {key} is not a key of this block.{nearest(key, known)} The keys are "
+                f"{', '.join(known)}."
+            )
+        elif first["type"] == "missing":
+            line = (
                 f"{where} is missing. Write the path of each entry of datasets to filter, "
                 "for example flan_filter: {tasks: solar, datasets: [Open-Orca/OpenOrca]}."
             )
-            raise SolarError(message) from error
-        raise SolarError(f"{where}: {message}") from error
+        raise SolarError(line) from error

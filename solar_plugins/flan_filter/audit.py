@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from solar_plugins.flan_filter.index_file import Index
 
 EXAMPLES_PER_REASON = 20
-KEPT_TASKS_RECORDED = 20_000
 KEPT_TASKS_SHOWN = 50
 
 PRECEDENT = (113_000, 4_233_923)
@@ -36,18 +35,15 @@ class Audit:
     """Counts and examples of one pass over one dataset; `facts` is what is kept of it.
 
     Attributes:
-        source: the dataset, as the recipe or the command line names it.
-        tasks: the tasks that were to be removed, as reported.
-        task_column, prompt_columns: the columns that were read.
+        tasks: those that were to be removed, as reported.
         index: path and digest of the index and what it knows of each task; None without one.
-        rows_in: rows read.
         rows_unnamed: rows whose task is null or blank, or that have no task column.
         rows_without_prompt: rows whose prompt is null, of those where it was asked for; kept.
         rows_invalid_utf8: rows whose prompt is not valid UTF-8; compared byte for byte.
         removed: task -> reason -> rows.
         examples: task -> reason -> up to `EXAMPLES_PER_REASON` rows.
         spellings: task -> how the data spells it -> rows.
-        kept_tasks: task name as the data spells it -> rows, for rows that stay.
+        kept: task name as the data spells it -> rows, for rows that stay.
         near: rows that stay and came near a threshold, and rows of related tasks: kind -> rows.
         near_examples: kind -> up to `EXAMPLES_PER_REASON` rows.
     """
@@ -55,86 +51,57 @@ class Audit:
     source: str
     tasks: list[str]
     task_column: str | None
-    prompt_columns: tuple[str, ...]
+    prompt_columns: list[str]
     index: dict | None = None
     rows_in: int = 0
     rows_unnamed: int = 0
     rows_without_prompt: int = 0
     rows_invalid_utf8: int = 0
-    removed: dict[str, Counter[str]] = field(default_factory=dict)
-    examples: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
-    spellings: dict[str, Counter[str]] = field(default_factory=dict)
-    kept_tasks: Counter[str] = field(default_factory=Counter)
+    removed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    examples: dict[str, dict[str, list]] = field(default_factory=lambda: defaultdict(_lists))
+    spellings: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    kept: Counter[str] = field(default_factory=Counter)
     near: Counter[str] = field(default_factory=Counter)
-    near_examples: dict[str, list[dict]] = field(default_factory=dict)
-
-    def keep(self, name: str, rows: int) -> None:
-        """Count `rows` kept of the task `name`; past a bound, new names are not recorded."""
-        if name in self.kept_tasks or len(self.kept_tasks) < KEPT_TASKS_RECORDED:
-            self.kept_tasks[name] += rows
+    near_examples: dict[str, list] = field(default_factory=lambda: defaultdict(list))
 
     def facts(self) -> dict:
         """The audit as plain JSON values."""
         rows_removed = sum(sum(reasons.values()) for reasons in self.removed.values())
         by_reason = sum(self.removed.values(), Counter())
         stems = {task_names.stem(name) for name in self.tasks}
-        unseen = self._unseen_tasks()
+        known = {task_names.normalised(task) for task in (self.index or {}).get("tasks", ())}
+        unseen = [task for task in self.tasks if task_names.normalised(task) not in known]
+        # The share of each task's rows that can be found without a name, counted over FLAN's
+        # templates: those that show the item. Tasks whose rows of FLAN are in the index are whole.
+        shown = {task: some / all_ for task, some, all_ in _templates()}
+        shown |= dict.fromkeys((self.index or {}).get("joined", ()), 1.0)
+        shown |= dict.fromkeys(unseen, 0.0)
+        ceilings = {task: round(shown[task], 3) for task in self.tasks if task in shown}
         return {
-            "source": self.source,
-            "task_column": self.task_column,
-            "prompt_columns": list(self.prompt_columns),
-            "index": self.index,
-            "tasks": self.tasks,
-            "rows_in": self.rows_in,
+            **vars(self),
             "rows_removed": rows_removed,
             "rows_out": self.rows_in - rows_removed,
-            "share_removed": round(rows_removed / self.rows_in if self.rows_in else 0.0, 6),
+            "share_removed": round(rows_removed / max(self.rows_in, 1), 6),
             "share_removed_precedent": round(PRECEDENT[0] / PRECEDENT[1], 6),
-            "rows_unnamed": self.rows_unnamed,
-            "rows_without_prompt": self.rows_without_prompt,
-            "rows_invalid_utf8": self.rows_invalid_utf8,
             "removed_by_reason": {key: by_reason[key] for key in REASONS if by_reason[key]},
-            "removed": self.removed,
-            "spellings": self.spellings,
-            "near": self.near,
-            "near_examples": self.near_examples,
-            "near_misses": sorted(n for n in self.kept_tasks if task_names.stem(n) in stems),
-            "unseen_tasks": unseen,
-            "recall_ceilings": self._ceilings(unseen),
-            "examples": self.examples,
-            "kept": dict(self.kept_tasks.most_common()),
+            "near_misses": sorted(name for name in self.kept if task_names.stem(name) in stems),
+            "unseen_tasks": unseen if self.index else [],
+            "recall_ceilings": ceilings if self.index else {},
+            "kept": dict(self.kept.most_common()),
             "recall_ceiling": recall_ceiling(self.index is not None),
         }
 
-    def _ceilings(self, unseen: list[str]) -> dict[str, float]:
-        """The share of each task's rows that can be found without a name, 0 to 1.
 
-        Counted over FLAN's templates: those that show a text of the item. Tasks whose rows of FLAN
-        are in the index are complete.
-        """
-        if self.index is None:
-            return {}
-        shown = {task: some / all_ for task, some, all_ in _templates()}
-        shown.update(dict.fromkeys(self.index["joined"], 1.0))
-        shown.update(dict.fromkeys(unseen, 0.0))
-        return {task: round(shown[task], 3) for task in self.tasks if task in shown}
-
-    def _unseen_tasks(self) -> list[str]:
-        """Listed tasks of which the index holds no text or input."""
-        if self.index is None:
-            return []
-        known = {task_names.normalised(task) for task in self.index["tasks"]}
-        return [task for task in self.tasks if task_names.normalised(task) not in known]
+def _lists() -> dict[str, list]:
+    return defaultdict(list)
 
 
 def report(datasets: list[dict]) -> tuple[dict, str]:
     """The facts of a run's audits as one JSON value and one Markdown page."""
     ceiling = recall_ceiling(any(facts["index"] is not None for facts in datasets))
-    totals = {
-        key: sum(facts[key] for facts in datasets)
-        for key in ("rows_in", "rows_removed", "rows_out")
-    }
-    lines = ["# FLAN filter", "", "What this filter can and cannot see:", ""]
+    counts = ("rows_in", "rows_removed", "rows_out")
+    totals = {key: sum(facts[key] for facts in datasets) for key in counts}
+    lines = ["# FLAN filter\n\nWhat this filter can and cannot see:\n"]
     lines += [f"- {sentence}" for sentence in ceiling]
     page = "\n".join([*lines, "", *("\n".join(_page(facts)) + "\n" for facts in datasets)])
     return {**totals, "recall_ceiling": ceiling, "datasets": datasets}, page
@@ -150,7 +117,7 @@ def _page(facts: dict) -> Iterator[str]:
     yield f"## {facts['source']}\n\n{'; '.join(read)}.\n"
     yield (
         f"{facts['rows_in']:,} rows in, {facts['rows_out']:,} out, {removed:,} removed "
-        f"({removed / facts['rows_in'] if facts['rows_in'] else 0.0:.2%}). A published filtered "
+        f"({removed / max(facts['rows_in'], 1):.2%}). A published filtered "
         f"OpenOrca removed {PRECEDENT[0] / PRECEDENT[1]:.2%} (about {PRECEDENT[0]:,} of "
         f"{PRECEDENT[1]:,})."
     )
@@ -251,7 +218,8 @@ def refuse_empty(datasets: list[dict], tasks: str | list[str]) -> None:
         SolarError: a dataset lost no row, or a task that was asked for by name was never met.
     """
     way_out = "Correct it, or write allow_empty: true (--allow-empty) if that is expected."
-    met, known = set(), []
+    met: set[str] = set()
+    known: list[str] = []
     for facts in datasets:
         met |= set(facts["removed"])
         by_text = {task for task, why in facts["removed"].items() if INSTANCE_TEXT in why}
@@ -259,13 +227,8 @@ def refuse_empty(datasets: list[dict], tasks: str | list[str]) -> None:
             if by_text & set(benchmark.templates):
                 met |= set(benchmark.templates)
         known += [*facts["kept"], *(facts["index"] or {}).get("tasks", ())]
-    known += [task.name for task in task_names.SOLAR_TASKS]
-    met = {task_names.normalised(task) for task in met}
-    for name in task_names.asked_by_name(tasks):
-        if task_names.normalised(name) not in met:
-            raise SolarError(
-                f"flan_filter.tasks: no row is of task {name!r}.{nearest(name, known)} {way_out}"
-            )
+    known += task_names.SOLAR_TASKS
+    _refuse_other(tasks, met, known, "no row is of task", way_out)
     for facts in datasets:
         if facts["rows_removed"] == 0:
             raise SolarError(
@@ -282,16 +245,22 @@ def refuse_unknown(tasks: str | list[str], index: Index | None) -> None:
     Raises:
         SolarError: a task is unknown.
     """
-    if index is None:
-        return
-    known = [*(t.name for t in task_names.SOLAR_TASKS), *task_names.RELATED_TASKS, *index.tasks]
-    there = {task_names.normalised(name) for name in known}
-    for name in task_names.asked_by_name(tasks):
+    if index is not None:
+        known = [*task_names.SOLAR_TASKS, *task_names.RELATED_TASKS, *index.tasks]
+        found = f"neither Table 8 nor {index.path} knows the task"
+        _refuse_other(tasks, known, known, found, f"Its tasks are {', '.join(index.tasks)}.")
+
+
+def _refuse_other(
+    tasks: str | list[str], met: Iterable[str], known: list[str], found: str, way_out: str
+) -> None:
+    """Refuse a task that was asked for by its own name and is not one of `met`."""
+    there = {task_names.normalised(name) for name in met}
+    there |= {task_names.SOLAR, task_names.RELATED}
+    for name in [tasks] if isinstance(tasks, str) else tasks:
         if task_names.normalised(name) not in there:
-            raise SolarError(
-                f"flan_filter.tasks: neither Table 8 nor {index.path} knows the task {name!r}."
-                f"{nearest(name, known)} Its tasks are {', '.join(index.tasks)}."
-            )
+            near = nearest(name, known)
+            raise SolarError(f"flan_filter.tasks: {found} {name!r}.{near} {way_out}")
 
 
 def _what_was_read(facts: dict) -> str:

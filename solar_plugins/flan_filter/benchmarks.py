@@ -10,27 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from solar_plugins.flan_filter.evidence import Text, normalised
 
 Tasks = tuple[str, ...]
-
-
-class HubSplit(NamedTuple):
-    """One split of a public dataset, as the Hub has it.
-
-    Attributes:
-        repository: of the Hub.
-        config: the folder of its Parquet files (the branch ``refs/convert/parquet`` of the Hub).
-        split: of that folder.
-        folder: what the split is called where benchmarks lie in local folders.
-    """
-
-    repository: str
-    config: str
-    split: str
-    folder: str
 
 
 @dataclass(frozen=True)
@@ -42,8 +25,8 @@ class Benchmark:
         folders: names that a local folder of it may have.
         columns: those of the public dataset that are read.
         texts: the texts of one item, as those of these tasks of FLAN.
-        train: what FLAN draws on; empty for benchmarks that are tested against only.
-        test: what H6 is measured on.
+        train: the Hub's ``repository/config/split`` that FLAN draws on, if it does.
+        test: the one that H6 is measured on.
         templates: FLAN task -> (templates whose prompt holds a text of the item, all templates).
         train_only: further texts of a training item.
     """
@@ -52,23 +35,19 @@ class Benchmark:
     folders: tuple[str, ...]
     columns: tuple[str, ...]
     texts: Callable[[dict, Tasks], Iterator[Text]]
-    train: tuple[HubSplit, ...] = ()
-    test: tuple[HubSplit, ...] = ()
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
     templates: dict[str, tuple[int, int]] = field(default_factory=dict)
     train_only: Callable[[dict, Tasks], Iterable[Text]] = lambda row, tasks: ()
 
     def train_texts(self, row: dict, folder: str) -> Iterator[Text]:
-        """The texts of one training item; `folder` is the name of the folder it lay in."""
+        """The texts of one training item; `folder` names where it lay."""
         tasks = tuple(self.templates)
         if self.name == "arc":  # its parts are tasks of their own
             lower = folder.lower()
             tasks = tasks[:2] if "easy" in lower else tasks[2:] if "challenge" in lower else tasks
         yield from self.texts(row, tasks)
         yield from self.train_only(row, tasks)
-
-    def test_texts(self, row: dict) -> Iterator[Text]:
-        """The texts of one test item."""
-        return self.texts(row, (self.name,))
 
 
 def _question(row: dict, tasks: Tasks) -> Iterator[Text]:
@@ -146,16 +125,14 @@ def _mmlu(row: dict, tasks: Tasks) -> Iterator[Text]:
     yield Text(row["question"], "question", tasks, (tuple(row["choices"]),))
 
 
-_WINOGRANDE = ("allenai/winogrande", "winogrande_xl")
-
 BENCHMARKS = (
     Benchmark(
         "gsm8k",
         ("gsm8k", "openai_gsm8k"),
         ("question", "answer"),
         _question,
-        (HubSplit("openai/gsm8k", "main", "train", "gsm8k"),),
-        (HubSplit("openai/gsm8k", "main", "test", "gsm8k"),),
+        ("openai/gsm8k/main/train",),
+        ("openai/gsm8k/main/test",),
         {"cot_gsm8k": (10, 10), "cot_gsm8k_ii": (14, 18)},
         _gsm8k_reasoning,
     ),
@@ -164,8 +141,8 @@ BENCHMARKS = (
         ("hellaswag",),
         ("ctx", "endings"),
         _hellaswag,
-        (HubSplit("Rowan/hellaswag", "default", "train", "hellaswag"),),
-        (HubSplit("Rowan/hellaswag", "default", "validation", "hellaswag"),),
+        ("Rowan/hellaswag/default/train",),
+        ("Rowan/hellaswag/default/validation",),
         {"hellaswag:1.1.0": (10, 10), "task1389_hellaswag_completion": (10, 10)},
     ),
     Benchmark(
@@ -173,8 +150,8 @@ BENCHMARKS = (
         ("winogrande", "winogrande_xl", "winogrande_1.1"),
         ("sentence", "option1", "option2"),
         _winogrande,
-        (HubSplit(*_WINOGRANDE, "train", "winogrande"),),
-        (HubSplit(*_WINOGRANDE, "validation", "winogrande"),),
+        ("allenai/winogrande/winogrande_xl/train",),
+        ("allenai/winogrande/winogrande_xl/validation",),
         {"winogrande:1.1.0": (10, 10)},
     ),
     Benchmark(
@@ -182,7 +159,7 @@ BENCHMARKS = (
         ("drop", "ucinlp_drop"),
         ("passage", "question"),
         _drop,
-        (HubSplit("ucinlp/drop", "default", "train", "drop"),),
+        ("ucinlp/drop/default/train",),
         templates={"drop:2.0.0": (10, 10)},
     ),
     Benchmark(
@@ -190,11 +167,8 @@ BENCHMARKS = (
         ("ai2_arc", "arc", "arc_easy", "arc_challenge", "ARC-Easy", "ARC-Challenge"),
         ("question", "choices"),
         _arc,
-        (
-            HubSplit("allenai/ai2_arc", "ARC-Easy", "train", "ARC-Easy"),
-            HubSplit("allenai/ai2_arc", "ARC-Challenge", "train", "ARC-Challenge"),
-        ),
-        (HubSplit("allenai/ai2_arc", "ARC-Challenge", "test", "ARC-Challenge"),),
+        ("allenai/ai2_arc/ARC-Easy/train", "allenai/ai2_arc/ARC-Challenge/train"),
+        ("allenai/ai2_arc/ARC-Challenge/test",),
         {
             "ai2_arc/ARC-Easy:1.0.0": (7, 10),
             "task228_arc_answer_generation_easy": (10, 10),
@@ -203,17 +177,54 @@ BENCHMARKS = (
         },
     ),
     Benchmark(
-        "mmlu",
-        ("mmlu", "cais_mmlu"),
-        ("question", "choices"),
-        _mmlu,
-        test=(HubSplit("cais/mmlu", "all", "test", "mmlu"),),
+        "mmlu", ("mmlu", "cais_mmlu"), ("question", "choices"), _mmlu, test=("cais/mmlu/all/test",)
     ),
     Benchmark(
         "truthfulqa",
         ("truthfulqa", "truthful_qa"),
         ("question",),
         _question,
-        test=(HubSplit("truthfulqa/truthful_qa", "multiple_choice", "validation", "truthfulqa"),),
+        test=("truthfulqa/truthful_qa/multiple_choice/validation",),
     ),
 )
+
+DEFINITIONS = {
+    "task228_arc_answer_generation_easy": (
+        "are given a science question (easy-level) and four answer options"
+    ),
+    "task229_arc_answer_generation_hard": (
+        "are given a science question (hard-level) and four answer options"
+    ),
+    "task026_drop_question_generation": (
+        "This task involves creating questions from a given passage that involve some kind of "
+        "complex reasoning"
+    ),
+    "task027_drop_answer_type_generation": (
+        "This task involves annotating the answer type to a given question that involve some kind "
+        "of complex reasoning"
+    ),
+    "task028_drop_answer_generation": (
+        "This task involves creating answers to complex questions, from a given passage"
+    ),
+    "task032_winogrande_question_generation_person": (
+        "question containing a blank (_), based on the given context word. Your question must "
+        "contain two persons"
+    ),
+    "task033_winogrande_answer_generation": (
+        "answer a given question containing a blank (_). Your answer must be one of the two "
+        "objects mentioned in the question"
+    ),
+    "task034_winogrande_question_modification_object": (
+        "given a fill-in-the-blank question which contains two object names"
+    ),
+    "task035_winogrande_question_modification_person": (
+        "given a fill-in-the-blank question where the answer is PersonX"
+    ),
+}
+"""Tasks of Natural Instructions v2 -> stems of their definitions, which a row carries.
+
+Table 8's two, and related tasks that stay. Releases word the definitions differently (the hard ARC
+task's first letter is missing in one), so a stem is kept that all wordings share. Source:
+github.com/allenai/natural-instructions, ``tasks/``; definitions that are not here are read from a
+folder of its task files.
+"""

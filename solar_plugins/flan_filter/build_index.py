@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError, nearest
-from solar_plugins.flan_filter import index_file, niv2
-from solar_plugins.flan_filter.benchmarks import BENCHMARKS, Benchmark, HubSplit
+from solar_plugins.flan_filter import index_file
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS, DEFINITIONS, Benchmark
 from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION, Text
 from solar_plugins.flan_filter.flan_slice import digests, is_flan, read_from
 from solar_plugins.flan_filter.index_file import Entries
-from solar_plugins.flan_filter.scan import SHORT_WORDS
 from solar_plugins.recipes import rows
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-ON_THE_HUB = "benchmarks"
-"""The word for the public benchmarks on the Hub."""
-
-HUB_CONVERSION = "refs/convert/parquet"
-"""The branch where the Hub keeps each public dataset as Parquet: <config>/<split>/*.parquet."""
+NIV2 = "niv2"
+"""The folder of natural-instructions' task files beside those of the benchmarks."""
 
 Progress = Callable[[str, int], None]
 """Called with what is being read and the rows (FLAN: bytes) since the last call."""
@@ -37,25 +33,22 @@ _Split = tuple[Benchmark, str, bool, str, Iterator[dict]]
 def build(
     sources: Sequence[str], path: Path, parts: Path, progress: Progress
 ) -> tuple[dict, dict[str, int]]:
-    """Write the index of `sources` to `path`.
+    """Write the index of `sources` to `path`; returns its facts, and what was read -> rows.
 
     Args:
         sources: see `add_source`.
         parts: where what was read of FLAN is kept until the index is written, so that a build that
             was stopped goes on where it was.
 
-    Returns:
-        The index's facts, and what was read -> rows.
-
     Raises:
         SolarError: a source is not there or has another shape.
     """
-    entries, read = Entries(), {}
+    entries = Entries()
     for source in sources:
-        read.update(add_source(source, entries, parts, progress))
-    facts = index_file.write(path, entries, read)
+        add_source(source, entries, parts, progress)
+    facts = index_file.write(path, entries)
     shutil.rmtree(parts, ignore_errors=True)
-    return facts, read
+    return facts, entries.sources
 
 
 def add_source(
@@ -64,24 +57,22 @@ def add_source(
     parts: Path,
     progress: Progress,
     filesystem: AbstractFileSystem | None = None,
-) -> dict[str, int]:
+) -> None:
     """Read `source` into `entries`.
 
     Args:
-        source: `ON_THE_HUB`, a folder of benchmarks, a folder of FLAN's Parquet files, or the Hub's
-            name of a copy of FLAN.
+        source: ``benchmarks`` (those on the Hub), a folder of them, a folder of FLAN's Parquet
+            files, or the Hub's name of a copy of FLAN.
         parts: see `build`.
         filesystem: the Hub's; another one in tests.
-
-    Returns:
-        What was read -> rows.
 
     Raises:
         SolarError: there is nothing of the kind at `source`.
     """
     folder = Path(source)
-    if source == ON_THE_HUB:  # a folder of that name is ./benchmarks
-        return _add_benchmarks(_on_the_hub(filesystem or _hub()), entries, progress)
+    if source == "benchmarks":  # a folder of that name is ./benchmarks
+        _add_benchmarks(_on_the_hub(filesystem or _hub()), entries, progress)
+        return
     if folder.is_dir():
         parquet = sorted(folder.rglob("*.parquet"))
         if parquet and all(is_flan(file) for file in parquet):
@@ -89,8 +80,9 @@ def add_source(
 
             place, filesystem = str(folder.resolve()), LocalFileSystem()
         else:
-            found = _add_benchmarks(_in_folder(folder), entries, progress)
-            return {**found, **_add_definitions(folder / niv2.FOLDER, entries)}
+            _add_benchmarks(_in_folder(folder), entries, progress)
+            _add_definitions(folder / NIV2, entries)
+            return
     elif source.count("/") == 1 and not source.startswith((".", "/", "~")):
         place, filesystem = f"datasets/{source}", filesystem or _hub()
     else:
@@ -98,16 +90,14 @@ def add_source(
             f"--from {source}: no such folder. Write benchmarks (the public data sets on the Hub), "
             "a folder with one folder per benchmark (gsm8k/train.jsonl, …), or Open-Orca/FLAN."
         )
-    number = 0
     for task, digest in digests(place, filesystem, parts, lambda size: progress(source, size)):
         entries.add_digest(task, digest)
-        number += 1
-    if number == 0:
+        entries.sources[source] += 1
+    if source not in entries.sources:
         raise SolarError(
             f"--from {source}: no Parquet file in it with rows of a task of Table 8 (or related to "
             "one). Write Open-Orca/FLAN or a copy of it."
         )
-    return {source: number}
 
 
 def _hub() -> AbstractFileSystem:
@@ -117,24 +107,17 @@ def _hub() -> AbstractFileSystem:
     return HfFileSystem()
 
 
-def _add_texts(entries: Entries, method: str, texts: Iterable[Text]) -> None:
-    """Add texts that anchors can find."""
-    for text in texts:
-        entries.add(method, text, SHORT_WORDS)
-
-
-def _add_benchmarks(
-    splits: Iterator[_Split], entries: Entries, progress: Progress
-) -> dict[str, int]:
-    _add_texts(entries, NIV2_DEFINITION, niv2.texts())
-    read: dict[str, int] = {}
+def _add_benchmarks(splits: Iterator[_Split], entries: Entries, progress: Progress) -> None:
+    for task, stem in DEFINITIONS.items():
+        entries.add(NIV2_DEFINITION, [Text(stem, "definition", (task,))])
     for benchmark, name, is_test, folder, items in splits:
-        method = DECONTAMINATION if is_test else INSTANCE_TEXT
         number = 0
         for number, row in enumerate(items, start=1):
-            found = benchmark.test_texts(row) if is_test else benchmark.train_texts(row, folder)
             try:
-                _add_texts(entries, method, found)
+                if is_test:
+                    entries.add(DECONTAMINATION, benchmark.texts(row, (benchmark.name,)))
+                else:
+                    entries.add(INSTANCE_TEXT, benchmark.train_texts(row, folder))
             except (TypeError, AttributeError, KeyError) as error:
                 raise SolarError(
                     f"{name}: row {number} has not the public shape of {benchmark.name}: columns "
@@ -143,27 +126,27 @@ def _add_benchmarks(
             progress(name, 1)
         if number == 0:
             raise SolarError(f"{name}: no rows. Give the whole split.")
-        read[name] = read.get(name, 0) + number
-    return read
+        entries.sources[name] += number
 
 
 def _on_the_hub(filesystem: AbstractFileSystem) -> Iterator[_Split]:
     for benchmark in BENCHMARKS:
         for split in (*benchmark.train, *benchmark.test):
-            name = f"{split.repository}/{split.config}/{split.split}"
             items = _hub_rows(split, benchmark.columns, filesystem)
-            yield benchmark, name, split in benchmark.test, split.folder, items
+            yield benchmark, split, split in benchmark.test, split, items
 
 
 def _hub_rows(
-    split: HubSplit, columns: tuple[str, ...], filesystem: AbstractFileSystem
+    split: str, columns: tuple[str, ...], filesystem: AbstractFileSystem
 ) -> Iterator[dict]:
     """The rows of one split on the Hub, only `columns` of it fetched."""
-    pattern = f"datasets/{split.repository}@{HUB_CONVERSION}/{split.config}/{split.split}/*.parquet"
-    with read_from(split.repository):
+    repository, config, part = split.rsplit("/", 2)
+    # The branch where the Hub keeps each public dataset as Parquet.
+    pattern = f"datasets/{repository}@refs/convert/parquet/{config}/{part}/*.parquet"
+    with read_from(repository):
         files = sorted(filesystem.glob(pattern))
         if not files:
-            raise SolarError(f"{split.repository}: the Hub has no {pattern}.")
+            raise SolarError(f"{repository}: the Hub has no {pattern}.")
         for name in files:
             with filesystem.open(name, "rb") as raw:
                 yield from rows.read_parquet(raw, name, columns)
@@ -172,12 +155,12 @@ def _hub_rows(
 def _in_folder(folder: Path) -> Iterator[_Split]:
     known = {alias.lower(): b for b in BENCHMARKS for alias in b.folders}
     places = sorted(place for place in folder.iterdir() if place.is_dir())
-    places = [place for place in places if place.name[0] not in "._" and place.name != niv2.FOLDER]
+    places = [place for place in places if place.name[0] not in "._" and place.name != NIV2]
     for place in places:
         if place.name.lower() not in known:
             raise SolarError(
                 f"{place}: no benchmark of that name.{nearest(place.name, known)} The folders may "
-                f"be {', '.join(b.folders[0] for b in BENCHMARKS)} and {niv2.FOLDER}."
+                f"be {', '.join(b.folders[0] for b in BENCHMARKS)} and {NIV2}."
             )
     if not places:
         raise SolarError(
@@ -187,7 +170,13 @@ def _in_folder(folder: Path) -> Iterator[_Split]:
     for place in places:
         benchmark = known[place.name.lower()]
         train = _split_files(place, "train") if benchmark.train else []
-        test = _test_files(benchmark.test, place)
+        test = [
+            file
+            for split in benchmark.test
+            for file in _split_files(place, split.rpartition("/")[2])
+            # H6 has ARC's Challenge part only; where the parts lie apart, Easy stays out.
+            if "easy" not in str(file.relative_to(folder)).lower()
+        ]
         if not train and not test:
             raise SolarError(
                 f"{place}: no train.jsonl or train*.parquet in it (nor a test split of H6)."
@@ -209,25 +198,18 @@ def _split_files(folder: Path, split: str) -> list[Path]:
     )
 
 
-def _test_files(splits: tuple[HubSplit, ...], place: Path) -> list[Path]:
-    """The files of the split that H6 is measured on."""
-    for split in splits:
-        files = _split_files(place, split.split)
-        if files:
-            # H6 has ARC's Challenge part only; where the parts lie apart, Easy stays out.
-            names = {file: str(file.relative_to(place.parent)).lower() for file in files}
-            return [file for file, name in names.items() if "easy" not in name]
-    return []
-
-
-def _add_definitions(folder: Path, entries: Entries) -> dict[str, int]:
+def _add_definitions(folder: Path, entries: Entries) -> None:
     files = sorted(folder.glob("task*.json"))
     for file in files:
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            _add_texts(entries, NIV2_DEFINITION, niv2.text_of_file(file.stem, content))
-        except (ValueError, KeyError, TypeError) as error:
+            wordings = json.loads(file.read_text(encoding="utf-8"))["Definition"]
+            for wording in [wordings] if isinstance(wordings, str) else wordings:
+                # Releases differ in the first word.
+                text = " ".join(wording.split()[1:30])
+                entries.add(NIV2_DEFINITION, [Text(text, "definition", (file.stem,))])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SolarError(
                 f"{file}: no task file of natural-instructions with a Definition ({error})."
             ) from error
-    return {str(folder): len(files)} if folder.is_dir() else {}
+    if folder.is_dir():
+        entries.sources[str(folder)] = len(files)

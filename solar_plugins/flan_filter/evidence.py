@@ -7,7 +7,7 @@ and a text may be invalid UTF-8. Pure: the standard library only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Reason codes of the audit, in the order in which they are asked.
 BY_NAME = "name"
@@ -38,6 +38,9 @@ NEAR = 0.5
 
 SPAN_WORDS = 8
 
+LEAST_WORDS = 3
+"""Shorter texts and prompts are nobody's, and are not looked for."""
+
 NGRAM_WORDS = 13
 """Decontamination: a row is removed that shares this number of consecutive words with a
 test item (GPT-3, app. C); an item with fewer words is compared
@@ -47,8 +50,7 @@ COMMON_NGRAM_ITEMS = 10
 """N-grams of more test items than that are boilerplate and say nothing (GPT-3, app. C)."""
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """One text of one item of a benchmark.
 
     Attributes:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -25,8 +25,6 @@ from solar_plugins.recipes import rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from solar_plugins.flan_filter.index_file import Index
-
 T = TypeVar("T")
 
 Progress = Callable[[int], None]
@@ -36,10 +34,6 @@ _ROWS_PER_BATCH = 8_192
 _BYTES_PER_BATCH = 16 * 2**20
 _BYTES_PER_ROW_GROUP = 64 * 2**20
 _ROWS_PER_ROW_GROUP = 2**20
-_READ_BUFFER = 2**20
-_ROWS_READ = 32
-_ROWS_WITH_COLUMNS = 100
-"""A JSON Lines file has the columns of its first rows."""
 
 _END: Any = object()
 
@@ -52,7 +46,13 @@ def shards(source: Path) -> list[Path]:
     """
     if not source.is_dir():
         return [source]
-    files = sorted(file for file in source.rglob("*") if _is_rows(file, source))
+    files = sorted(
+        file
+        for file in source.rglob("*")
+        if file.is_file()
+        and file.name.lower().endswith((".parquet", ".arrow", *rows.JSON))
+        and not any(part[0] in "._" for part in file.relative_to(source).parts)
+    )
     if not files:
         raise SolarError(f"{source}: no .parquet, .arrow or .jsonl file in it.")
     first = files[0]
@@ -61,8 +61,14 @@ def shards(source: Path) -> list[Path]:
             raise SolarError(
                 f"{file}: a {_kind(file)} file beside {first.name}. Filter each kind on its own."
             )
-        if _kind(file) != "jsonl":
-            _refuse_other_schema(first, file)
+        (one, columns), (other, others) = _schema(first), _schema(file)
+        for name in dict.fromkeys([*columns, *others] if one else ()):
+            kinds = [s.field(name).type if name in s.names else "absent" for s in (one, other)]
+            if kinds[0] != kinds[1]:
+                raise SolarError(
+                    f"{file}: column {name!r} is {kinds[1]} here and {kinds[0]} in {first.name}. "
+                    "Give all shards one schema, or filter them one by one."
+                )
     return files
 
 
@@ -70,7 +76,6 @@ def filter_files(
     source: Path,
     target: Path,
     block: FlanFilterBlock,
-    index: Index | None,
     accept: Callable[[dict], None],
     progress: Progress,
 ) -> dict:
@@ -89,43 +94,37 @@ def filter_files(
         SolarError: a file cannot be read as what its name says, or the columns are not there.
     """
     chosen: RowFilter | None = None
-
-    def copy(file: Path, to: IO[bytes], path: Path) -> None:
-        nonlocal chosen
-        with _readable(file), _opened(file, str(source), progress) as (schema, columns, batches):
-            if columns:  # JSON Lines without a row show none; an empty shard stays one
-                chosen = chosen or RowFilter(block, index, str(source), columns)
-            with ahead(batches) as read, ahead(chosen.kept(read) if chosen else ()) as kept:
-                _write(to, path, file, schema, kept)
-
-    def audited(problem: str) -> dict:
-        if chosen is None:
-            raise SolarError(f"{source}: {problem}")
-        facts = chosen.audit.facts()
-        accept(facts)
-        return facts
-
-    files = shards(source)
-    if not source.is_dir():
-        if _kind(source) != _kind(target):
-            raise SolarError(
-                f"{target}: a {_kind(target)} file cannot take the rows of {source} as they are. "
-                "Give both files the same kind."
-            )
-        with atomic.new_file(target) as opened:
-            copy(source, opened, target)
-            return audited("it has no row.")
+    files, is_folder = shards(source), source.is_dir()
+    if not is_folder and _kind(source) != _kind(target):
+        raise SolarError(
+            f"{target}: a {_kind(target)} file cannot take the rows of {source} as they are. Give "
+            "both files the same kind."
+        )
     there = {file.relative_to(target) for file in target.rglob("*") if file.is_file()}
-    if there and there != {file.relative_to(source) for file in files}:
+    if is_folder and there and there != {file.relative_to(source) for file in files}:
         raise SolarError(
             f"{target}: is there and holds other files than {source}. Name another folder."
         )
-    with atomic.replaced_directory(target) as folder:
+    facts: dict = {}
+    with atomic.replaced_directory(target) if is_folder else nullcontext(target) as place:
         for file in files:
-            path = folder / file.relative_to(source)
-            with atomic.new_file(path) as opened:
-                copy(file, opened, path)
-        return audited("its files have no row.")
+            path = place / file.relative_to(source) if is_folder else place
+            schema, columns = _schema(file)
+            if columns:  # JSON Lines without a row show none; an empty shard stays one
+                chosen = chosen or RowFilter(block, str(source), columns)
+            with (
+                _readable(file),
+                atomic.new_file(path) as opened,
+                ahead(_batches(file, str(source), progress)) as read,
+                ahead(chosen.kept(read) if chosen else ()) as kept,
+            ):
+                _write(opened, path, file, schema, kept)
+                if file == files[-1]:
+                    if chosen is None:
+                        raise SolarError(f"{source}: it has no row.")
+                    facts = chosen.audit.facts()
+                    accept(facts)
+    return facts
 
 
 @contextmanager
@@ -203,82 +202,74 @@ def _readable(file: Path) -> Iterator[None]:
         raise rows.unreadable(file, _kind(file), error) from error
 
 
-@contextmanager
-def _opened(
-    path: Path, source: str, progress: Progress
-) -> Iterator[tuple[pa.Schema | None, list[str], Iterator[TableRows | JsonRows]]]:
-    """The schema, columns and batches of a file of rows."""
+def _schema(path: Path) -> tuple[Any, list[str]]:
+    """The schema, None for JSON Lines, and the columns: there those of the first rows."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with _readable(path):
+        if _kind(path) == "jsonl":
+            with path.open("rb") as raw, rows.decompressed(raw, path) as lines:
+                some = islice(rows.read_lines(lines, path), 100)
+                return None, list(dict.fromkeys(key for _, row, _ in some for key in row))
+        if _kind(path) == "parquet":
+            schema = parquet.read_schema(path)
+        else:
+            with pa.OSFile(str(path)) as file:
+                schema, _ = _arrow_reader(file)
+        return schema, schema.names
+
+
+def _batches(path: Path, source: str, progress: Progress) -> Iterator[TableRows | JsonRows]:
+    """The rows of a file, in batches of bounded size."""
     import pyarrow as pa
     from pyarrow import parquet
 
     if _kind(path) == "parquet":
-        with parquet.ParquetFile(path, buffer_size=_READ_BUFFER, pre_buffer=False) as file:
-            schema = file.schema_arrow
-            yield schema, schema.names, _of_parquet(file, path, source, progress)
+        with parquet.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
+            bytes_per_row = path.stat().st_size / max(file.metadata.num_rows, 1)
+            for table in _gathered(file):
+                yield TableRows(table, source)
+                progress(round(len(table) * bytes_per_row))
     elif _kind(path) == "arrow":
         with pa.OSFile(str(path)) as file:
-            schema, parts = _arrow_reader(file)
-            yield schema, schema.names, _of_arrow(parts, source, progress)
+            for part in _arrow_reader(file)[1]:
+                size = rows_per_batch(part.nbytes / max(part.num_rows, 1))
+                for begin in range(0, part.num_rows, size):
+                    piece = part.slice(begin, size)
+                    yield TableRows(pa.Table.from_batches([piece]), source)
+                    progress(piece.nbytes)
     else:
         with path.open("rb") as raw, rows.decompressed(raw, path) as lines:
-            batches = _of_json(raw, lines, path, source, progress)
-            first = next(batches)
-            columns = dict.fromkeys(key for row in first.rows[:_ROWS_WITH_COLUMNS] for key in row)
-            yield None, list(columns), chain([first], batches)
+            batch, seen = JsonRows(source), 0
+            for line in rows.read_lines(lines, path):
+                batch.add(*line)
+                if len(batch) == _ROWS_PER_BATCH or batch.bytes >= _BYTES_PER_BATCH:
+                    yield batch
+                    progress(raw.tell() - seen)
+                    batch, seen = JsonRows(source), raw.tell()
+            yield batch
 
 
-def _of_parquet(file: Any, path: Path, source: str, progress: Progress) -> Iterator[TableRows]:
+def _gathered(file: Any) -> Iterator[pa.Table]:
+    """The tables of a Parquet file.
+
+    Few rows are read at once, whatever the file says of its sizes: a text of 1 MB that is repeated
+    stands in it once.
+    """
     import pyarrow as pa
-
-    bytes_per_row = path.stat().st_size / max(file.metadata.num_rows, 1)
-
-    def gathered() -> TableRows:
-        table = pa.Table.from_batches(parts, file.schema_arrow)
-        progress(round(table.num_rows * bytes_per_row))
-        return TableRows(table, source)
 
     parts: list[pa.RecordBatch] = []
     number = size = 0
     for group in range(file.num_row_groups):
-        # Few at once, whatever the file says of its sizes: a text of 1 MB that is repeated stands
-        # in it once.
-        for part in file.iter_batches(_ROWS_READ, row_groups=[group], use_threads=False):
+        for part in file.iter_batches(32, row_groups=[group], use_threads=False):
             parts.append(part)
-            number += part.num_rows
-            size += part.nbytes
+            number, size = number + part.num_rows, size + part.nbytes
             if number >= _ROWS_PER_BATCH or size >= _BYTES_PER_BATCH:
-                yield gathered()
+                yield pa.Table.from_batches(parts, file.schema_arrow)
                 parts, number, size = [], 0, 0
     if parts:
-        yield gathered()
-
-
-def _of_arrow(
-    parts: Iterable[pa.RecordBatch], source: str, progress: Progress
-) -> Iterator[TableRows]:
-    import pyarrow as pa
-
-    for part in parts:
-        size = rows_per_batch(part.nbytes / max(part.num_rows, 1))
-        for begin in range(0, part.num_rows, size):
-            piece = part.slice(begin, size)
-            yield TableRows(pa.Table.from_batches([piece]), source)
-            progress(piece.nbytes)
-
-
-def _of_json(
-    raw: IO[bytes], lines: IO[bytes], path: Path, source: str, progress: Progress
-) -> Iterator[JsonRows]:
-    """Batches of lines; at least one, which may be empty."""
-    batch, seen = JsonRows(source), 0
-    for line, row, is_utf8 in rows.read_lines(lines, path):
-        if len(batch) == _ROWS_PER_BATCH or batch.bytes >= _BYTES_PER_BATCH:
-            yield batch
-            progress(raw.tell() - seen)
-            batch, seen = JsonRows(source), raw.tell()
-        batch.add(line, row, is_utf8)
-    yield batch
-    progress(raw.tell() - seen)
+        yield pa.Table.from_batches(parts, file.schema_arrow)
 
 
 def _arrow_reader(file: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -320,27 +311,3 @@ def _write(
         with packed.get(path.suffix, lambda: nullcontext(file))() as out:
             for lines in kept:
                 out.writelines(lines)
-
-
-def _is_rows(file: Path, folder: Path) -> bool:
-    hidden = any(part[0] in "._" for part in file.relative_to(folder).parts)
-    endings = (".parquet", ".arrow", *rows.JSON)
-    return not hidden and file.is_file() and file.name.lower().endswith(endings)
-
-
-def _schema(file: Path) -> Any:
-    with _readable(file), _opened(file, "", lambda size: None) as (schema, _, _):
-        return schema
-
-
-def _refuse_other_schema(first: Path, file: Path) -> None:
-    one, other = _schema(first), _schema(file)
-    if one.equals(other):
-        return
-    for name in dict.fromkeys([*one.names, *other.names]):
-        kinds = [s.field(name).type if name in s.names else "absent" for s in (one, other)]
-        if kinds[0] != kinds[1]:
-            raise SolarError(
-                f"{file}: column {name!r} is {kinds[1]} here and {kinds[0]} in {first.name}. Give "
-                "all shards one schema, or filter them one by one."
-            )

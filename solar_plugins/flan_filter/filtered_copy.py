@@ -26,12 +26,8 @@ from solar_plugins.flan_filter.row_filter import RowFilter
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from solar_plugins.flan_filter.index_file import Index
-
 RULE = 2
 """Counts up when the same filter on the same rows would give another copy."""
-
-_CHUNK = 8 * 2**20
 
 
 def content_digest(path: Path) -> str:
@@ -42,63 +38,53 @@ def content_digest(path: Path) -> str:
         digest.update(str(file.relative_to(path)).encode())
         digest.update(file.stat().st_size.to_bytes(8, "big"))
         with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK):
+            while chunk := opened.read(2**23):
                 digest.update(chunk)
     return digest.hexdigest()
 
 
-def copy_path(
-    folder: Path, source: str, source_digest: str, block: FlanFilterBlock, index: Index | None
-) -> Path:
-    """Where the copy of `source` under this filter lies: readable name, then the digest."""
-    facts = [
-        RULE,
-        source_digest,
-        sorted(task_names.expand(block.tasks)),
-        index.digest if index else None,
-        block.decontaminate,
-        block.column_of(source),
-        block.prompt_columns_of(source),
-    ]
-    digest = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name.removesuffix(Path(source).suffix))
-    return folder / f"{stem.strip('-') or 'dataset'}-{digest}.parquet"
-
-
 def filtered_copy(
-    load: Callable[[], Dataset],
-    target: Path,
-    source: str,
-    block: FlanFilterBlock,
-    index: Index | None,
-) -> tuple[dict, bool]:
-    """Make `target` unless it is there; the first process works and the others wait for it.
+    load: Callable[[], Dataset], folder: Path, source: str, digest: str, block: FlanFilterBlock
+) -> tuple[Path, dict, bool]:
+    """Make the copy unless it is there; the first process works and the others wait for it.
 
     Args:
         load: gives the dataset, as Axolotl would have loaded it.
-        target: from `copy_path`; the audit is kept beside it.
+        digest: of the source.
+        folder: of the copies; each has a readable name with the digest, and its audit beside it.
 
     Returns:
-        The audit, and whether this call did the work.
+        The copy, its audit, and whether this call did the work.
     """
+    index = block.opened_index
+    facts = [
+        RULE,
+        digest,
+        sorted(task_names.expand(block.tasks)),
+        index.digest if index else None,
+        block.decontaminate,
+        *block.columns_of(source),
+    ]
+    name = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name.removesuffix(Path(source).suffix))
+    target = folder / f"{stem.strip('-') or 'dataset'}-{name}.parquet"
     audit_path = target.with_suffix(".audit.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock")):
         if target.exists():
-            return json.loads(audit_path.read_text(encoding="utf-8")), False
+            return target, json.loads(audit_path.read_text(encoding="utf-8")), False
         dataset = load()
-        chosen = RowFilter(block, index, source, dataset.column_names)
-        batches = _batches(dataset, source)
+        chosen = RowFilter(block, source, dataset.column_names)
         with (
             atomic.new_file(target) as file,
-            ahead(batches) as read,
+            ahead(_batches(dataset, source)) as read,
             ahead(chosen.kept(read)) as kept,
         ):
             write_parquet(file, dataset.features.arrow_schema, kept)
             # The copy appears last: where it is, its audit is.
-            facts = chosen.audit.facts()
-            atomic.write_json(audit_path, facts)
-        return facts, True
+            audit = chosen.audit.facts()
+            atomic.write_json(audit_path, audit)
+        return target, audit, True
 
 
 def _batches(dataset: Dataset, source: str) -> Iterator[TableRows]:

@@ -17,12 +17,12 @@ import xxhash
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import task_names
+from solar_plugins.flan_filter.evidence import LEAST_WORDS
 from solar_plugins.flan_filter.prompts import TASK_COLUMNS, as_bytes, buffer_of
 from solar_plugins.flan_filter.scan import no_texts, scan
 from solar_plugins.recipes.rows import unreadable
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from fsspec import AbstractFileSystem
 
 RULE = 1
@@ -32,7 +32,6 @@ TEMPLATE_COLUMNS = ("_template_type", "template_type")
 INPUTS = "inputs"
 
 _ROWS_PER_BATCH = 8_192
-_MINIMUM_WORDS = 3
 
 
 def is_flan(file: Path) -> bool:
@@ -107,13 +106,13 @@ def _read(
     import pyarrow as pa
     from pyarrow import parquet
 
-    def first_of(known: tuple[str, ...]) -> str | None:
-        return next((column for column in known if column in columns), None)
-
     try:
         with filesystem.open(name, "rb") as raw, parquet.ParquetFile(raw) as opened:
             columns = opened.schema_arrow.names
-            task_column, template_column = first_of(TASK_COLUMNS), first_of(TEMPLATE_COLUMNS)
+            task_column, template_column = (
+                next((column for column in known if column in columns), None)
+                for known in (TASK_COLUMNS, TEMPLATE_COLUMNS)
+            )
             if task_column is None or INPUTS not in columns:
                 raise SolarError(
                     f"{name}: its columns are {', '.join(columns)}. FLAN's rows have {INPUTS} and "
@@ -122,28 +121,23 @@ def _read(
             wanted = [column for column in (task_column, INPUTS, template_column) if column]
             for group in range(opened.num_row_groups):
                 spelt = opened.read_row_group(group, columns=[task_column])[task_column]
-                names = {
-                    one: task_names.normalised(one or "") for one in spelt.unique().to_pylist()
+                listed = {
+                    one: tasks[key]
+                    for one in spelt.unique().to_pylist()
+                    if (key := task_names.normalised(one or "")) in tasks
                 }
-                listed = {one: tasks[key] for one, key in names.items() if key in tasks}
                 if not listed:
                     continue
                 for batch in opened.iter_batches(
                     _ROWS_PER_BATCH, row_groups=[group], columns=wanted
                 ):
-                    template = batch[template_column or task_column].to_pylist()
-                    both = _prompt_digests(batch[INPUTS])
-                    spelt = batch[task_column].to_pylist()
-                    for task, shots, digest in zip(spelt, template, both, strict=True):
+                    _, both, counts = scan(buffer_of(as_bytes(batch[INPUTS])), no_texts())
+                    shots = batch[template_column or task_column].to_pylist()
+                    rows = zip(batch[task_column].to_pylist(), shots, both, counts, strict=True)
+                    for task, template, digest, words in rows:
                         # OpenOrca was made from the zero-shot prompts only.
-                        few_shots = template_column and str(shots).startswith("fs")
-                        if task in listed and digest is not None and not few_shots:
-                            yield listed[task], digest
+                        few_shots = template_column and str(template).startswith("fs")
+                        if task in listed and words >= LEAST_WORDS and not few_shots:
+                            yield listed[task], digest.tobytes()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise unreadable(name, "parquet", error) from error
-
-
-def _prompt_digests(prompts: pa.Array) -> Iterator[bytes | None]:
-    _, both, counts = scan(*buffer_of(as_bytes(prompts)), no_texts())
-    for digest, words in zip(both, counts, strict=True):
-        yield digest.tobytes() if words >= _MINIMUM_WORDS else None

@@ -7,16 +7,17 @@ it builds the tables in about a second. Equal sources give equal bytes.
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
-from solar_plugins.flan_filter.evidence import FLAN_INPUTS, Text, normalised
+from solar_plugins.flan_filter.evidence import FLAN_INPUTS, LEAST_WORDS, Text, normalised
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,6 @@ FORMAT = 1
 """Counts up when files of the one before can no longer be read."""
 
 _KEY = b"solar_flan_index"
-_BUILD = "solar flan-index --from benchmarks --out {path}"
 
 
 @dataclass
@@ -43,16 +43,8 @@ class Entry:
     digest: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Index:
-    """An index as read.
-
-    Attributes:
-        path: of the file.
-        digest: of its content.
-        facts: sources with rows, texts per method and task, how many were left out.
-        entries: its rows as an Arrow table with the columns of `Entry`.
-    """
+class Index(NamedTuple):
+    """An index as read: `write`'s facts, and its rows as a table with the columns of `Entry`."""
 
     path: str
     digest: str
@@ -66,27 +58,31 @@ class Index:
 
 
 class Entries:
-    """Collects entries; the same text from several items or tasks becomes one."""
+    """Collects entries; the same text from several items or tasks becomes one.
+
+    Attributes:
+        sources: what was read -> rows.
+        too_short: texts of fewer than `LEAST_WORDS` words, which nothing could find.
+    """
 
     def __init__(self) -> None:
+        self.sources: Counter[str] = Counter()
         self._by_text: dict[tuple[str, bytes], Entry] = {}
         self._by_digest: dict[bytes, Entry] = {}
         self.too_short = 0
 
-    def add(self, road: str, text: Text, minimum_words: int) -> None:
-        """Add a text, unless it has fewer than `minimum_words` words and nothing could find it."""
-        words = normalised(text.text)
-        count = words.count(b" ") + 1 if words else 0
-        if count < minimum_words:
-            self.too_short += 1
-            return
-        new = Entry(road, text.part, list(text.tasks), words)
-        new.ends_prompt, new.tolerant = text.ends_prompt, text.tolerant
-        new.specific_words = text.specific_words
-        known = self._by_text.setdefault((road, words), new)
-        known.tasks += [task for task in text.tasks if task not in known.tasks]
-        if count < text.specific_words:
-            for support in text.supports:
+    def add(self, road: str, texts: Iterable[Text]) -> None:
+        """Add texts, unless they are too short."""
+        for text in texts:
+            words = normalised(text.text)
+            count = len(words.split())
+            if count < LEAST_WORDS:
+                self.too_short += 1
+                continue
+            new = Entry(road, text.part, [], words, [], *text[4:])
+            known = self._by_text.setdefault((road, words), new)
+            known.tasks += [task for task in text.tasks if task not in known.tasks]
+            for support in text.supports if count < text.specific_words else ():
                 both = [normalised(part) for part in support]
                 if all(both) and both not in known.supports:
                     known.supports.append(both)
@@ -102,28 +98,26 @@ class Entries:
         return texts + [self._by_digest[key] for key in sorted(self._by_digest)]
 
 
-def write(path: Path, entries: Entries, sources: dict[str, int]) -> dict:
-    """Write the index so that it is there whole or not at all; returns its facts.
+def write(path: Path, entries: Entries) -> dict:
+    """Write the index so that it is there whole or not at all.
 
-    Args:
-        sources: what was read -> rows.
+    Returns:
+        Its facts: sources with rows, texts per method and task, how many were left out.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     rows = entries.sorted()
-    texts: dict[str, dict[str, int]] = {}
+    texts: dict[str, Counter[str]] = defaultdict(Counter)
     digest = xxhash.xxh3_128()
     for entry in rows:
-        for task in entry.tasks:
-            counts = texts.setdefault(entry.road, {})
-            counts[task] = counts.get(task, 0) + 1
+        texts[entry.road].update(entry.tasks)
         digest.update(repr(entry).encode())
     facts = {
         "format": FORMAT,
         "solar_plugins": __version__,
         "digest": digest.hexdigest(),
-        "sources": sources,
+        "sources": entries.sources,
         "texts": texts,
         "too_short": entries.too_short,
     }
@@ -144,7 +138,7 @@ def read(path: str | Path) -> Index:
     import pyarrow as pa
     from pyarrow import parquet
 
-    build = _BUILD.format(path=path)
+    build = f"solar flan-index --from benchmarks --out {path}"
     if not Path(path).is_file():
         raise SolarError(f"flan_filter.index: {path} is not there. Build it: {build}")
     try:
@@ -167,13 +161,6 @@ def read(path: str | Path) -> Index:
             f"{build}"
         ) from error
     return Index(str(path), facts["digest"], facts, entries)
-
-
-def summary(facts: dict) -> Iterable[str]:
-    """Lines for people: what an index holds."""
-    for road, counts in facts["texts"].items():
-        for task, texts in sorted(counts.items()):
-            yield f"{texts:>10,}  {road:<16} {task}"
 
 
 def _schema() -> pa.Schema:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,18 +60,13 @@ class Finding(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """One text of the index."""
+    """One text of the index: its row, and the task as it is reported."""
 
     number: int
-    text: bytes
     words: int
-    method: str
-    part: str
+    entry: dict
     task: str
     listed: bool
-    supports: list[list[bytes]]
-    ends_prompt: bool
-    specific_words: int
 
 
 _Spans = list[tuple[int, int]]
@@ -104,7 +98,7 @@ class Matcher:
         words = np.array([text.count(b" ") + 1 for text in texts.to_pylist()])
         self._modes = np.where(self._texts["tolerant"].to_numpy(), TOLERANT, EXACT).astype(np.uint8)
         self._modes[(method[asked] == DECONTAMINATION) & (words >= NGRAM_WORDS)] = ANY_NGRAM
-        self._tables = build_tables(*buffer_of(texts), self._modes, COMMON_NGRAM_ITEMS)
+        self._tables = build_tables(buffer_of(texts), self._modes, COMMON_NGRAM_ITEMS)
         self._task_of_prompt = {
             digest: self._reported(some)[0]
             for digest, some in zip(rows["digest"].to_pylist(), tasks, strict=True)
@@ -118,16 +112,11 @@ class Matcher:
             prompts: shape (rows,), large_binary; null where there is none.
         """
         data, begins, ends = buffer_of(prompts)
-        hits, digests, counts = scan(data, begins, ends, self._tables)
-        joined: dict[int, str] = {}
-        if self._task_of_prompt:
-            of_row = digests.view("V16").ravel().tolist()
-            for row in np.flatnonzero(counts):
-                task = self._task_of_prompt.get(of_row[row])
-                if task is not None:
-                    joined[int(row)] = task
+        hits, digests, _ = scan((data, begins, ends), self._tables)
+        of_row, known = digests.view("V16").ravel().tolist(), self._task_of_prompt
+        joined = {row: known[digest] for row, digest in enumerate(of_row) if digest in known}
         spans: dict[int, dict[int, _Spans]] = {row: {} for row in joined}
-        for row, text, first, words in zip(*(column.tolist() for column in hits), strict=True):
+        for row, text, first, words in hits.tolist():
             spans.setdefault(row, {}).setdefault(text, []).append((first, words))
         return [
             finding
@@ -144,69 +133,54 @@ class Matcher:
         self, row: int, prompt: bytes, joined: str | None, spans: dict[int, _Spans]
     ) -> list[Finding]:
         shown = sorted(map(self._known, spans), key=lambda known: (-known.words, known.number))
-        found = list(self._named(row, prompt, joined, shown))[:1]
-        # A row that is known to be of another task is not guessed at by what it shows.
-        methods = (DECONTAMINATION,) if found else (INSTANCE_TEXT, DECONTAMINATION)
-        if found and found[0].removes:
-            return found
-        for method in methods:
-            weighed = (
-                self._weigh(row, prompt, known, spans[known.number])
-                for known in shown
-                if known.method == method
-            )
-            for finding in weighed:
-                if finding is not None and finding.removes:
-                    return [finding]
-                if finding is not None and all(other.reason != method for other in found):
-                    found.append(finding)
-        return found
-
-    def _named(
-        self, row: int, prompt: bytes, joined: str | None, shown: Iterable[_Known]
-    ) -> Iterator[Finding]:
-        """The task as FLAN's own row or the definition says it."""
+        found: list[Finding] = []
         if joined is not None:
             listed = task_names.normalised(joined) in self._wanted
-            found = (FLAN_INPUTS, joined, "inputs", prompt[:200].decode())
-            yield Finding(row, listed, *found, 1.0, _OTHER_TASK)
-        for known in shown:
-            if known.method == NIV2_DEFINITION and holds(prompt, known.text):
-                found = (NIV2_DEFINITION, known.task, known.part, known.text.decode())
-                yield Finding(row, known.listed, *found, 1.0, _OTHER_TASK)
+            text = prompt[:200].decode()
+            found = [Finding(row, listed, FLAN_INPUTS, joined, "inputs", text, 1.0, _OTHER_TASK)]
+            if listed:
+                return found
+        for method in (NIV2_DEFINITION, INSTANCE_TEXT, DECONTAMINATION):
+            # A row that is known to be of another task is not guessed at by what it shows.
+            if found and method != DECONTAMINATION:
+                continue
+            near: list[Finding] = []
+            for known in (known for known in shown if known.entry["road"] == method):
+                finding = self._weigh(row, prompt, known, spans[known.number])
+                if finding is not None and finding.removes:
+                    return [finding]
+                if finding is not None:
+                    near.append(finding)
+                    if method == NIV2_DEFINITION:  # the longest names the task
+                        break
+            found += near[:1]
+        return found
 
     def _weigh(self, row: int, prompt: bytes, known: _Known, spans: _Spans) -> Finding | None:
-        text = known.text.decode()
-        share = 1.0
+        method, part, text = (known.entry[key] for key in ("road", "part", "text"))
+        shown = text.decode()
+        covered = {word for first, length in spans for word in range(first, first + length)}
+        share, removes, why = len(covered) / known.words, True, ""
         if self._modes[known.number] == ANY_NGRAM:
             first, length = spans[0]
-            text = " ".join(text.split(" ")[first : first + length])
-            removes, why = True, ""
-        elif (share := _covered(spans) / known.words) < 1.0:
-            if share < NEAR:
-                return None
+            shown = " ".join(shown.split(" ")[first : first + length])
+            share = 1.0
+        elif NEAR <= share < 1.0:
             removes, why = share >= COVERED, f"{share:.0%} of its words, {COVERED:.0%} are needed"
-        elif holds(prompt, known.text):
-            removes = known.words >= known.specific_words or _corroborated(prompt, known)
-            why = f"{known.words} words and no second sign"
-        else:
+        elif share < NEAR or not holds(prompt, text):
             return None
-        return Finding(row, removes, known.method, known.task, known.part, text, share, why)
+        elif method == NIV2_DEFINITION:
+            removes, why = known.listed, _OTHER_TASK
+        else:
+            is_specific = known.words >= known.entry["specific_words"]
+            removes = is_specific or _corroborated(prompt, known)
+            why = f"{known.words} words and no second sign"
+        return Finding(row, removes, method, known.task, part, shown, share, why)
 
     def _read(self, number: int) -> _Known:
         entry = self._texts.slice(number, 1).to_pylist()[0]
-        text = entry["text"]
-        return _Known(
-            number,
-            text,
-            text.count(b" ") + 1,
-            entry["road"],
-            entry["part"],
-            *self._reported(tuple(entry["tasks"])),
-            entry["supports"],
-            entry["ends_prompt"],
-            entry["specific_words"],
-        )
+        words = entry["text"].count(b" ") + 1
+        return _Known(number, words, entry, *self._reported(tuple(entry["tasks"])))
 
     def _look_up(self, tasks: tuple[str, ...]) -> tuple[str, bool]:
         """The first of `tasks` that is listed, else the first; and whether one is."""
@@ -221,16 +195,12 @@ _OTHER_TASK = "of a task that is not listed"
 
 def _corroborated(prompt: bytes, known: _Known) -> bool:
     """Whether a short text is its item's and not anybody's; `prompt` holds it."""
-    before, _, after = (b" " + prompt + b" ").partition(b" " + known.text + b" ")
+    before, _, after = (b" " + prompt + b" ").partition(b" " + known.entry["text"] + b" ")
     elsewhere = before + b" | " + after  # a support may not lie across the gap
-    if any(all(holds(elsewhere, part) for part in support) for support in known.supports):
-        return True
+    for support in known.entry["supports"]:
+        if all(holds(elsewhere, part) for part in support):
+            return True
     around = before.count(b" ") + after.count(b" ")
-    at_the_end = not known.ends_prompt or after.count(b" ") <= TRAILING_WORDS
+    at_the_end = not known.entry["ends_prompt"] or after.count(b" ") <= TRAILING_WORDS
     allowed = TEMPLATE_WORDS if known.words >= ALONE_WORDS else FEW_WORDS_AROUND
     return around <= allowed and at_the_end
-
-
-def _covered(spans: _Spans) -> int:
-    """How many words `spans` cover together."""
-    return len({word for first, length in spans for word in range(first, first + length)})

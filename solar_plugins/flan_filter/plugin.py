@@ -19,8 +19,7 @@ from solar_plugins import atomic, run_record
 from solar_plugins.errors import SolarError, nearest, show_errors_in_one_line
 from solar_plugins.flan_filter.args import FlanFilterBlock, is_same, parse
 from solar_plugins.flan_filter.audit import refuse_empty, report
-from solar_plugins.flan_filter.filtered_copy import content_digest, copy_path, filtered_copy
-from solar_plugins.flan_filter.index_file import Index
+from solar_plugins.flan_filter.filtered_copy import content_digest, filtered_copy
 from solar_plugins.recipes.registry import is_named
 from solar_plugins.seams.datasets import fingerprint
 
@@ -61,17 +60,16 @@ class FlanFilterPlugin(BasePlugin):
             return
         block = parse(cfg.flan_filter)
         folder = Path(cfg.dataset_prepared_path or DEFAULT_DATASET_PREPARED_PATH) / "flan_filter"
-        index = block.open_index()
         self._audits = []
         entries: list[DictDefault] = []
         for entry in cfg.datasets:
-            if not block.names(entry.path):
+            if not any(is_same(entry.path, path) for path in block.datasets):
                 entries.append(entry)
                 continue
             names = entry.name if isinstance(entry.name, list) else [entry.name]
             for name in names:
                 one = DictDefault({**entry, "name": name})
-                copy = self._filter(cfg, block, index, one, folder)
+                copy = self._filter(cfg, block, one, folder)
                 # The copy is the rows that `split`, `name`, `data_files` and `revision` chose;
                 # `shards` stays, so that a random sample is taken of what the filter left.
                 chosen = {"path": str(copy), "ds_type": "parquet", "split": "train"}
@@ -100,23 +98,15 @@ class FlanFilterPlugin(BasePlugin):
         )
 
     def _filter(
-        self,
-        cfg: DictDefault,
-        block: FlanFilterBlock,
-        index: Index | None,
-        entry: DictDefault,
-        folder: Path,
+        self, cfg: DictDefault, block: FlanFilterBlock, entry: DictDefault, folder: Path
     ) -> Path:
         """The filtered copy of one dataset; its audit is added to the run's."""
         load = lru_cache(lambda: _load(entry, cfg))
         local = Path(entry.path)
-        if local.exists() and not entry.data_files:
-            rows = content_digest(local)
-        else:
-            rows = fingerprint(load())
+        is_local = local.exists() and not entry.data_files
+        rows = content_digest(local) if is_local else fingerprint(load())
         identity = str([rows, entry.split, entry.name])
-        target = copy_path(folder, entry.path, identity, block, index)
-        audit, worked = filtered_copy(load, target, entry.path, block, index)
+        target, audit, worked = filtered_copy(load, folder, entry.path, identity, block)
         self._audits.append(audit)
         LOG.info(
             f"FLAN filter: {audit['source']}: {audit['rows_in']} rows in, "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 TASK_COLUMNS = ("_task_name", "task_name")
 """Where FLAN's public copies keep the task: Open-Orca/FLAN, and conceptofmind's copies."""
 
-CONVERSATIONS = ("conversations", "messages")
 PROMPT_COLUMNS = (
-    *((name,) for name in CONVERSATIONS),  # SlimOrca, ShareGPT
+    ("conversations",),  # SlimOrca, ShareGPT
+    ("messages",),
     ("inputs",),  # FLAN
     ("question",),  # OpenOrca
     ("instruction", "input"),  # Alpaca
@@ -33,35 +33,21 @@ _USERS = ("human", "user")
 _SPEAKER = (("from", "value"), ("role", "content"))
 
 
-class Columns(NamedTuple):
-    """The columns that the filter reads; all others pass through unseen.
-
-    Attributes:
-        task: the task's name, or None.
-        prompt: columns whose texts make the prompt, one after the other; empty if none is read.
-            Of a conversation, which is a list of turns, those of the user are read.
-    """
-
-    task: str | None
-    prompt: tuple[str, ...] = ()
-
-    @property
-    def conversation(self) -> bool:
-        return len(self.prompt) == 1 and self.prompt[0] in CONVERSATIONS
-
-
 def find_columns(
     source: str,
     names: Sequence[str],
     task_column: str | None,
     prompt_columns: tuple[str, ...] | None,
     recovers: bool,
-) -> Columns:
-    """Choose the columns of `source`.
+) -> tuple[str | None, tuple[str, ...]]:
+    """Choose the columns of `source` that are read; all others pass through unseen.
 
     Args:
         task_column, prompt_columns: what the user asked for, or None.
         recovers: there is an index, so that the task can be found in the prompt.
+
+    Returns:
+        The column of the task, or None; and those of the prompt, none where it is not read.
 
     Raises:
         SolarError: a column that was asked for is not there, or nothing names a row's task.
@@ -90,11 +76,14 @@ def find_columns(
             f"flan_filter.prompt_column: no column of {source} is known to hold the prompt "
             f"({there}). Write prompt_column: NAME (--prompt-column)."
         )
-    return Columns(task, prompt)
+    return task, prompt
 
 
-def prompts_of(batch: TableRows | JsonRows, columns: Columns) -> pa.Array:
+def prompts_of(batch: TableRows | JsonRows, columns: tuple[str, ...]) -> pa.Array:
     """The prompt of each row, large_binary; null where the row has none.
+
+    It is the texts of `columns`, one after the other; of a column of conversations, which are lists
+    of turns, those of the user.
 
     Raises:
         SolarError: a column does not hold text, or turns of a conversation.
@@ -102,9 +91,7 @@ def prompts_of(batch: TableRows | JsonRows, columns: Columns) -> pa.Array:
     import pyarrow as pa
     from pyarrow import compute
 
-    if columns.conversation:
-        return batch.user_turns(columns.prompt[0])
-    parts = [batch.texts(name) for name in columns.prompt]
+    parts = [batch.texts(name) for name in columns]
     if len(parts) == 1:
         return parts[0]
     newline, null = (pa.scalar(text, pa.large_binary()) for text in (b"\n", None))
@@ -128,29 +115,25 @@ class TableRows:
         return self.table.column(column).combine_chunks()
 
     def texts(self, column: str) -> pa.Array:
-        texts = self.names(column)
-        if not _is_text(texts.type):
-            raise _no_text(column, self.source, texts.type)
-        return as_bytes(texts)
-
-    def user_turns(self, column: str) -> pa.Array:
         import pyarrow as pa
         from pyarrow import compute
 
-        turns = self.names(column)
-        if pa.types.is_null(turns.type):
-            return as_bytes(turns)
-        is_list = pa.types.is_list(turns.type) or pa.types.is_large_list(turns.type)
-        is_turn = is_list and pa.types.is_struct(turns.type.value_type)
-        fields = {field.name for field in turns.type.value_type} if is_turn else set()
-        pair = next((pair for pair in _SPEAKER if fields >= set(pair)), None)
+        values = self.names(column)
+        kind = values.type
+        if is_text(kind):
+            return as_bytes(values)
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        is_turn = is_list and pa.types.is_struct(kind.value_type)
+        fields = {field.name: field.type for field in kind.value_type} if is_turn else {}
+        pairs = (pair for pair in _SPEAKER if all(is_text(fields.get(name)) for name in pair))
+        pair = next(pairs, None)
         if pair is None:
-            raise _no_text(column, self.source, turns.type)
-        flat = turns.flatten()
+            raise _no_text(column, self.source, kind)
+        flat = values.flatten()
         user = compute.is_in(flat.field(pair[0]).cast(pa.string()), pa.array(_USERS))
-        rows = compute.list_parent_indices(turns).filter(user).to_numpy(zero_copy_only=False)
+        rows = compute.list_parent_indices(values).filter(user).to_numpy(zero_copy_only=False)
         texts = as_bytes(flat.field(pair[1]).filter(user))
-        offsets = np.searchsorted(rows, np.arange(len(turns) + 1)).astype(np.int64)
+        offsets = np.searchsorted(rows, np.arange(len(values) + 1)).astype(np.int64)
         grouped = pa.LargeListArray.from_arrays(pa.array(offsets), texts.fill_null(b""))
         return compute.binary_join(grouped, pa.scalar(b"\n", pa.large_binary()))
 
@@ -196,20 +179,10 @@ class JsonRows:
             ) from error
 
     def texts(self, column: str) -> pa.Array:
-        return self._encoded(column, lambda text: text)
+        import pyarrow as pa
 
-    def user_turns(self, column: str) -> pa.Array:
-        def of_user(turns: object) -> object:
-            texts = []
-            for turn in turns if isinstance(turns, list) else [turns]:
-                if not isinstance(turn, dict):
-                    return turns  # is refused
-                for speaker, value in _SPEAKER:
-                    if turn.get(speaker) in _USERS and turn.get(value) is not None:
-                        texts.append(str(turn[value]))
-            return "\n".join(texts)
-
-        return self._encoded(column, of_user)
+        texts = [self._text(row.get(column), column) for row in self.rows]
+        return pa.array(texts, pa.large_binary())
 
     def row(self, position: int) -> dict:
         return {k: v for k, v in self.rows[position].items() if isinstance(v, str)}
@@ -218,17 +191,17 @@ class JsonRows:
         lines = zip(self.lines, stays.to_pylist(), strict=True)
         return [line if line.endswith(b"\n") else line + b"\n" for line, stay in lines if stay]
 
-    def _encoded(self, column: str, text_of: Callable[[object], object]) -> pa.Array:
-        import pyarrow as pa
-
-        texts: list[bytes | None] = []
-        for row in self.rows:
-            value = row.get(column)
-            text = None if value is None else text_of(value)
-            if text is not None and not isinstance(text, str):
-                raise _no_text(column, self.source, type(text).__name__)
-            texts.append(None if text is None else text.encode("utf-8", "surrogatepass"))
-        return pa.array(texts, pa.large_binary())
+    def _text(self, value: Any, column: str) -> bytes | None:
+        if value is None:
+            return None
+        texts = [value]
+        if not isinstance(value, str):
+            turns = value if isinstance(value, list) else [value]
+            if not all(isinstance(turn, dict) for turn in turns):
+                raise _no_text(column, self.source, type(value).__name__)
+            pairs = ((turn.get(who), turn.get(what)) for turn in turns for who, what in _SPEAKER)
+            texts = [str(text) for who, text in pairs if who in _USERS and text is not None]
+        return "\n".join(texts).encode("utf-8", errors="surrogatepass")
 
 
 def _no_text(column: str, source: str, kind: object) -> SolarError:
@@ -238,9 +211,12 @@ def _no_text(column: str, source: str, kind: object) -> SolarError:
     )
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType | None) -> bool:
+    """Whether a column of this type holds texts, or nothing."""
     import pyarrow.types as types
 
+    if kind is None:
+        return False
     kind = kind.value_type if types.is_dictionary(kind) else kind
     tests = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
     return any(test(kind) for test in tests)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -21,16 +20,17 @@ from solar_plugins.flan_filter.prompts import (
     TableRows,
     beginning,
     find_columns,
+    is_text,
     prompts_of,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from solar_plugins.flan_filter.index_file import Index
     from solar_plugins.flan_filter.matcher import Finding
 
 NAMES_REMEMBERED = 65_536
+NAMES_RECORDED = 20_000
 
 
 class RowFilter:
@@ -38,7 +38,6 @@ class RowFilter:
 
     Args:
         block: what to remove.
-        index: by which rows without a name are recognised, or None.
         source: the dataset: its path in `block`, and its name in the audit and in errors.
         columns: the names of the dataset's columns.
 
@@ -46,21 +45,16 @@ class RowFilter:
         SolarError: no row can be of a task that was asked for by name, or nothing names the task.
     """
 
-    def __init__(
-        self, block: FlanFilterBlock, index: Index | None, source: str, columns: list[str]
-    ) -> None:
-        self._wanted = wanted = task_names.expand(block.tasks)
-        self._columns = find_columns(
-            source,
-            columns,
-            block.column_of(source),
-            block.prompt_columns_of(source),
-            index is not None,
-        )
-        if self._columns.task is None and not block.unknown_allowed:
+    def __init__(self, block: FlanFilterBlock, source: str, columns: list[str]) -> None:
+        index = block.opened_index
+        wanted = task_names.expand(block.tasks)
+        asked = block.columns_of(source)
+        self._task, self._prompt = find_columns(source, columns, *asked, index is not None)
+        # Where there are several datasets, another of them may have the task.
+        if self._task is None and not block.allow_empty and len(block.datasets) == 1:
             refuse_unknown(block.tasks, index)
         self._matcher = None
-        self.audit = Audit(source, list(wanted.values()), *self._columns[:2])
+        self.audit = Audit(source, list(wanted.values()), self._task, list(self._prompt))
         if index is not None:
             self.audit.index = {
                 "path": index.path,
@@ -68,7 +62,7 @@ class RowFilter:
                 "tasks": index.tasks,
                 "joined": sorted(index.facts["texts"].get(FLAN_INPUTS, {})),
             }
-            if self._columns.prompt:
+            if self._prompt:
                 from solar_plugins.flan_filter.matcher import Matcher
 
                 self._matcher = Matcher(index, wanted, block.decontaminate)
@@ -86,12 +80,12 @@ class RowFilter:
 
         for batch in filter(len, batches):
             named, stays = np.zeros(len(batch), bool), np.ones(len(batch), bool)
-            if self._columns.task is not None:
-                named, stays = self._by_name(batch, self._columns.task)
+            if self._task is not None:
+                named, stays = self._by_name(batch, self._task)
             self.audit.rows_unnamed += int(len(batch) - named.sum())
             self.audit.rows_invalid_utf8 += batch.invalid_utf8
             if self._matcher is not None:
-                prompts = prompts_of(batch, self._columns)
+                prompts = prompts_of(batch, self._prompt)
                 self._count_prompts(prompts)
                 for finding in self._matcher.find(prompts):
                     # A name that is there is the last word on the task, not on contamination.
@@ -106,8 +100,16 @@ class RowFilter:
 
     def _by_name(self, batch: TableRows | JsonRows, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Which rows have a name, and which of them stay."""
+        import pyarrow as pa
+
         audit = self.audit
-        encoded = self._as_text(batch.names(column)).dictionary_encode()
+        names = batch.names(column)
+        if not is_text(names.type):
+            raise SolarError(
+                f"flan_filter.task_column: {column!r} of {audit.source} holds {names.type}, not "
+                "text. Name a column of task names."
+            )
+        encoded = names.cast(pa.large_string()).dictionary_encode()
         # A row without a name has the last of these.
         spelt = [*encoded.dictionary.to_pylist(), ""]
         indices = encoded.indices.fill_null(len(spelt) - 1).to_numpy(zero_copy_only=False)
@@ -115,20 +117,18 @@ class RowFilter:
         counts = np.bincount(indices, minlength=len(spelt))
         for index, (name, task) in enumerate(zip(spelt, tasks, strict=True)):
             rows = int(counts[index])
-            if not name.strip():
-                continue
-            if task is None:
-                audit.keep(name, rows)
-                continue
-            audit.removed.setdefault(task, Counter())[BY_NAME] += rows
-            audit.spellings.setdefault(task, Counter())[name] += rows
-            examples = audit.examples.setdefault(task, {}).setdefault(BY_NAME, [])
-            room = EXAMPLES_PER_REASON - len(examples)
-            for position in map(int, np.flatnonzero(indices == index)[:room] if room else ()):
-                shown = (f"{k}: {v}" for k, v in batch.row(position).items() if k != column)
-                text = clipped(re.sub(r"\s+", " ", " | ".join(shown)), EXAMPLE_CHARACTERS)
-                number = audit.rows_in + position
-                examples.append({"row": number, "task_name": name, "text": text})
+            if name.strip() and task is not None:
+                audit.removed[task][BY_NAME] += rows
+                audit.spellings[task][name] += rows
+                examples = audit.examples[task][BY_NAME]
+                room = EXAMPLES_PER_REASON - len(examples)
+                for position in np.flatnonzero(indices == index)[:room].tolist() if room else ():
+                    shown = (f"{k}: {v}" for k, v in batch.row(position).items() if k != column)
+                    text = clipped(re.sub(r"\s+", " ", " | ".join(shown)), EXAMPLE_CHARACTERS)
+                    number = audit.rows_in + position
+                    examples.append({"row": number, "task_name": name, "text": text})
+            elif name.strip() and (name in audit.kept or len(audit.kept) < NAMES_RECORDED):
+                audit.kept[name] += rows
         is_name = np.array([bool(name.strip()) for name in spelt])
         stays = np.array([task is None for task in tasks])
         return is_name[indices], stays[indices]
@@ -136,12 +136,14 @@ class RowFilter:
     def _record(self, finding: Finding, prompts: pa.Array) -> None:
         audit, reason = self.audit, finding.reason
         if finding.removes:
-            audit.removed.setdefault(finding.task, Counter())[reason] += 1
-            examples = audit.examples.setdefault(finding.task, {}).setdefault(reason, [])
+            audit.removed[finding.task][reason] += 1
+            examples = audit.examples[finding.task][reason]
         else:
-            kind = f"{reason}, {_kind(finding)}"
+            is_named = finding.part in ("definition", "inputs")
+            kind = "related task" if is_named else "short text alone"
+            kind = f"{reason}, {'near the threshold' if finding.share < 1.0 else kind}"
             audit.near[kind] += 1
-            examples = audit.near_examples.setdefault(kind, [])
+            examples = audit.near_examples[kind]
         if len(examples) < EXAMPLES_PER_REASON:
             text = " ".join(beginning(prompts[finding.row]).split())
             example = {
@@ -160,27 +162,6 @@ class RowFilter:
         self.audit.rows_without_prompt += prompts.null_count
         try:
             prompts.cast(pa.large_string())
-        except pa.ArrowInvalid:
-            # Rare: only then is it worth a look at each row.
-            for value in prompts.to_pylist():
-                try:
-                    (value or b"").decode("utf-8")
-                except UnicodeDecodeError:
-                    self.audit.rows_invalid_utf8 += 1
-
-    def _as_text(self, names: pa.Array) -> pa.Array:
-        import pyarrow as pa
-
-        kind = names.type.value_type if pa.types.is_dictionary(names.type) else names.type
-        if pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            return names.cast(pa.large_string())
-        raise SolarError(
-            f"flan_filter.task_column: {self.audit.task_column!r} of {self.audit.source} holds "
-            f"{kind}, not text. Name a column of task names."
-        )
-
-
-def _kind(finding: Finding) -> str:
-    if finding.share < 1.0:
-        return "near the threshold"
-    return "related task" if finding.part in ("definition", "inputs") else "short text alone"
+        except pa.ArrowInvalid:  # rare: only then is it worth a look at each row
+            for text in filter(None, prompts.to_pylist()):
+                self.audit.rows_invalid_utf8 += text.decode("utf-8", "ignore").encode() != text

@@ -13,24 +13,25 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from solar_plugins.flan_filter.evidence import NGRAM_WORDS, SPAN_WORDS, WORD_BYTES
+from solar_plugins.flan_filter.evidence import LEAST_WORDS, NGRAM_WORDS, SPAN_WORDS, WORD_BYTES
 
 EXACT, TOLERANT, ANY_NGRAM = 0, 1, 2
 """How a text is compared: all words in a row; spans of them; any window of `NGRAM_WORDS`."""
 
-SHORT_WORDS = 3
 LONG_WORDS = 6
-"""Anchors have six words; three in texts that are shorter than that. Shorter ones have none."""
+"""Anchors have six words, and `LEAST_WORDS` in texts that are shorter than that."""
 
 _LEAST_SHARE = 0.2
 """A shorter span of a tolerant text is not worth adding up."""
+
+Buffer = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Texts: bytes, and where in them each text begins and ends."""
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _BASE_2 = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _BYTES = np.frombuffer(WORD_BYTES, dtype=np.uint8)
 _SPACE = np.uint8(ord(" "))
-_RARITY_BITS = 22
 
 
 class Anchors(NamedTuple):
@@ -53,35 +54,19 @@ class Anchors(NamedTuple):
     place: np.ndarray
 
 
-class Texts(NamedTuple):
-    """All texts: text i has `words[starts[i]:starts[i + 1]]` and is compared by `mode[i]`."""
+class Tables(NamedTuple):
+    """What `scan` looks for.
+
+    Attributes:
+        words, starts: text i has `words[starts[i]:starts[i + 1]]`.
+        mode: how it is compared.
+        anchors: of `LEAST_WORDS`, `LONG_WORDS` and `NGRAM_WORDS`.
+    """
 
     words: np.ndarray
     starts: np.ndarray
     mode: np.ndarray
-
-
-class Tables(NamedTuple):
-    """What `scan` looks for."""
-
-    texts: Texts
-    short: Anchors
-    long: Anchors
-    ngram: Anchors
-
-
-class Hits(NamedTuple):
-    """Places where texts stand.
-
-    Attributes:
-        row, text: which prompt and which text.
-        from_word, words: which span of the text was found, in words.
-    """
-
-    row: np.ndarray
-    text: np.ndarray
-    from_word: np.ndarray
-    words: np.ndarray
+    anchors: tuple[Anchors, ...] = ()
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -93,13 +78,13 @@ def _mixed(value: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _word_hashes(data: np.ndarray, begin: int, end: int, table: np.ndarray, out: np.ndarray) -> int:
+def _word_hashes(data: np.ndarray, begin: int, end: int, out: np.ndarray) -> int:
     """Hashes of the words of `data[begin:end]` into `out`; returns their number."""
     count = 0
     value = np.uint64(0)
     inside = False
     for position in range(begin, end):
-        byte = table[data[position]]
+        byte = _BYTES[data[position]]
         if byte != _SPACE:
             value = value * np.uint64(0x100000001B3) + np.uint64(byte)
             inside = True
@@ -115,67 +100,70 @@ def _word_hashes(data: np.ndarray, begin: int, end: int, table: np.ndarray, out:
 
 
 @njit(cache=True, nogil=True)
-def _hash_texts(
-    data: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    table: np.ndarray,
-    starts: np.ndarray,
-    out: np.ndarray,
-) -> None:
+def _hash_texts(texts: Buffer, starts: np.ndarray, out: np.ndarray) -> None:
+    data, begins, ends = texts
     total = 0
     for text in range(len(begins)):
-        total += _word_hashes(data, begins[text], ends[text], table, out[total:])
+        total += _word_hashes(data, begins[text], ends[text], out[total:])
         starts[text + 1] = total
 
 
-def _keys(words: np.ndarray, length: int) -> np.ndarray:
-    """The key of every window of `length` words, across the borders of texts too."""
-    windows = max(0, len(words) - length + 1)
-    value = np.zeros(windows, np.uint64)
+@njit(cache=True, nogil=True, inline="always")
+def _window(words: np.ndarray, begin: int, length: int) -> np.uint64:
+    """The hash of `length` words."""
+    value = np.uint64(0)
+    for word in range(begin, begin + length):
+        value = value * _BASE + words[word]
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _choose(
+    words: np.ndarray, starts: np.ndarray, mode: np.ndarray, length: int, places: np.ndarray
+) -> int:
+    """Where the anchors of `length` words begin, into `places`; returns their number.
+
+    The rarest window of each text; of a long tolerant one the rarest of each third; of one that any
+    n-gram identifies, all.
+    """
+    counts = np.zeros(1 << 22, np.uint16)
+    for text in range(len(starts) - 1):
+        for begin in range(starts[text], starts[text + 1] - length + 1):
+            slot = _mixed(_window(words, begin, length)) >> np.uint64(42)
+            counts[slot] += np.uint16(counts[slot] < 65535)
+    found = 0
+    for text in range(len(starts) - 1):
+        windows = starts[text + 1] - starts[text] - length + 1
+        is_long = windows + length > LONG_WORDS
+        of_any = mode[text] == ANY_NGRAM
+        if of_any != (length == NGRAM_WORDS) or (is_long and length == LEAST_WORDS):
+            continue
+        parts = 3 if mode[text] == TOLERANT and windows >= 3 * length else 1
+        parts = windows if of_any else parts
+        for part in range(parts if windows > 0 else 0):
+            least = 70_000
+            first, end = windows * part // parts, windows * (part + 1) // parts
+            for begin in range(starts[text] + first, starts[text] + end):
+                slot = _mixed(_window(words, begin, length)) >> np.uint64(42)
+                if counts[slot] < least:
+                    places[found], least = begin, np.int64(counts[slot])
+            found += 1
+    return found
+
+
+def _anchors(texts: Tables, length: int, common: int) -> Anchors:
+    words, starts = texts.words, texts.starts
+    places = np.empty(3 * len(starts) + len(words), np.int64)
+    places = places[: _choose(words, starts, texts.mode, length, places)]
+    keys = np.zeros(len(places), np.uint64)
     for word in range(length):
-        value *= _BASE
-        value += words[word : word + windows]
-    return _mixed.py_func(value)
-
-
-def _rarest(texts: Texts, length: int, keys: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Where the rarest window of each text is; of a long tolerant one the rarest of each third."""
-    slots = (keys >> np.uint64(64 - _RARITY_BITS)).astype(np.int64)
-    counts = np.bincount(slots[inside], minlength=1 << _RARITY_BITS)
-    sizes = np.diff(texts.starts)
-    windows = sizes - length + 1
-    has_anchor = (texts.mode != ANY_NGRAM) & (windows >= 1)
-    if length == SHORT_WORDS:
-        has_anchor &= sizes < LONG_WORDS
-    is_long = (texts.mode == TOLERANT) & (windows >= 3 * length)
-    parts = np.where(is_long, 3, 1)[has_anchor]
-    part = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    start, size, parts = (
-        np.repeat(of_text, parts)
-        for of_text in (texts.starts[:-1][has_anchor], windows[has_anchor], parts)
-    )
-    begins, ends = start + size * part // parts, start + size * (part + 1) // parts
-    # One number orders windows by rarity, then by place.
-    ranks = np.minimum(counts[slots], 65_535) << 40 | np.arange(len(slots))
-    between = np.stack([begins, ends], axis=1).ravel()
-    least = np.minimum.reduceat(np.append(ranks, 0), between)[::2]
-    return least & ((1 << 40) - 1)
-
-
-def _anchors(texts: Texts, length: int, common: int) -> Anchors:
-    keys = _keys(texts.words, length)
-    sizes = np.diff(texts.starts)
-    text_of = np.repeat(np.arange(len(sizes)), sizes)[: len(keys)]
-    inside = np.arange(len(keys)) + length <= texts.starts[text_of + 1]
+        keys = keys * _BASE + words[places + word]
+    keys = _mixed.py_func(keys)
     if length == NGRAM_WORDS:
-        places = np.flatnonzero(inside & (texts.mode[text_of] == ANY_NGRAM))
-        _, which, counts = np.unique(keys[places], return_inverse=True, return_counts=True)
-        places = places[counts[which] <= common]
-    else:
-        places = _rarest(texts, length, keys, inside)
-    places = places[np.argsort(keys[places], kind="stable")]
-    keys, text_of = keys[places], text_of[places]
+        _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        places, keys = (of_all[counts[which] <= common] for of_all in (places, keys))
+    order = np.argsort(keys, kind="stable")
+    places, keys = places[order], keys[order]
     bucket_bits = max(8, int(np.ceil(np.log2(len(keys) * 2 + 1))))
     bit_bits = min(26, bucket_bits + 4)  # one bit in 32 is set: most windows end there
     bit_shift, bucket_shift = np.uint64(64 - bit_bits), np.uint64(64 - bucket_bits)
@@ -184,52 +172,43 @@ def _anchors(texts: Texts, length: int, common: int) -> Anchors:
     first_keys = np.arange(1 << bucket_bits, dtype=np.uint64) << bucket_shift
     buckets = np.append(np.searchsorted(keys, first_keys), len(keys))
     bits = np.packbits(marked, bitorder="little")
-    place = places - texts.starts[text_of]
-    return Anchors(length, bits, bit_shift, buckets, bucket_shift, keys, text_of, place)
+    text = np.searchsorted(starts, places, side="right") - 1
+    return Anchors(
+        length, bits, bit_shift, buckets, bucket_shift, keys, text, places - starts[text]
+    )
 
 
-def build_tables(
-    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, mode: np.ndarray, common: int = 0
-) -> Tables:
-    """The tables for texts.
+def build_tables(texts: Buffer, mode: np.ndarray, common: int = 0) -> Tables:
+    """The tables for `texts`.
 
     Args:
-        data: bytes, uint8.
-        begins, ends: shape (texts,), where each text lies in `data`; the number of a text in `Hits`
-            is its place here.
         mode: shape (texts,), `EXACT`, `TOLERANT` or `ANY_NGRAM`.
         common: n-grams of more texts than this are left out.
     """
+    _, begins, ends = texts
     starts = np.zeros(len(begins) + 1, np.int64)
     words = np.zeros(int((ends - begins).sum()) // 2 + len(begins) + 1, np.uint64)
-    _hash_texts(data, begins, ends, _BYTES, starts, words)
-    texts = Texts(words[: starts[-1]].copy(), starts, mode)
-    lengths = (SHORT_WORDS, LONG_WORDS, NGRAM_WORDS)
-    return Tables(texts, *(_anchors(texts, length, common) for length in lengths))
+    _hash_texts(texts, starts, words)
+    tables = Tables(words[: starts[-1]].copy(), starts, mode)
+    lengths = (LEAST_WORDS, LONG_WORDS, NGRAM_WORDS)
+    return tables._replace(anchors=tuple(_anchors(tables, length, common) for length in lengths))
 
 
 @njit(cache=True, nogil=True)
 def _probe(
-    words: np.ndarray,
-    count: int,
-    row: int,
-    texts: Texts,
-    anchors: Anchors,
-    out: np.ndarray,
-    found: int,
+    words: np.ndarray, row: int, tables: Tables, anchors: Anchors, out: np.ndarray, found: int
 ) -> int:
     """Looks up all windows of one length in one prompt; returns the new number of hits."""
     # Fields of tuples are read once: in the loop each reading would count references.
-    text_words, text_starts, text_mode = texts
+    text_words, text_starts, text_mode, _ = tables
     length, bits, bit_shift, buckets, bucket_shift, keys, text_of, place_of = anchors
+    count = len(words)
     if count < length or len(keys) == 0:
         return found
     power = np.uint64(1)
     for _ in range(length - 1):
         power *= _BASE
-    window = np.uint64(0)
-    for word in range(length):
-        window = window * _BASE + words[word]
+    window = _window(words, 0, length)
     for begin in range(count - length + 1):
         if begin:
             window = (window - words[begin - 1] * power) * _BASE + words[begin + length - 1]
@@ -272,22 +251,16 @@ def _probe(
 
 @njit(cache=True, nogil=True)
 def _scan(
-    data: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    table: np.ndarray,
-    tables: Tables,
-    digests: np.ndarray,
-    counts: np.ndarray,
-    out: np.ndarray,
+    prompts: Buffer, tables: Tables, digests: np.ndarray, counts: np.ndarray, out: np.ndarray
 ) -> int:
+    data, begins, ends = prompts
     longest = 0
     for row in range(len(begins)):
         longest = max(longest, ends[row] - begins[row])
     words = np.empty(longest // 2 + 2, np.uint64)
     found = 0
     for row in range(len(begins)):
-        count = _word_hashes(data, begins[row], ends[row], table, words)
+        count = _word_hashes(data, begins[row], ends[row], words)
         counts[row] = count
         first, second = np.uint64(count), np.uint64(count)
         for word in range(count):
@@ -295,33 +268,27 @@ def _scan(
             second = second * _BASE_2 + words[word]
         digests[row, 0] = _mixed(first)
         digests[row, 1] = _mixed(second)
-        found = _probe(words, count, row, tables.texts, tables.short, out, found)
-        found = _probe(words, count, row, tables.texts, tables.long, out, found)
-        found = _probe(words, count, row, tables.texts, tables.ngram, out, found)
+        for anchors in tables.anchors:
+            found = _probe(words[:count], row, tables, anchors, out, found)
     return found
 
 
-def scan(
-    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, tables: Tables
-) -> tuple[Hits, np.ndarray, np.ndarray]:
-    """Looks for the texts of `tables` in prompts.
-
-    Args:
-        data: bytes, uint8.
-        begins, ends: shape (rows,), where each prompt lies in `data`.
+def scan(prompts: Buffer, tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Looks for the texts of `tables` in `prompts`.
 
     Returns:
-        `Hits`; the 128-bit digest of each prompt's words, uint64 of shape (rows, 2); and the
-        number of words of each prompt, shape (rows,).
+        The places where texts stand, shape (places, 4): which prompt, which text, and the first
+        word and the number of words of the text's span that was found; the 128-bit digest of each
+        prompt's words, uint64 of shape (rows, 2); and the number of its words, shape (rows,).
     """
-    digests = np.zeros((len(begins), 2), np.uint64)
-    counts = np.zeros(len(begins), np.int64)
+    rows = len(prompts[1])
+    digests, counts = np.zeros((rows, 2), np.uint64), np.zeros(rows, np.int64)
     room = 4096
     while True:
         out = np.zeros((room, 4), np.int64)
-        found = _scan(data, begins, ends, _BYTES, tables, digests, counts, out)
+        found = _scan(prompts, tables, digests, counts, out)
         if found <= room:
-            return Hits(*out[:found].T), digests, counts
+            return out[:found], digests, counts
         room = found
 
 
@@ -329,4 +296,4 @@ def scan(
 def no_texts() -> Tables:
     """Tables that hold nothing, for digests alone."""
     none = np.zeros(0, np.int64)
-    return build_tables(np.zeros(0, np.uint8), none, none, np.zeros(0, np.uint8))
+    return build_tables((np.zeros(0, np.uint8), none, none), np.zeros(0, np.uint8))

@@ -7,43 +7,25 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from solar_plugins.errors import SolarError
 
-
-class FilteredTask(NamedTuple):
-    """One entry of Table 8.
-
-    Attributes:
-        name: as FLAN spells it (model card of upstage/SOLAR-10.7B-Instruct-v1.0).
-        as_printed: as the paper prints it; its typesetting dropped ``/`` and ``-``.
-        benchmark: the H6 benchmark whose items the task holds; None for DROP, which is not in H6.
-    """
-
-    name: str
-    as_printed: str
-    benchmark: str | None
-
-
-SOLAR = "solar"
-"""The word that stands for all of `SOLAR_TASKS` in ``flan_filter.tasks``."""
-
-RELATED = "related"
-"""The word that stands for all of `RELATED_TASKS`."""
+SOLAR, RELATED = "solar", "related"
+"""The words that stand for all of `SOLAR_TASKS` and `RELATED_TASKS` in ``flan_filter.tasks``."""
 
 SOLAR_TASKS = (
-    FilteredTask("task228_arc_answer_generation_easy", "task228_arc_answer_generation_easy", "arc"),
-    FilteredTask("ai2_arc/ARC-Challenge:1.0.0", "ai2_arcARCChallenge:1.0.0", "arc"),
-    FilteredTask("ai2_arc/ARC-Easy:1.0.0", "ai2_arcARCEasy:1.0.0", "arc"),
-    FilteredTask("task229_arc_answer_generation_hard", "task229_arc_answer_generation_hard", "arc"),
-    FilteredTask("hellaswag:1.1.0", "hellaswag:1.1.0", "hellaswag"),
-    FilteredTask("task1389_hellaswag_completion", "task1389_hellaswag_completion", "hellaswag"),
-    FilteredTask("cot_gsm8k", "cot_gsm8k", "gsm8k"),
-    FilteredTask("cot_gsm8k_ii", "cot_gsm8k_ii", "gsm8k"),
-    FilteredTask("drop:2.0.0", "drop:2.0.0", None),
-    FilteredTask("winogrande:1.1.0", "winogrande:1.1.0", "winogrande"),
+    "task228_arc_answer_generation_easy",
+    "ai2_arc/ARC-Challenge:1.0.0",  # the paper's typesetting dropped / and -
+    "ai2_arc/ARC-Easy:1.0.0",
+    "task229_arc_answer_generation_hard",
+    "hellaswag:1.1.0",
+    "task1389_hellaswag_completion",
+    "cot_gsm8k",
+    "cot_gsm8k_ii",
+    "drop:2.0.0",
+    "winogrande:1.1.0",
 )
+"""Table 8, as FLAN spells its tasks (model card of upstage/SOLAR-10.7B-Instruct-v1.0)."""
 
 RELATED_TASKS = (
     "task026_drop_question_generation",
@@ -96,32 +78,19 @@ def expand(tasks: str | Iterable[str]) -> dict[str, str]:
     Raises:
         SolarError: no task is named, or a name has neither letter nor digit.
     """
+    groups = {SOLAR: SOLAR_TASKS, RELATED: RELATED_TASKS}
+    reported = {normalised(task): task for task in SOLAR_TASKS}
+    form = (
+        "Write solar (the ten tasks of Table 8), task names as the data spells them, or both in a "
+        "list."
+    )
     wanted: dict[str, str] = {}
     for name in [tasks] if isinstance(tasks, str) else tasks:
-        if name == SOLAR:
-            wanted.update((normalised(task.name), task.name) for task in SOLAR_TASKS)
-        elif name == RELATED:
-            wanted.update((normalised(task), task) for task in RELATED_TASKS)
-        elif normalised(name):
-            wanted.setdefault(normalised(name), name)
-        else:
-            raise SolarError(
-                f"flan_filter.tasks: {name!r} names no task. Write solar (the ten tasks of "
-                "Table 8), task names as the data spells them, or both in a list."
-            )
+        if not normalised(name):
+            raise SolarError(f"flan_filter.tasks: {name!r} names no task. {form}")
+        for task in groups.get(normalised(name), (name,)):
+            key = normalised(task)
+            wanted.setdefault(key, reported.get(key, task))
     if not wanted:
-        raise SolarError(
-            "flan_filter.tasks: the list is empty. Write solar (the ten tasks of Table 8), task "
-            "names as the data spells them, or both in a list."
-        )
-    return {key: _reported(key, name) for key, name in wanted.items()}
-
-
-def asked_by_name(tasks: str | Iterable[str]) -> list[str]:
-    """The tasks that were asked for one by one, beside the words ``solar`` and ``related``."""
-    names = [tasks] if isinstance(tasks, str) else list(tasks)
-    return [name for name in names if name not in (SOLAR, RELATED)]
-
-
-def _reported(key: str, name: str) -> str:
-    return next((task.name for task in SOLAR_TASKS if normalised(task.name) == key), name)
+        raise SolarError(f"flan_filter.tasks: the list is empty. {form}")
+    return wanted

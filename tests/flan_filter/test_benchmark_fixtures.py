@@ -41,4 +41,4 @@ def test_every_benchmark_that_flan_draws_on_has_a_fixture():
     drawn_on = {benchmark.name for benchmark in BENCHMARKS if benchmark.train}
     assert drawn_on == {file.stem for file in FIXTURES.glob("*.json")}
     listed = {task for benchmark in BENCHMARKS for task in benchmark.templates}
-    assert listed == {task.name for task in task_names.SOLAR_TASKS}
+    assert listed == set(task_names.SOLAR_TASKS)

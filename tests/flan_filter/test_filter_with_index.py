@@ -106,6 +106,22 @@ def test_a_named_column_is_read_instead_of_the_guess(tmp_path, index):
     assert read(tmp_path / "out.parquet") == []
 
 
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_turns_are_read_in_a_column_of_any_name(tmp_path, index, kind):
+    rows = [
+        {"chat": [{"role": "user", "content": f"Solve: {QUESTIONS[0]}"}]},
+        {"chat": [{"role": "assistant", "content": QUESTIONS[0]}]},
+    ]
+    source, target = tmp_path / f"in.{kind}", tmp_path / f"out.{kind}"
+    if kind == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), source)
+    else:
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    result = solar(source, target, "--index", index, "--prompt-column", "chat")
+    assert result.exit_code == 0, result.output
+    assert read(target) == rows[1:]
+
+
 def test_a_folder_of_shards_keeps_names_order_columns_and_counts(tmp_path, index):
     prompts, stay = mixed_prompts(120)
     table = orca(prompts)
@@ -250,6 +266,12 @@ def _cut_parquet(folder: Path) -> Path:
     return path
 
 
+def _turns_without_text(folder: Path) -> Path:
+    row = {"messages": [{"role": "user", "content": [{"type": "image"}]}]}
+    parquet.write_table(pa.Table.from_pylist([row]), folder / "in.parquet")
+    return folder / "in.parquet"
+
+
 GZIP = gzip.compress(json.dumps({"question": QUESTIONS[0]}).encode() * 50)
 
 
@@ -261,6 +283,7 @@ GZIP = gzip.compress(json.dumps({"question": QUESTIONS[0]}).encode() * 50)
         (_file("in.jsonl", b""), (), "in.jsonl: it has no row"),
         (_file("in.jsonl.gz", GZIP[:60]), (), "in.jsonl.gz: the compressed stream is damaged"),
         (_file("in.jsonl", b'{"question": 7}\n'), (), "'question' of"),
+        (_turns_without_text, (), "'messages' of"),
         (_file("in.jsonl", b'{"answer": "x"}\n'), (), "no column of"),
         (_file("in.jsonl", b'{"question": "x"}\n'), (), "none of the 1 rows"),
         (_file("in.txt", b"x"), (), "unknown kind of file"),

@@ -75,12 +75,11 @@ def test_of_several_processes_one_filters_and_the_others_wait(tmp_path, nameless
     from datasets import load_dataset
 
     from solar_plugins.flan_filter.args import parse
-    from solar_plugins.flan_filter.filtered_copy import copy_path, filtered_copy
+    from solar_plugins.flan_filter.filtered_copy import filtered_copy
 
     index = str(index_of(tmp_path / "one", [FIRST]))
     block = parse({"datasets": [str(nameless)], "index": index})
-    plan = (block, block.open_index())
-    target = copy_path(tmp_path / "copies", str(nameless), "digest", *plan)
+    order = (tmp_path / "copies", str(nameless), "digest", block)
     loads = []
 
     def load():
@@ -88,11 +87,11 @@ def test_of_several_processes_one_filters_and_the_others_wait(tmp_path, nameless
         return load_dataset("json", data_files=str(nameless), split="train")
 
     with ThreadPoolExecutor(4) as pool:
-        work = [pool.submit(filtered_copy, load, target, "orca", *plan) for _ in range(4)]
+        work = [pool.submit(filtered_copy, load, *order) for _ in range(4)]
         done = [one.result() for one in work]
-    assert sorted(worked for _, worked in done) == [False, False, False, True]
+    assert sorted(worked for _, _, worked in done) == [False, False, False, True]
     assert loads == [1]
-    assert len({json.dumps(audit) for audit, _ in done}) == 1
+    assert len({json.dumps(audit) for _, audit, _ in done}) == 1
 
 
 @pytest.mark.parametrize(

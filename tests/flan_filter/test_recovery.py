@@ -13,6 +13,7 @@ from find_in import FLAN_COT, MUST_STAY, cot_file, index_of, removed
 from flan_renderings import COT, INVERTED_ANSWER, INVERTED_QUESTION, INVERTED_REASONING
 
 from solar_plugins.flan_filter import index_file, task_names
+from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.evidence import DECONTAMINATION
 from solar_plugins.flan_filter.matcher import Matcher
 
@@ -74,12 +75,9 @@ def test_every_form_that_shows_an_item_goes_under_its_task(world):
         if shows:
             assert gone[task, shows] == rows, task
     assert {one.task for one in rendered} == {
-        task.name for task in task_names.SOLAR_TASKS if task.name != "task1389_hellaswag_completion"
+        task for task in task_names.SOLAR_TASKS if task != "task1389_hellaswag_completion"
     }
-    benchmark_of = {
-        "cot_gsm8k_ii": "gsm8k",
-        **{task.name: task.benchmark for task in task_names.SOLAR_TASKS},
-    }
+    benchmark_of = {task: one.name for one in BENCHMARKS for task in one.templates}
     for row, finding in found.items():
         assert benchmark_of[finding.task] == benchmark_of[rendered[row].task]
 

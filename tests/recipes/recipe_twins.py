@@ -11,8 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from solar_plugins.flan_filter.build_index import add_source
-from solar_plugins.flan_filter.index_file import Entries, write
+from solar_plugins.flan_filter.build_index import build
 
 METAMATH_TYPES = [
     f"{source}_{kind}"
@@ -159,11 +158,10 @@ def write_twins(folder: Path) -> dict[str, str]:
 
 def _write_index(folder: Path) -> Path:
     """What `solar flan-index` builds, from one item of GSM8K."""
-    entries, target = Entries(), folder / "flan.index"
+    target = folder / "flan.index"
     place = folder / "benchmarks" / "gsm8k"
     place.mkdir(parents=True)
     item = {"question": GSM8K_QUESTION, "answer": "12-3=<<12-3=9>>9\n#### 9"}
     (place / "train.jsonl").write_text(json.dumps(item) + "\n", encoding="utf-8")
-    read = add_source(str(place.parent), entries, folder / "parts", lambda name, rows: None)
-    write(target, entries, read)
+    build([str(place.parent)], target, folder / "parts", lambda name, rows: None)
     return target

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import datasets
+
+from solar_plugins.recipes import rows
 
 
 def read(task: str, data_dir: str = "", **_other_metadata: object) -> dict[str, datasets.Dataset]:
@@ -23,9 +24,4 @@ def read(task: str, data_dir: str = "", **_other_metadata: object) -> dict[str, 
     files = sorted(Path(data_dir, task).glob("*.jsonl"))
     if not files:
         raise FileNotFoundError(f"{data_dir}/{task}: no items. The chain's data stage writes them")
-    return {
-        file.stem: datasets.Dataset.from_list(
-            [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        )
-        for file in files
-    }
+    return {file.stem: datasets.Dataset.from_list(list(rows.read(file))) for file in files}
