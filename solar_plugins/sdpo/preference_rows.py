@@ -16,7 +16,6 @@ Message = dict[str, Any]
 Render = Callable[[list[Message], bool], str]
 """A chat template: the text of a conversation, with the generation prompt after it or without."""
 
-TEXTS = ("prompt", "chosen", "rejected")
 _MARK = "\ue000answer\ue000"  # private-use characters: no template trims or looks for them
 
 
@@ -99,17 +98,21 @@ class Empty(str):
 
     def __new__(cls, column: str, found: str) -> Empty:
         cell = super().__new__(cls)
-        cell.error = SolarError(f"{column}: {found}. Fill it in, or remove the row.")
-        cell.is_null = found == "null"
+        cell.column, cell.found = column, found
         return cell
 
-    error: SolarError
-    is_null: bool
+    column: str
+    found: str
 
-    def _refuse(self, *_: Any) -> Any:
-        raise self.error
+    def refuse(self, *_: Any) -> Any:
+        """Raise the error, with the column."""
+        raise SolarError(f"{self.column}: {self.found}. Fill it in, or remove the row.")
 
-    __str__ = __format__ = __iter__ = __getitem__ = __add__ = __radd__ = _refuse
+    __str__ = __format__ = __iter__ = __getitem__ = __add__ = __radd__ = refuse
+
+    def unless_null(self) -> str:
+        """The empty text, if it is one."""
+        return self.refuse() if self.found == "null" else ""
 
 
 def mark_empty(value: Any, column: str) -> Any:
@@ -130,13 +133,12 @@ def texts_of(row: dict[str, Any], write: Callable[[dict[str, Any]], dict[str, An
 
     Raises:
         SolarError: it did, with the column.
+        KeyError: it does not write all three texts.
     """
     cells = {name: mark_empty(value, name) for name, value in row.items()}
     result = write(dict(cells))
-    for name in TEXTS:
-        if isinstance(result.get(name), Empty):
-            raise result[name].error
-    return {
-        name: row[name] if name in cells and value is cells[name] else value
-        for name, value in result.items()
-    }
+    for name in ("prompt", "chosen", "rejected"):
+        if isinstance(result[name], Empty):
+            result[name].refuse()
+    kept = {name for name in cells if name in result and result[name] is cells[name]}
+    return {name: row[name] if name in kept else value for name, value in result.items()}

@@ -34,6 +34,7 @@ class Row:
     loss: float | None = None
     peak_memory_gib: float = 0.0
     note: str = ""
+    work: str = ""
 
     @property
     def elapsed_s(self) -> float | None:
@@ -58,6 +59,7 @@ class Row:
             if self.first_step is None:
                 self.first_step = (self.step, time.monotonic())
         self.loss = metrics.last_loss(file) or self.loss
+        self.work = metrics.read_note(file)
 
 
 class Display:
@@ -133,7 +135,7 @@ class Display:
                 f"{row.step}/{row.max_steps}" if row.max_steps else "",
                 f"{row.loss:.4f}" if row.loss is not None else "",
                 f"{row.peak_memory_gib:.2f} GiB" if row.peak_memory_gib else "",
-                row.note,
+                row.work or row.note,
             )
         return Group(*([self.heading] if self.heading else []), table)
 
@@ -146,7 +148,7 @@ def make_console() -> Console:
 
 def progress_text(row: Row) -> str:
     """``step 12/100, loss 2.3456, 0:41 left``, as far as it is known."""
-    parts = []
+    parts = [row.work] if row.work else []
     if row.max_steps:
         parts.append(f"step {row.step}/{row.max_steps}")
     if row.loss is not None:

@@ -11,11 +11,9 @@ from axolotl.common.datasets import TrainDatasetMeta, load_preference_datasets
 from axolotl.utils.dict import DictDefault
 
 from solar_plugins.errors import SolarError
+from solar_plugins.sdpo.args import Step
 from solar_plugins.sdpo.preference_rows import Empty, render_pair, texts_of
-from solar_plugins.sdpo.step_plan import Step
 from solar_plugins.seams import axolotl as seam
-
-_IMAGES = ("image", "images")
 
 
 def prepared_folder(cfg: DictDefault) -> Path:
@@ -27,48 +25,30 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
     """Load the data of the step whose recipe `cfg` is.
 
     Raises:
-        SolarError: data that cannot be read, without rows, with images, or whose pairs are all
-            the same answer twice.
+        SolarError: data that cannot be read, without rows, with images, with a row that cannot be
+            trained on as it is, or whose pairs are all the same answer twice.
     """
     where = f"{step.where}.datasets"
-    types = ", ".join(f"{d['path']} as {d.get('type')}" for d in step.datasets)
     paths = ", ".join(str(d["path"]) for d in step.datasets)
     try:
         with seam.preference_rows(write_row):
             meta = load_preference_datasets(cfg=cfg)
     except SolarError as error:
         raise SolarError(f"{step.where}: {error}") from error
-    except KeyError as error:
-        raise SolarError(
-            f"{where}: no column {error} in the data ({types}). Choose the `type` that fits the "
-            "columns, or rename them."
-        ) from error
-    except (TypeError, AttributeError, IndexError) as error:
-        raise SolarError(
-            f"{where}: the columns are not of the kind that their type reads ({types}): {error}. "
-            "Choose the `type` that fits them."
-        ) from error
     except StopIteration as error:  # of the reader, where a file has no line
         raise SolarError(f"{where}: no rows in {paths}. Put some in, or take it out.") from error
     except (ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SolarError(f"{where}: {reason} ({types}). Correct the entry or the data.") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SolarError(f"{where}: {reason} ({paths}). Correct the entry or the data.") from error
     rows = meta.train_dataset
     if len(rows) == 0:
         raise SolarError(
             f"{where}: no row is left of {paths}. Rows "
             f"longer than sequence_len ({cfg.sequence_len}) are dropped; raise it, or check them."
         )
-    missing = [name for name in ("chosen", "rejected") if name not in rows.column_names]
-    if missing:
+    for name in {"image", "images"}.intersection(rows.column_names):
         raise SolarError(
-            f"{where}: no column {missing[0]!r} in the data ({types}). A row needs prompt, chosen "
-            "and rejected; choose the `type` that makes them of the columns."
-        )
-    images = [name for name in _IMAGES if name in rows.column_names]
-    if images:
-        raise SolarError(
-            f"{where}: column {images[0]!r} in {paths}. The reference pass reads token ids only; "
+            f"{where}: column {name!r} in {paths}. The reference pass reads token ids only; "
             f"remove the column, or train on it with plain DPO."
         )
     if all(a == b for a, b in zip(rows["chosen"], rows["rejected"], strict=True)):
@@ -87,10 +67,16 @@ def write_row(
     Raises:
         SolarError: the row cannot be trained on as it is, with its file and number.
     """
+    fits = f"Choose the `type` that fits the columns; it is {entry['type']}."
     try:
         return texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
     except SolarError as error:
-        raise SolarError(f"row {index + 1} of {entry['path']}: {error}") from error
+        fault = str(error)
+    except KeyError as error:
+        fault = f"no column (or role) {error}. {fits}"
+    except (TypeError, AttributeError, IndexError) as error:
+        fault = f"not of the kind that its type reads: {error}. {fits}"
+    raise SolarError(f"row {index + 1} of {entry['path']}: {fault}")
 
 
 def _texts(write: Any, entry: DictDefault, cells: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
@@ -99,22 +85,18 @@ def _texts(write: Any, entry: DictDefault, cells: dict[str, Any], tokenizer: Any
         return written
 
     def render(messages: list[dict[str, Any]], generate: bool) -> str:
-        return tokenizer.apply_chat_template(
-            messages, **{**options, "add_generation_prompt": generate}
-        )
+        options["add_generation_prompt"] = generate
+        return tokenizer.apply_chat_template(messages, **options)
 
     chosen, rejected = (entry.get(f"field_{name}") or name for name in ("chosen", "rejected"))
     swapped = {**cells, chosen: cells[rejected], rejected: cells[chosen]}
-    prompt = asked[0]
+    prompt, *answers = asked[0], asked[1][-1], asked[2][-1]
     if seam.conversation_of(write, swapped, tokenizer)[1][0] != prompt:
         raise SolarError(f"{rejected}: answers another conversation than {chosen}. Correct it.")
-    for message in (*prompt, asked[1][-1], asked[2][-1]):
-        content = message["content"]
-        if isinstance(content, Empty):
-            if content.is_null:
-                raise content.error
-            message["content"] = ""
-    return {**written, **render_pair(render, prompt, asked[1][-1], asked[2][-1])}
+    for message in (*prompt, *answers):
+        if isinstance(message["content"], Empty):
+            message["content"] = message["content"].unless_null()
+    return {**written, **render_pair(render, prompt, *answers)}
 
 
 def chunk(cfg: DictDefault, meta: TrainDatasetMeta, rows: list[int]) -> TrainDatasetMeta:
