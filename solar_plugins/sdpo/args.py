@@ -29,19 +29,16 @@ from solar_plugins.errors import SolarError, nearest
 
 EXAMPLE = "`- datasets: [{path: Intel/orca_dpo_pairs, type: chatml.intel, split: train}]`"
 
-_BOOKKEEPING = (
-    *("eval_batch_size", "eval_steps", "eval_strategy"),
-    *("save_steps", "save_strategy", "save_total_limit", "logging_steps"),
-)
-_OF_A_STEP = (
+STEP_SETTINGS = (
     *("learning_rate", "num_epochs", "max_steps", "rl_beta", "warmup_steps", "warmup_ratio"),
     *("lr_scheduler", "lr_scheduler_kwargs", "cosine_min_lr_ratio", "cosine_constant_lr_ratio"),
-    *("micro_batch_size", "gradient_accumulation_steps", "sequence_len", "seed", "optimizer"),
-    *("weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "adam_epsilon"),
+    *("micro_batch_size", "gradient_accumulation_steps", "eval_batch_size", "sequence_len", "seed"),
+    *("optimizer", "weight_decay", "max_grad_norm", "adam_beta1", "adam_beta2", "adam_epsilon"),
     *("dpo_loss_type", "dpo_loss_weights", "dpo_label_smoothing", "dpo_use_weighting"),
     *("val_set_size", "test_datasets", "early_stopping_patience", "load_best_model_at_end"),
+    *("eval_steps", "eval_strategy", "save_steps", "save_strategy", "save_total_limit"),
+    "logging_steps",
 )
-STEP_SETTINGS = (*_OF_A_STEP, *_BOOKKEEPING)
 """Axolotl's training keys that a step may set for itself; the others are the recipe's, for all."""
 
 CONFLICTING_KEYS = {
@@ -54,12 +51,18 @@ CONFLICTING_KEYS = {
 }
 """Keys of the recipe that Axolotl would follow in place of the step's key, so they are unset."""
 
+_BOOKKEEPING = (
+    *("eval_batch_size", "eval_steps", "eval_strategy"),
+    *("save_steps", "save_strategy", "save_total_limit", "logging_steps"),
+)
+
 WEIGHT_AFFECTING_KEYS = (
     *("base_model", "rl", "bf16", "fp16", "chat_template", "global_batch_size"),
     *("excess_length_strategy", "adapter", "lora_model_dir", "lora_r", "lora_alpha"),
     *("lora_dropout", "lora_target_modules", "lora_target_linear", "lora_target_parameters"),
     *("lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "peft_init_lora_weights"),
-    *("load_in_4bit", "load_in_8bit", *_OF_A_STEP),
+    *("load_in_4bit", "load_in_8bit"),
+    *(key for key in STEP_SETTINGS if key not in _BOOKKEEPING),
 )
 """The keys that decide what a step's weights become: the same on resume, or refused."""
 

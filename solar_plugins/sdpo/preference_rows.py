@@ -93,6 +93,25 @@ def _rendered(render: Render, messages: list[Message], generate: bool) -> str:
         raise SolarError(f"the chat template refuses the conversation: {reason[0]}") from error
 
 
+def refuse_joined(encode: Callable[[str], list[int]], texts: dict[str, str]) -> None:
+    """Refuse a pair if the tokenizer joins the end of its prompt and the start of an answer.
+
+    TRL encodes both together and takes what follows as many tokens as the prompt alone has.
+
+    Raises:
+        SolarError: the answer would lose its first token.
+    """
+    end = texts["prompt"][-64:]
+    ids = encode(end)
+    for name in ("chosen", "rejected"):
+        if encode(end + texts[name][:64])[: len(ids)] != ids:
+            raise SolarError(
+                f"{name}: the tokenizer joins its start to the end of the prompt "
+                f"({end[-8:]!r} and {texts[name][:8]!r}), which would be lost. Let the white space "
+                "between them be in one of them only."
+            )
+
+
 class Empty(str):
     """A cell without text: false, and an error where it is written into a prompt or an answer."""
 

@@ -100,8 +100,11 @@ def read_step(path: Path) -> tuple[int, int] | None:
 
 def read_note(path: Path) -> str:
     """What the stage does outside of its steps, from `run_record.progress`; or nothing."""
+    note, step = path.with_suffix(".note"), path.with_suffix(".step")
     try:
-        return path.with_suffix(".note").read_text(encoding="utf-8")
+        if step.exists() and step.stat().st_mtime > note.stat().st_mtime:
+            return ""  # left by a process that was killed
+        return note.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
 

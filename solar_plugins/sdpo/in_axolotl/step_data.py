@@ -12,7 +12,7 @@ from axolotl.utils.dict import DictDefault
 
 from solar_plugins.errors import SolarError
 from solar_plugins.sdpo.args import Step
-from solar_plugins.sdpo.preference_rows import Empty, render_pair, texts_of
+from solar_plugins.sdpo.preference_rows import Empty, refuse_joined, render_pair, texts_of
 from solar_plugins.seams import axolotl as seam
 
 
@@ -69,7 +69,10 @@ def write_row(
     """
     fits = f"Choose the `type` that fits the columns; it is {entry['type']}."
     try:
-        return texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
+        texts = texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
+        if all(isinstance(texts[name], str) for name in ("prompt", "chosen", "rejected")):
+            refuse_joined(lambda text: tokenizer(text)["input_ids"], texts)
+        return texts
     except SolarError as error:
         fault = str(error)
     except KeyError as error:
