@@ -20,7 +20,6 @@ from solar_plugins.run_record import is_first_process
 from solar_plugins.sdpo import args, recipe_rules, step_records
 from solar_plugins.sdpo.in_axolotl import models, step_data
 from solar_plugins.sdpo.in_axolotl.session import LOG, AxolotlSession, AxolotlStepTrainer
-from solar_plugins.sdpo.in_axolotl.step_recipe import typed_settings
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import trl as trl_seam
 
@@ -57,7 +56,7 @@ class StepwiseDPOPlugin(BasePlugin):
         axolotl_seam.self_test()
         self.plan = args.parse(recipe["sdpo"])
         recipe_rules.check_recipe(recipe, self.plan, TRAINER_CLS)
-        self.settings = [typed_settings(step) for step in self.plan.steps]
+        self.settings = [step_data.typed_settings(step) for step in self.plan.steps]
         self.recipe = {key: value for key, value in recipe.items() if key != "datasets"}
         # Axolotl validates and completes all steps' datasets as one list; the session cuts it.
         cfg["datasets"] = [deepcopy(d) for step in self.plan.steps for d in step.datasets]
@@ -126,9 +125,7 @@ class StepwiseDPOPlugin(BasePlugin):
 def measure_recipe(file: Path, **changes: Any) -> dict[str, Any]:
     """`AxolotlSession.measure` of the recipe in `file`, with `changes` to its keys.
 
-    The log-probabilities stay beside the prepared data: measured again, or trained with
-    `order_by: reward_accuracy`, they are found there, and a measurement that was killed goes on
-    with the data set that it was in.
+    The log-probabilities stay beside the prepared data, for a training or another measurement.
 
     Raises:
         SolarError: the recipe names no StepwiseDPOPlugin, or cannot be honoured.

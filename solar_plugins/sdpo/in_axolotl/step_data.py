@@ -1,19 +1,54 @@
-"""The preference data of a step, loaded by Axolotl, its faults named by their YAML path."""
+"""The settings and the preference data of a step, by Axolotl; faults are named by YAML path."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from axolotl.common.const import DEFAULT_DATASET_PREPARED_PATH
 from axolotl.common.datasets import TrainDatasetMeta, load_preference_datasets
 from axolotl.utils.dict import DictDefault
+from axolotl.utils.schemas.config import AxolotlInputConfig
+from axolotl.utils.schemas.enums import CustomSupportedOptimizers
+from pydantic import TypeAdapter, ValidationError
+from transformers import SchedulerType
+from transformers.training_args import OptimizerNames
 
-from solar_plugins.errors import SolarError
+from solar_plugins.errors import SolarError, nearest
 from solar_plugins.sdpo.args import Step
 from solar_plugins.sdpo.preference_rows import Empty, refuse_joined, render_pair, texts_of
 from solar_plugins.seams import axolotl as seam
+
+_NAMES = {
+    "lr_scheduler": [*(kind.value for kind in SchedulerType), "one_cycle", "rex"],
+    "optimizer": [kind.value for kind in (*OptimizerNames, *CustomSupportedOptimizers)],
+}
+"""Axolotl's schema takes any text for these, and the step would fail when its time comes."""
+
+
+def typed_settings(step: Step) -> dict[str, Any]:
+    """A step's settings as Axolotl's schema types them.
+
+    Raises:
+        SolarError: a value that the schema refuses.
+    """
+    values = {}
+    for key, value in step.settings.items():
+        if value not in _NAMES.get(key, [value]):
+            raise SolarError(
+                f"{step.where}.{key}: no {key} is called {value!r}."
+                f"{nearest(str(value), _NAMES[key]) or ' Known: ' + ', '.join(_NAMES[key]) + '.'}"
+            )
+        field = AxolotlInputConfig.model_fields[key]
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
+        try:
+            typed = adapter.dump_python(adapter.validate_python(value), exclude_none=True)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise SolarError(f"{step.where}.{key}: {value!r}. {why}.") from error
+        values[key] = [DictDefault(entry) for entry in typed] if key == "test_datasets" else typed
+    return values
 
 
 def prepared_folder(cfg: DictDefault) -> Path:
