@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from solar_plugins import __version__, atomic
@@ -35,3 +37,29 @@ def read(output_dir: str | Path, block: str) -> dict | None:
 def is_first_process() -> bool:
     """Whether this process writes for all processes of a training (rank 0, or the only one)."""
     return os.environ.get("RANK", "0") == "0"
+
+
+METRICS_VARIABLE = "SOLAR_METRICS"
+"""The environment variable that names the metrics file of a stage of `solar run`."""
+
+
+@contextmanager
+def progress(what: str, total: int, writes: bool = True) -> Iterator[Callable[[int], None]]:
+    """Let `solar run` show ``what 3/40`` for work before the first optimizer step.
+
+    Yields:
+        To be called with how many of `total` are done.
+    """
+    metrics = os.environ.get(METRICS_VARIABLE)
+    note = Path(metrics).with_suffix(".note") if metrics and writes else None
+
+    def at(done: int) -> None:
+        if note:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(f"{what} {done}/{total}", encoding="utf-8")
+
+    try:
+        yield at
+    finally:
+        if note:
+            note.unlink(missing_ok=True)

@@ -58,7 +58,6 @@ LIGHT = [
     "solar_plugins.cli.unpack",
     "solar_plugins.sharing.pack",
     "solar_plugins.sharing.unpack",
-    "solar_plugins.sdpo.step_plan",
     "solar_plugins.cli.synth_math",
     "solar_plugins.synth_math.generate",
     "solar_plugins.synth_math.seeds",

@@ -23,12 +23,13 @@ from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.models import model_config
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.registry import PLUGINS
-from solar_plugins.sdpo import recipe_rules, step_plan
+from solar_plugins.sdpo import args as sdpo_args
+from solar_plugins.sdpo import recipe_rules
 
 _PARSERS: dict[str, Callable[[Any], object]] = {
     "depth_up_scaling": depth_up_scaling_args.parse,
     "flan_filter": flan_filter_args.parse,
-    "sdpo": step_plan.parse,
+    "sdpo": sdpo_args.parse,
 }
 """By YAML block of our plugins; the block of `StagePlugin` is one number, see `values`."""
 
@@ -130,7 +131,7 @@ def _our_blocks(source: YamlFile, files: Files) -> None:
             continue
         try:
             parsed = parse(value)
-            if isinstance(parsed, step_plan.StepPlan):
+            if isinstance(parsed, sdpo_args.StepwiseDPOConfig):
                 recipe_rules.check_recipe(source.content, parsed, _SDPO_TRAINER)
         except SolarError as error:
             _add_fault(source, block, error)

@@ -238,8 +238,8 @@ def _without_prose(schema: Any) -> Any:
 
 
 def _step_of_sdpo() -> dict[str, Any]:
-    """What one entry of ``sdpo.steps`` takes: the recipe's own keys, as `step_plan` reads them."""
-    from solar_plugins.sdpo.settings import STEP_SETTINGS
+    """What one entry of ``sdpo.steps`` takes: the recipe's own keys, as `sdpo.args` reads them."""
+    from solar_plugins.sdpo.args import STEP_SETTINGS
 
     own = {key: {"$ref": f"#/properties/{key}"} for key in ("datasets", *STEP_SETTINGS)}
     block = "#/$defs/StepwiseDPOConfig/properties"

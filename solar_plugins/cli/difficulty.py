@@ -28,7 +28,7 @@ def difficulty_command(recipe: Path, base_model: str | None, as_json: bool) -> N
     Put `order_by: reward_accuracy` into the recipe to train in this order.
     """
     with redirect_stdout(sys.stderr):  # Axolotl prints its config
-        from solar_plugins.sdpo.in_axolotl.measure import measure_recipe
+        from solar_plugins.sdpo.plugin import measure_recipe
 
         found = measure_recipe(recipe, **({"base_model": base_model} if base_model else {}))
     if as_json:

@@ -27,7 +27,7 @@ def newest_whole(folder: Path) -> Path | None:
     Newer incomplete ones are renamed to ``incomplete-checkpoint-N``, so that nothing
     else uses them.
     """
-    for checkpoint in reversed(_checkpoints(folder)):
+    for checkpoint in reversed(checkpoints_in(folder)):
         if why_not_whole(checkpoint) is None:
             return checkpoint
         aside = checkpoint.with_name(_ASIDE + checkpoint.name)
@@ -70,15 +70,23 @@ def why_not_whole(checkpoint: Path) -> str | None:
         return "trainer_state.json is cut short"
     if state.get("global_step") != step:
         return f"trainer_state.json is of step {state.get('global_step')}"
-    try:
-        safetensors_header.read_model(checkpoint)
-    except SolarError as error:
-        return str(error)
+    sharded = checkpoint / "pytorch_model_fsdp_0"  # FSDP: torch writes .metadata last
+    if sharded.is_dir():
+        if not all(
+            (path / ".metadata").is_file() for path in (sharded, checkpoint / "optimizer_0")
+        ):
+            return "FSDP's shards are cut short"
+    else:
+        try:
+            safetensors_header.read_model(checkpoint)
+        except SolarError as error:
+            return str(error)
     random_states = sorted(checkpoint.glob("rng_state*.pth"))
     if not random_states:
         return "no rng_state.pth"
-    archives = [*random_states, checkpoint / "scheduler.pt"]
     engine = sorted(checkpoint.glob("global_step*"))
+    scheduler = checkpoint / "scheduler.pt"  # in DeepSpeed's shards if its own file names one
+    archives = [*random_states, *([scheduler] if not engine or scheduler.exists() else [])]
     if engine:  # DeepSpeed keeps the optimizer's shards in a folder of its own
         if not (checkpoint / "latest").is_file():
             return "no file 'latest' beside DeepSpeed's shards"
@@ -86,7 +94,7 @@ def why_not_whole(checkpoint: Path) -> str | None:
         if not shards:
             return f"no optimizer states in {engine[-1].name}"
         archives.extend(shards)
-    else:
+    elif not sharded.is_dir():
         archives.append(checkpoint / "optimizer.pt")
     for archive in archives:
         if not archive.is_file():
@@ -97,7 +105,8 @@ def why_not_whole(checkpoint: Path) -> str | None:
     return None
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
     found = [
         path
         for path in folder.glob(f"{_PREFIX}*")

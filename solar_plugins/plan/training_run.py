@@ -16,7 +16,7 @@ from typing import Any
 from solar_plugins.plan.data_size import DataReader, DataSize
 from solar_plugins.plan.model_size import ModelSize
 from solar_plugins.recipes import global_batch
-from solar_plugins.sdpo import step_plan
+from solar_plugins.sdpo import args as sdpo_args
 
 PACKING = 0.99
 """Share of a packed sequence that is filled: Axolotl's packer, tried on lognormal lengths of 200 to
@@ -66,8 +66,8 @@ def recipes_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
     if "sdpo" not in recipe:
         return [recipe]
     return [
-        {**recipe, **step.settings, "datasets": list(step.datasets)}
-        for step in step_plan.parse(recipe["sdpo"]).steps
+        {**recipe, **step.settings, "datasets": step.datasets}
+        for step in sdpo_args.parse(recipe["sdpo"]).steps
     ]
 
 

@@ -1,10 +1,6 @@
-"""Stepwise DPO (arXiv 2403.19270).
+"""Stepwise DPO (arXiv 2403.19270): `solar_plugins.StepwiseDPOPlugin`, and `StepwiseDPO` in Python.
 
-In Axolotl it is `solar_plugins.StepwiseDPOPlugin`; in Python, with TRL, `StepwiseDPO`:
-
-    from solar_plugins.sdpo import StepwiseDPO, TrainingStep
-
-Loaded on first use: the plan of a recipe is read without torch.
+The latter is loaded on first use: the plan of a recipe is read without torch.
 """
 
 from importlib import import_module

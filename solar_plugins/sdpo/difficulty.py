@@ -7,8 +7,6 @@ prompt alone. At the start policy and reference are one model and all of these a
 model itself that is asked, with a reference that knows nothing (the same for all answers): the
 reward is the log-probability log pi(y|x), summed over the answer's tokens, as DPO sums it. `ours:`
 this reading; we found no code of the authors that fixes it. Ties do not count as right.
-
-Pure: numbers in, numbers out.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -24,45 +21,24 @@ Pair = tuple[float, float]
 """Log-probability of the chosen and of the rejected answer, in nats."""
 
 
-@dataclass(frozen=True)
-class Difficulty:
-    """What was measured on one set of pairs.
+def measured(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """The difficulty of `pairs`; the margin is log pi(chosen) - log pi(rejected), in nats.
 
-    Attributes:
-        name: the set.
-        rows: pairs in it.
-        reward_accuracy: 0 to 1; higher is easier.
-        mean_margin: mean of log pi(chosen) - log pi(rejected), nats.
-    """
-
-    name: str
-    rows: int
-    reward_accuracy: float
-    mean_margin: float
-
-    def as_json(self) -> dict[str, Any]:
-        """Its fields as plain values."""
-        return asdict(self)
-
-
-def measured(name: str, pairs: Sequence[Pair]) -> Difficulty:
-    """The difficulty of `pairs`.
-
-    >>> measured("d", [(-1.0, -2.0), (-3.0, -2.0)]).reward_accuracy
-    0.5
+    >>> measured("d", [(-1.0, -2.0), (-3.0, -2.0)])
+    {'name': 'd', 'rows': 2, 'reward_accuracy': 0.5, 'mean_margin': 0.0}
     """
     margins = [chosen - rejected for chosen, rejected in pairs]
-    return Difficulty(
-        name=name,
-        rows=len(margins),
-        reward_accuracy=sum(margin > 0 for margin in margins) / len(margins),
-        mean_margin=statistics.fmean(margins),
-    )
+    return {
+        "name": name,
+        "rows": len(margins),
+        "reward_accuracy": sum(margin > 0 for margin in margins) / len(margins),
+        "mean_margin": statistics.fmean(margins),
+    }
 
 
-def easy_to_hard(sets: Sequence[Difficulty]) -> list[int]:
+def easy_to_hard(accuracies: Sequence[float]) -> list[int]:
     """Places of the sets by falling reward accuracy; the given order decides between equals."""
-    return sorted(range(len(sets)), key=lambda place: -sets[place].reward_accuracy)
+    return sorted(range(len(accuracies)), key=lambda place: -accuracies[place])
 
 
 def chunks(
@@ -71,8 +47,6 @@ def chunks(
     """Cut `rows` rows into `count` chunks of the same size, up to one row.
 
     Args:
-        rows: rows to cut.
-        count: chunks.
         order_by: "given" (contiguous), "random", or "reward_accuracy": by the margin of each
             pair, so that every chunk's reward accuracy is at least that of the next.
         seed: for "random".

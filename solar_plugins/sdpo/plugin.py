@@ -7,26 +7,21 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from axolotl.cli.config import load_cfg
 from axolotl.common.datasets import TrainDatasetMeta
-from axolotl.integrations.base import BasePlugin
+from axolotl.integrations.base import BasePlugin, PluginManager
 from axolotl.utils.dict import DictDefault
-from axolotl.utils.logging import get_logger
 from transformers import EarlyStoppingCallback
 
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.recipes.registry import is_named
 from solar_plugins.run_record import is_first_process
-from solar_plugins.sdpo import recipe_rules, step_plan, step_records
+from solar_plugins.sdpo import args, recipe_rules, step_records
 from solar_plugins.sdpo.in_axolotl import models, step_data
-from solar_plugins.sdpo.in_axolotl.run import AxolotlSession, AxolotlStepTrainer
-from solar_plugins.sdpo.in_axolotl.step_recipe import typed_settings
-from solar_plugins.sdpo.prepared_data import drop_half_written
+from solar_plugins.sdpo.in_axolotl.session import LOG, AxolotlSession, AxolotlStepTrainer
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import trl as trl_seam
-
-# Axolotl shows the information of loggers below its own name only.
-LOG = get_logger("axolotl.solar_plugins.sdpo")
 
 # Named here for `trainer_cls`, which Axolotl resolves by its dotted path.
 __all__ = ["AxolotlStepTrainer", "StepwiseDPOPlugin"]
@@ -39,7 +34,8 @@ class StepwiseDPOPlugin(BasePlugin):
     def __init__(self) -> None:
         super().__init__()
         self.recipe: dict[str, Any] = {}
-        self.plan: step_plan.StepPlan | None = None
+        self.settings: list[dict[str, Any]] = []
+        self.plan: args.StepwiseDPOConfig | None = None
         self.run: AxolotlSession | None = None
 
     def get_input_args(self) -> str:
@@ -54,42 +50,42 @@ class StepwiseDPOPlugin(BasePlugin):
         if "sdpo" not in recipe:
             raise SolarError(
                 "sdpo: missing, though StepwiseDPOPlugin is in `plugins`. Write `sdpo: {steps: "
-                f"[…]}}` with steps like {step_plan.EXAMPLE}, or take the plugin out."
+                f"[…]}}` with steps like {args.EXAMPLE}, or take the plugin out."
             )
         trl_seam.self_test()
         axolotl_seam.self_test()
-        self.plan = step_plan.parse(recipe["sdpo"])
+        self.plan = args.parse(recipe["sdpo"])
         recipe_rules.check_recipe(recipe, self.plan, TRAINER_CLS)
-        for step in self.plan.steps:
-            typed_settings(step)
+        self.settings = [step_data.typed_settings(step) for step in self.plan.steps]
         self.recipe = {key: value for key, value in recipe.items() if key != "datasets"}
-        # Axolotl validates and completes all steps' datasets as one list; `StepRecipes` cuts it.
+        # Axolotl validates and completes all steps' datasets as one list; the session cuts it.
         cfg["datasets"] = [deepcopy(d) for step in self.plan.steps for d in step.datasets]
         # By name, so that Axolotl's builder still passes the model; a class from
         # `get_trainer_cls` would not be given one.
         cfg["trainer_cls"] = TRAINER_CLS
         cfg["precompute_ref_log_probs"] = not self.plan.live_reference
 
+    def session(self, cfg: DictDefault) -> AxolotlSession:
+        """A run of the recipe that was registered, by Axolotl's validated config."""
+        assert self.plan is not None
+        return AxolotlSession(cfg, self.plan, self.recipe, self.settings)
+
     def load_datasets(self, cfg: DictDefault, preprocess: bool = False) -> TrainDatasetMeta | None:
         if not cfg.sdpo or self.plan is None:
             return None
-        for folder in drop_half_written(step_data.prepared_folder(cfg)):
+        for folder in step_records.drop_half_written(step_data.prepared_folder(cfg)):
             LOG.warning(f"deleted {folder}: prepared data that a killed run left half-written")
-        self.run = AxolotlSession(cfg, self.plan, self.recipe)
+        self.run = run = self.session(cfg)
         if preprocess:
-            return self.run.load_all()
-        axolotl_seam.replace_reference_model(self._reference_model)
+            return run.load_all()
+        axolotl_seam.replace_reference_model(lambda _: run.live_reference(run.current))
         if cfg.use_tensorboard:
             # One folder, so that the steps are one curve.
             os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(cfg.output_dir) / "runs"))
-        data = self.run.prepare()
-        if self.run.todo and is_first_process():
+        data = run.prepare()
+        if run.sequence and run.sequence.todo and is_first_process():
             run_record.path(cfg.output_dir, "sdpo").unlink(missing_ok=True)
         return data
-
-    def _reference_model(self, cfg: DictDefault) -> Any:
-        run = self.run
-        return run.live_reference(run.current) if run is not None and run.todo else None
 
     def get_training_args(self, cfg: DictDefault) -> dict[str, Any] | None:
         if not cfg.sdpo or self.run is None:
@@ -111,9 +107,8 @@ class StepwiseDPOPlugin(BasePlugin):
         return args
 
     def add_callbacks_post_trainer(self, cfg: DictDefault, trainer: Any) -> list[Any]:
-        if not cfg.sdpo or not cfg.early_stopping_patience:
-            return []
-        return [EarlyStoppingCallback(cfg.early_stopping_patience)]
+        patience = cfg.sdpo and cfg.early_stopping_patience
+        return [EarlyStoppingCallback(patience)] if patience else []
 
     def post_trainer_create(self, cfg: DictDefault, trainer: Any) -> None:
         if cfg.sdpo and self.run is not None:
@@ -125,3 +120,21 @@ class StepwiseDPOPlugin(BasePlugin):
             if cfg.adapter:
                 models.drop_base_beside_adapter(Path(cfg.output_dir))
             run_record.write(cfg.output_dir, "sdpo", self.run.facts())
+
+
+def measure_recipe(file: Path, **changes: Any) -> dict[str, Any]:
+    """`AxolotlSession.measure` of the recipe in `file`, with `changes` to its keys.
+
+    The log-probabilities stay beside the prepared data, for a training or another measurement.
+
+    Raises:
+        SolarError: the recipe names no StepwiseDPOPlugin, or cannot be honoured.
+    """
+    cfg = load_cfg(str(file), **changes)
+    for plugin in PluginManager.get_instance().plugins.values():
+        if isinstance(plugin, StepwiseDPOPlugin) and plugin.plan:
+            return plugin.session(cfg).measure()
+    raise SolarError(
+        f"{file}: no `sdpo:` block with plugins: [solar_plugins.StepwiseDPOPlugin]. Name a recipe "
+        "that lists preference data as steps."
+    )

@@ -16,7 +16,6 @@ Message = dict[str, Any]
 Render = Callable[[list[Message], bool], str]
 """A chat template: the text of a conversation, with the generation prompt after it or without."""
 
-TEXTS = ("prompt", "chosen", "rejected")
 _MARK = "\ue000answer\ue000"  # private-use characters: no template trims or looks for them
 
 
@@ -94,22 +93,45 @@ def _rendered(render: Render, messages: list[Message], generate: bool) -> str:
         raise SolarError(f"the chat template refuses the conversation: {reason[0]}") from error
 
 
+def refuse_joined(encode: Callable[[str], list[int]], texts: dict[str, str]) -> None:
+    """Refuse a pair if the tokenizer joins the end of its prompt and the start of an answer.
+
+    TRL encodes both together and takes what follows as many tokens as the prompt alone has.
+
+    Raises:
+        SolarError: the answer would lose its first token.
+    """
+    end = texts["prompt"][-64:]
+    ids = encode(end)
+    for name in ("chosen", "rejected"):
+        if encode(end + texts[name][:64])[: len(ids)] != ids:
+            raise SolarError(
+                f"{name}: the tokenizer joins its start to the end of the prompt "
+                f"({end[-8:]!r} and {texts[name][:8]!r}), which would be lost. Let the white space "
+                "between them be in one of them only."
+            )
+
+
 class Empty(str):
     """A cell without text: false, and an error where it is written into a prompt or an answer."""
 
     def __new__(cls, column: str, found: str) -> Empty:
         cell = super().__new__(cls)
-        cell.error = SolarError(f"{column}: {found}. Fill it in, or remove the row.")
-        cell.is_null = found == "null"
+        cell.column, cell.found = column, found
         return cell
 
-    error: SolarError
-    is_null: bool
+    column: str
+    found: str
 
-    def _refuse(self, *_: Any) -> Any:
-        raise self.error
+    def refuse(self, *_: Any) -> Any:
+        """Raise the error, with the column."""
+        raise SolarError(f"{self.column}: {self.found}. Fill it in, or remove the row.")
 
-    __str__ = __format__ = __iter__ = __getitem__ = __add__ = __radd__ = _refuse
+    __str__ = __format__ = __iter__ = __getitem__ = __add__ = __radd__ = refuse
+
+    def unless_null(self) -> str:
+        """The empty text, if it is one."""
+        return self.refuse() if self.found == "null" else ""
 
 
 def mark_empty(value: Any, column: str) -> Any:
@@ -130,13 +152,12 @@ def texts_of(row: dict[str, Any], write: Callable[[dict[str, Any]], dict[str, An
 
     Raises:
         SolarError: it did, with the column.
+        KeyError: it does not write all three texts.
     """
     cells = {name: mark_empty(value, name) for name, value in row.items()}
     result = write(dict(cells))
-    for name in TEXTS:
-        if isinstance(result.get(name), Empty):
-            raise result[name].error
-    return {
-        name: row[name] if name in cells and value is cells[name] else value
-        for name, value in result.items()
-    }
+    for name in ("prompt", "chosen", "rejected"):
+        if isinstance(result[name], Empty):
+            result[name].refuse()
+    kept = {name for name in cells if name in result and result[name] is cells[name]}
+    return {name: row[name] if name in kept else value for name, value in result.items()}

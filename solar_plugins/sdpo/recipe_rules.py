@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo.settings import YIELDS
-from solar_plugins.sdpo.step_plan import Step, StepPlan
+from solar_plugins.sdpo.args import CONFLICTING_KEYS, Step, StepwiseDPOConfig
 
 LIVE = "or write `sdpo: {live_reference: true, …}`, which keeps a reference model in memory"
 
-_ALWAYS = (
-    ("use_ray", "Ray workers do not share the step folders"),
-    ("streaming", "a stream cannot be read once for the reference and again to train"),
-    ("pretraining_dataset", "a stream cannot be read once for the reference and again to train"),
-    ("processor_type", "its reference pass reads token ids only, and images would be lost"),
-    ("relora", "it merges the adapter while it trains, and the reference with it"),
-    ("rl_adapter_ref_model", "the reference of a step has the adapter of the step before in it"),
-)
+_ALWAYS = {
+    "resume_from_checkpoint": "a restarted sDPO run finds the step and the checkpoint by itself",
+    "use_ray": "Ray workers do not share the step folders",
+    "streaming": "a stream cannot be read once for the reference and again to train",
+    "pretraining_dataset": "a stream cannot be read once for the reference and again to train",
+    "processor_type": "its reference pass reads token ids only, and images would be lost",
+    "relora": "it merges the adapter while it trains, and the reference with it",
+    "rl_adapter_ref_model": "the reference of a step has the adapter of the step before in it",
+    "context_parallel_size": "each process would see a part of every answer",
+    "depth_up_scaling": "from step 2 on it would grow the model again; a stage before does it once",
+}
 
-# PEFT changes the base weights for these, so a step's adapter means nothing on the base as it is
+# PEFT changes the base weights for others, so a step's adapter means nothing on the base as it is
 # on disk, where a restarted run (and whoever merges it) would put it.
 _BASE_STAYS = (None, True, False, "true", "false", "gaussian", "orthogonal")
 
 
-def check_recipe(recipe: dict[str, Any], plan: StepPlan, trainer_cls: str) -> None:
+def check_recipe(recipe: dict[str, Any], plan: StepwiseDPOConfig, trainer_cls: str) -> None:
     """Refuse what cannot be honoured together with stepwise DPO.
 
     Args:
@@ -35,121 +38,89 @@ def check_recipe(recipe: dict[str, Any], plan: StepPlan, trainer_cls: str) -> No
     Raises:
         SolarError: the first key that cannot be honoured, with the way out.
     """
+    for fault in _faults(recipe, plan, trainer_cls):
+        raise SolarError(fault)
+
+
+def _faults(recipe: dict[str, Any], plan: StepwiseDPOConfig, trainer_cls: str) -> Iterator[str]:
+    def found(key: str) -> str:
+        return f"{key}: {_yaml(recipe[key])} with an sdpo block"
+
     if recipe.get("rl") not in ("dpo", "ipo"):
-        raise SolarError(f"rl: {recipe.get('rl')!r} with an sdpo block. Write `rl: dpo` (or ipo).")
+        yield f"rl: {recipe.get('rl')!r} with an sdpo block. Write `rl: dpo` (or ipo)."
     ours = [dataset["path"] for step in plan.steps for dataset in step.datasets]
-    given = recipe.get("datasets")
-    if given and _paths(given) != ours:
-        raise SolarError(
+    if recipe.get("datasets") and _paths(recipe["datasets"]) != ours:
+        yield (
             "datasets: given beside sdpo.steps, so it is unclear when to train on them. "
             "Move them into a step, under sdpo.steps[…].datasets."
         )
-    _check_adapter(recipe)
-    _check_trainer(recipe, plan, trainer_cls)
-    for key, why in _ALWAYS:
-        if recipe.get(key):
-            raise SolarError(f"{key}: {_yaml(recipe[key])} with an sdpo block; {why}. Remove it.")
-    if recipe.get("context_parallel_size") not in (None, 1):
-        raise SolarError(
-            f"context_parallel_size: {recipe['context_parallel_size']} with an sdpo block; each "
-            "process would see a part of every answer. Remove it."
-        )
-    if recipe.get("depth_up_scaling"):
-        raise SolarError(
-            "depth_up_scaling: in the same recipe as sdpo; from step 2 on the model would be grown "
-            "again. Grow it in continued pretraining, and start sDPO from what that trains."
-        )
-    for step in plan.steps:
-        _check_step(recipe, step)
-
-
-def _check_trainer(recipe: dict[str, Any], plan: StepPlan, trainer_cls: str) -> None:
-    if recipe.get("trainer_cls") not in (None, trainer_cls):
-        raise SolarError(
-            f"trainer_cls: {recipe['trainer_cls']} cannot take the steps' reference. "
-            "Remove the line; StepwiseDPOPlugin brings its own trainer."
-        )
-    if recipe.get("resume_from_checkpoint"):
-        raise SolarError(
-            f"resume_from_checkpoint: {recipe['resume_from_checkpoint']} with an sdpo block. "
-            "Remove the line: a restarted sDPO run finds the step and the checkpoint by itself."
-        )
-    precompute = recipe.get("precompute_ref_log_probs")
-    if plan.live_reference and precompute:
-        raise SolarError(
-            "precompute_ref_log_probs: true with sdpo.live_reference: true. Remove one of them."
-        )
-    if plan.live_reference and recipe.get("adapter"):
-        raise SolarError(
-            f"sdpo.live_reference: true with adapter: {recipe['adapter']}. The reference of an "
-            "adapter is no model of its own; remove it, its stored log-probabilities cost nothing."
-        )
-    if plan.live_reference:
-        return
-    if precompute is False:
-        raise SolarError(
-            "precompute_ref_log_probs: false with an sdpo block; sDPO takes each step's reference "
-            f"from the policy. Remove it, {LIVE}."
-        )
-    if recipe.get("dpo_use_liger_kernel"):
-        raise SolarError(
-            "dpo_use_liger_kernel: true with an sdpo block; Liger's loss cannot take precomputed "
-            f"log-probabilities. Remove it, {LIVE}."
-        )
-
-
-def _check_adapter(recipe: dict[str, Any]) -> None:
     adapter = recipe.get("adapter")
-    if not adapter:
-        return
-    if adapter not in ("lora", "qlora"):
-        raise SolarError(
-            f"adapter: {adapter} with an sdpo block. Its weights are not known to be carried from "
-            "step to step; write lora or qlora, or remove the line (all weights are trained)."
+    if adapter not in (None, "", False, "lora", "qlora"):
+        yield (
+            f"{found('adapter')}. Its weights are not known to be carried from step to step; write "
+            "lora or qlora, or remove the line (all weights are trained)."
         )
     init = recipe.get("peft_init_lora_weights")
     loftq = _block(recipe, "peft").get("loftq_config")
-    if loftq or init not in _BASE_STAYS:
+    if adapter and (loftq or init not in _BASE_STAYS):
         key = "peft.loftq_config" if loftq else f"peft_init_lora_weights: {init}"
-        raise SolarError(
+        yield (
             f"{key} with an sdpo block; it changes the base weights in memory, and a step's "
             "adapter would be loaded on the unchanged ones when the run goes on. Remove it."
         )
-
-
-def _check_step(recipe: dict[str, Any], step: Step) -> None:
-    if "rl_beta" in step.settings and _block(recipe, "trl").get("beta") is not None:
-        raise SolarError(
-            f"{step.where}.rl_beta: trl.beta is set too and would win. "
-            "Remove trl.beta and write rl_beta."
+    if recipe.get("trainer_cls") not in (None, trainer_cls):
+        yield (
+            f"trainer_cls: {recipe['trainer_cls']} cannot take the steps' reference. "
+            "Remove the line; StepwiseDPOPlugin brings its own trainer."
         )
-    for key, rivals in YIELDS.items():
-        for rival in rivals:
-            if step.settings.get(key) in (None, "steps"):  # save_strategy: steps, and save_steps
-                continue
-            if rival in step.settings:
-                raise SolarError(
-                    f"{step.where}.{key}: beside {rival}, and only one of them counts. Remove one."
-                )
-    now = recipe | step.settings
-    if recipe.get("rl") == "ipo":
-        for key in ("dpo_loss_type", "dpo_loss_weights", "dpo_label_smoothing"):
-            if now.get(key):
-                where = f"{step.where}.{key}" if key in step.settings else key
-                raise SolarError(
-                    f"{where}: {_yaml(now[key])} with rl: ipo, which does not read it. "
-                    "Remove it, or write rl: dpo."
-                )
-    if now.get("early_stopping_patience"):
-        evals, saves = now.get("eval_steps"), now.get("save_steps")
-        numbers = all(isinstance(every, int | float) and every > 0 for every in (evals, saves))
-        if not numbers or cast(float, saves) % cast(float, evals):
-            where = step.where if "early_stopping_patience" in step.settings else ""
-            raise SolarError(
-                f"{where}{'.' if where else ''}early_stopping_patience: "
-                f"{now['early_stopping_patience']} with eval_steps: {_yaml(evals)} and save_steps: "
-                f"{_yaml(saves)}. Set both, save_steps to a multiple of eval_steps."
+    if plan.live_reference:
+        if recipe.get("precompute_ref_log_probs"):
+            yield "precompute_ref_log_probs: true with sdpo.live_reference: true. Remove one."
+        if adapter:
+            yield (
+                f"sdpo.live_reference: true with adapter: {adapter}. The reference of an adapter "
+                "is no model of its own; remove it, its stored log-probabilities cost nothing."
             )
+    elif recipe.get("precompute_ref_log_probs") is False:
+        why = "sDPO takes each step's reference from the policy"
+        yield f"{found('precompute_ref_log_probs')}; {why}. Remove it, {LIVE}."
+    elif recipe.get("dpo_use_liger_kernel"):
+        why = "Liger's loss cannot take precomputed log-probabilities"
+        yield f"{found('dpo_use_liger_kernel')}; {why}. Remove it, {LIVE}."
+    for key, why in _ALWAYS.items():
+        if recipe.get(key) and (key, recipe[key]) != ("context_parallel_size", 1):
+            yield f"{found(key)}; {why}. Remove it."
+    for step in plan.steps:
+        yield from _step_faults(recipe, step)
+
+
+def _step_faults(recipe: dict[str, Any], step: Step) -> Iterator[str]:
+    own = step.settings
+    now = recipe | own
+
+    def where(key: str) -> str:
+        return f"{step.where}.{key}" if key in own else key
+
+    if "rl_beta" in own and _block(recipe, "trl").get("beta") is not None:
+        yield f"{where('rl_beta')}: trl.beta is set too and would win. Remove trl.beta."
+    for key, rivals in CONFLICTING_KEYS.items():
+        for rival in rivals:
+            # `save_strategy: steps` goes with save_steps.
+            if own.get(key) not in (None, "steps") and rival in own:
+                yield f"{where(key)}: beside {rival}; only one of them counts. Remove one."
+    for key in ("dpo_loss_type", "dpo_loss_weights", "dpo_label_smoothing"):
+        if recipe.get("rl") == "ipo" and now.get(key):
+            yield (
+                f"{where(key)}: {_yaml(now[key])} with rl: ipo, which does not read it. "
+                "Remove it, or write rl: dpo."
+            )
+    patience, evals, saves = map(now.get, ("early_stopping_patience", "eval_steps", "save_steps"))
+    numbers = [every for every in (evals, saves) if isinstance(every, int | float) and every > 0]
+    if patience and (len(numbers) < 2 or numbers[1] % numbers[0]):
+        yield (
+            f"{where('early_stopping_patience')}: {patience} with eval_steps: {_yaml(evals)} and "
+            f"save_steps: {_yaml(saves)}. Set both, save_steps to a multiple of eval_steps."
+        )
 
 
 def _paths(datasets: Any) -> Any:

@@ -8,6 +8,7 @@ whole; logs name the step and count on across steps.
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -25,8 +26,10 @@ from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import hf_api
 from trl import DPOTrainer
 
+from solar_plugins import atomic
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import checkpoints, reference, step_records
+from solar_plugins.models import training_checkpoints
+from solar_plugins.sdpo import reference, step_records
 from solar_plugins.seams.trl import TrainerHooks, attention_of, train_batch_size
 
 LOGPS = "sdpo_reference.safetensors"
@@ -39,18 +42,17 @@ class ReferenceIsKnown(Exception):
 class StepTrainer(TrainerHooks, DPOTrainer):
     """Trains one step; made afresh for each, around the model that the step before left.
 
-    Args:
+    Args (beside TRL's):
         start_adapter: the folder of a PEFT adapter to train on from, in place of a new one.
-        (the others are TRL's)
 
     Attributes:
         sequence: the steps to run when `train` is called, for the one trainer that is made from
             outside; None for the others.
-        step: what is known of the step: number, count, settings.
+        step: `Step.note`.
         start_digest: `weights.digest` of the weights that the step starts from.
         reference_digest: the same of the reference; in the paper's sDPO it is `start_digest`.
         by_length: see `reference.compute`.
-        shared_logps: the folder of `reference.Store` for later runs.
+        shared_logps: a folder of reference log-probabilities for later runs.
         steps_before: optimizer steps of the finished steps.
         steps_in_all: optimizer steps of all steps together.
         first_loss: mean loss of the first micro-batch: ln 2 for the sigmoid loss.
@@ -69,8 +71,8 @@ class StepTrainer(TrainerHooks, DPOTrainer):
     state: Any
     deepspeed: Any
     _last: StepTrainer | None = None
-    _is_measuring: bool = False
-    _seconds_before: float = 0.0
+    _measures: bool = False
+    _measures_all_rows: bool = False
     _started: float = 0.0
 
     def __init__(
@@ -109,25 +111,25 @@ class StepTrainer(TrainerHooks, DPOTrainer):
         resume = self._resume_point()
         return super().train(resume_from_checkpoint=str(resume) if resume else None)
 
-    def measure(self) -> torch.Tensor:
-        """Compute (or find) the reference log-probabilities with the model as it is, and stop.
+    def measure(self, all_rows: bool = False) -> torch.Tensor:
+        """The reference log-probabilities of the training rows, by the model as it is; then stop.
 
-        Returns:
-            Those of the training rows, float32, shape (rows, 2): chosen and rejected.
+        Args:
+            all_rows: also those of rows that `max_steps` leaves out of the training.
         """
-        self._is_measuring = True
+        self._measures, self._measures_all_rows = True, all_rows
         try:
             super().train()
         except ReferenceIsKnown:
             return self.train_dataset.logps
         finally:
-            self._is_measuring = False
+            self._measures = self._measures_all_rows = False
         raise AssertionError("the reference pass did not run")
 
     @property
     def wall_s(self) -> float:
         """Seconds spent on this step, those of interrupted attempts up to their checkpoint too."""
-        return self._seconds_before + time.monotonic() - self._started
+        return time.monotonic() - self._started
 
     # Where a killed run goes on
 
@@ -138,30 +140,23 @@ class StepTrainer(TrainerHooks, DPOTrainer):
             SolarError: that checkpoint was trained with other settings than the recipe has now.
         """
         folder = Path(self.args.output_dir)
-        half_written, usable = [], None
         known_reference = self._everyone(
-            all(
-                self._store(name).read(self.reference_key(name)) is not None
-                for name in self._preference_sets()
-            )
+            all(self._stored(name) is not None for name in self._preference_sets())
         )
-        for candidate in checkpoints.newest_first(folder):
-            note = checkpoints.whole_note(candidate)
-            if note is None:
-                half_written.append(candidate)
-            elif checkpoints.resumable(note):
-                step_records.refuse_changes(note, self.step, folder)
-                if known_reference and note["reference_digest"] == self.reference_digest:
-                    usable = candidate
-                    self.first_loss = note["first_loss"]
-                    self._seconds_before = note["wall_s"]
-                    break
+        usable = None
+        for checkpoint, note in step_records.whole_checkpoints(folder):
+            step_records.refuse_changes(note, self.step, folder)
+            if known_reference and note["reference_digest"] == self.reference_digest:
+                usable, self.first_loss = checkpoint, note["first_loss"]
+                self._started -= note["wall_s"]
+                break
         # All processes have looked before any of them writes or deletes.
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             (folder / step_records.MARKER).unlink(missing_ok=True)
-            for path in half_written:
-                shutil.rmtree(path)
+            for path in training_checkpoints.checkpoints_in(folder):
+                if step_records.read_json(path / step_records.CHECKPOINT_NOTE) is None:
+                    shutil.rmtree(path)
         return usable
 
     def _everyone(self, answer: bool) -> bool:
@@ -180,18 +175,12 @@ class StepTrainer(TrainerHooks, DPOTrainer):
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            folder = Path(self.args.output_dir)
-            checkpoints.write_note(
-                folder / f"checkpoint-{self.state.global_step}",
-                {
-                    **self.step,
-                    "reference_digest": self.reference_digest,
-                    "first_loss": self.first_loss,
-                    "wall_s": self.wall_s,
-                },
-            )
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            facts = {"reference_digest": self.reference_digest, "first_loss": self.first_loss}
+            note = {**self.step, **facts, "wall_s": self.wall_s}
+            atomic.write_json(folder / step_records.CHECKPOINT_NOTE, note)
             rotate_checkpoints(
-                output_dir=str(folder),
+                output_dir=self.args.output_dir,
                 save_total_limit=limit,
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,
@@ -214,23 +203,61 @@ class StepTrainer(TrainerHooks, DPOTrainer):
         finally:
             self.ref_model = kept
 
+    def before_first_step(self) -> None:
+        if self.is_fsdp_enabled and isinstance(self.model, FSDPModule):
+            # Sharded by the step before: its layers' classes have FSDP's names by now.
+            self.accelerator.state.fsdp_plugin.auto_wrap_policy = None
+
+    def after_preparing(self) -> None:
+        for name, rows in self._preference_sets().items():
+            rows.logps = self._reference_of(name, rows)
+        if self._measures:
+            raise ReferenceIsKnown
+
     def _preference_sets(self) -> dict[str, reference.RowsWithReference]:
         if not self.precompute_ref_logps:
             return {}
-        sets = {"train": self.train_dataset}
-        if isinstance(self.eval_dataset, dict):
-            sets |= {f"eval_{name}": rows for name, rows in self.eval_dataset.items()}
-        elif self.eval_dataset is not None:
-            sets["eval"] = self.eval_dataset
-        return sets
+        held_out = self.eval_dataset
+        if isinstance(held_out, dict):
+            of_eval = {f"eval_{name}": rows for name, rows in held_out.items()}
+        else:
+            of_eval = {} if held_out is None else {"eval": held_out}
+        return {"train": self.train_dataset, **of_eval}
 
-    def reference_key(self, name: str) -> str:
+    def _reference_of(self, name: str, rows: reference.RowsWithReference) -> torch.Tensor:
+        batches, logps = self._trained_batches(name), self._stored(name)
+        if not self._everyone(logps is not None):
+            if self.reference_digest != self.start_digest:
+                raise SolarError(
+                    f"{self.args.output_dir}: the reference's log-probabilities are gone, and the "
+                    "policy is not the reference of this step. Start the same command again."
+                )
+            logps = reference.compute(self, name, rows, self.by_length, batches)
+        assert logps is not None
+        if self.args.should_save:
+            # Also where the shared folder had it: the step's own file is what a resume looks at.
+            reference.write(self._files(name), self._key(name), batches, logps)
+        return logps
+
+    def _stored(self, name: str) -> torch.Tensor | None:
+        return reference.read(self._files(name), self._key(name), self._trained_batches(name))
+
+    def _files(self, name: str) -> list[Path]:
+        """The step's own file, and one for later runs; a mere measurement needs only the latter."""
+        file = LOGPS if name == "train" else LOGPS.replace(".", f"_{name}.")
+        own = Path(self.args.output_dir) / file
+        if self.shared_logps is None:
+            return [own]
+        shared = self.shared_logps / f"{self._key(name)[:32]}.safetensors"
+        return [shared] if self._measures else [own, shared]
+
+    def _key(self, name: str) -> str:
         """What the log-probabilities of a set depend on: weights, rows, batches, arithmetic."""
         args = self.args
         is_train = name == "train"
         parts = {
             "weights": self.reference_digest,
-            "rows": reference.rows_digest(self._preference_sets()[name].rows),
+            "rows": self._preference_sets()[name].digest,
             "collator": repr(self.data_collator),  # a dataclass: padding and truncation
             "batches": [
                 train_batch_size(self) if is_train else args.eval_batch_size,
@@ -244,39 +271,22 @@ class StepTrainer(TrainerHooks, DPOTrainer):
         }
         return hashlib.sha256(repr(sorted(parts.items())).encode()).hexdigest()
 
-    def _store(self, name: str) -> reference.Store:
-        file = LOGPS if name == "train" else LOGPS.replace(".", f"_{name}.")
-        own = None if self._is_measuring and self.shared_logps else file
-        return reference.Store(Path(self.args.output_dir) / own if own else None, self.shared_logps)
+    def _trained_batches(self, name: str) -> int | None:
+        """The batches of each process in a training of less than one epoch; None for all.
 
-    def before_first_step(self) -> None:
-        if self.is_fsdp_enabled and isinstance(self.model, FSDPModule):
-            # Sharded by the step before: its layers' classes have FSDP's names by now.
-            self.accelerator.state.fsdp_plugin.auto_wrap_policy = None
-
-    def after_preparing(self) -> None:
-        for name, rows in self._preference_sets().items():
-            rows.logps = self._reference_of(name, rows)
-        if self._is_measuring:
-            raise ReferenceIsKnown
-
-    def _reference_of(self, name: str, rows: reference.RowsWithReference) -> torch.Tensor:
-        store, key = self._store(name), self.reference_key(name)
-        logps = store.read(key)
-        if self._everyone(logps is not None):
-            # Also where the shared folder had it: the step's own file is what a resume looks at.
-            if self.args.should_save:
-                store.write(key, logps)
-            return logps
-        if self.reference_digest != self.start_digest:
-            raise SolarError(
-                f"{self.args.output_dir}: the reference's log-probabilities are gone, and the "
-                "policy is not the reference of this step. Start the same command again."
-            )
-        logps = reference.compute(self, self.model_wrapped, name, rows, self.by_length)
-        if self.args.should_save:
-            store.write(key, logps)
-        return logps
+        Also None where they are not known to be the first ones of the reference pass.
+        """
+        args = self.args
+        seeded = args.accelerator_config.use_seedable_sampler
+        is_random = args.train_sampling_strategy == "random" and not self.by_length
+        if name != "train" or self._measures_all_rows or not (seeded and is_random):
+            return None
+        per_epoch = math.ceil(len(self.train_dataset) / (train_batch_size(self) * args.world_size))
+        per_update = args.gradient_accumulation_steps
+        updates = args.max_steps
+        if updates <= 0:
+            updates = math.ceil(args.num_train_epochs * math.ceil(per_epoch / per_update))
+        return updates * per_update if updates * per_update < per_epoch else None
 
     # What is recorded of the step
 
@@ -291,17 +301,12 @@ class StepTrainer(TrainerHooks, DPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         logs["sdpo_step"] = self.step["step"]
-        with self._counting_all_steps():
-            super().log(logs, start_time)
-
-    @contextmanager
-    def _counting_all_steps(self) -> Iterator[None]:
-        """Let loggers see steps that do not restart at 0; the trainer itself needs its own."""
+        # Loggers see steps that do not restart at 0; the trainer itself needs its own.
         own = self.state.global_step, self.state.max_steps
         self.state.global_step += self.steps_before
         self.state.max_steps = self.steps_in_all
         try:
-            yield
+            super().log(logs, start_time)
         finally:
             self.state.global_step, self.state.max_steps = own
 
@@ -309,22 +314,21 @@ class StepTrainer(TrainerHooks, DPOTrainer):
 
     def save_step_model(self, folder: Path) -> None:
         """Save the step's model, or its adapter, with whole weights in `folder`."""
-        if not self.is_fsdp_enabled:
-            return super().save_model(str(folder), _internal_call=True)
-        plugin = self.accelerator.state.fsdp_plugin
-        kept = plugin.state_dict_type
-        plugin.set_state_dict_type("FULL_STATE_DICT")  # save_model writes nothing for the others
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        kept = plugin and plugin.state_dict_type
+        if plugin:  # save_model writes nothing for the others
+            plugin.set_state_dict_type("FULL_STATE_DICT")
         try:
             super().save_model(str(folder), _internal_call=True)
         finally:
-            plugin.set_state_dict_type(kept)
+            if plugin:
+                plugin.set_state_dict_type(kept)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model of this step, or of the last one if this trainer headed a sequence."""
-        if self._last is not None:
-            output_dir = output_dir or self.args.output_dir
-            return self._last.save_model(output_dir, _internal_call)
-        return super().save_model(output_dir, _internal_call)
+        if self._last is None:
+            return super().save_model(output_dir, _internal_call)
+        return self._last.save_model(output_dir or self.args.output_dir, _internal_call)
 
     def push_to_hub(
         self,
@@ -334,18 +338,15 @@ class StepTrainer(TrainerHooks, DPOTrainer):
         revision: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Upload the run's last model as `hub_model_id`, without the folders of its steps.
-
-        Args and result are those of `Trainer.push_to_hub`, which would upload all of them.
-        """
+        """As Trainer's, of the run's last model alone, without the folders of its steps."""
         token = token or self.args.hub_token
         try:
             self.init_hf_repo(token=token)
         except OSError as error:  # no network, no such repository, or not ours
-            reason = str(error).strip().splitlines()[0]
             raise SolarError(
-                f"hub_model_id: {self.args.hub_model_id}: {reason} The last model is complete in "
-                f"{self.args.output_dir}; the same command pushes it when it can be reached."
+                f"hub_model_id: {self.args.hub_model_id}: {str(error).strip().splitlines()[0]} The "
+                f"last model is complete in {self.args.output_dir}; the same command pushes it "
+                "when it can be reached."
             ) from error
         if not self.is_world_process_zero():
             return None
@@ -366,8 +367,7 @@ class StepTrainer(TrainerHooks, DPOTrainer):
         # Axolotl writes the model card, and pushes, from the trainer it made itself.
         self.args.output_dir = str(output_dir)
         if last is not self:
-            self._last = last
-            self.state = last.state
+            self._last, self.state = last, last.state
 
     def release(self) -> None:
         """Give up optimizer, schedule and wrappers, so that the next step starts from the model."""
@@ -376,8 +376,9 @@ class StepTrainer(TrainerHooks, DPOTrainer):
             self.deepspeed.destroy()
             self.deepspeed = None
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        handler = self.callback_handler
         self.optimizer = self.lr_scheduler = self.ref_model = None
-        self.callback_handler.optimizer = self.callback_handler.lr_scheduler = None
-        self.callback_handler.train_dataloader = self.callback_handler.eval_dataloader = None
+        handler.optimizer = handler.lr_scheduler = None
+        handler.train_dataloader = handler.eval_dataloader = None
         self.model_wrapped = self.model
         self.accelerator.free_memory()

@@ -7,10 +7,10 @@ parts, which are gathered one weight at a time.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -39,24 +39,17 @@ def digest(model: torch.nn.Module) -> str:
 
 
 def save_trainable(model: torch.nn.Module, path: Path, writes: bool) -> None:
-    """Store the trainable weights in `path`, whole or not at all.
-
-    Args:
-        model: the model, on any number of processes.
-        path: a safetensors file.
-        writes: whether this process is the one that writes.
-    """
+    """Store the trainable weights in `path`, whole or not at all, if this process `writes`."""
     tensors = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            with _whole(parameter) as value:
-                if writes:
-                    tensors[_plain(name)] = value.to("cpu", copy=True).contiguous()
+    for name, parameter in _trainable(model):
+        with _whole(parameter) as value:
+            if writes:
+                tensors[name] = value.to("cpu", copy=True).contiguous()
     if writes:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.new")
         save_file(tensors, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 @torch.no_grad()
@@ -72,45 +65,38 @@ def restore_trainable(model: torch.nn.Module, path: Path) -> None:
             "folders beside it to start anew."
         )
     with safe_open(path, framework="pt") as file:
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                _assign(parameter, file.get_tensor(_plain(name)))
+        for name, parameter in _trainable(model):
+            value = file.get_tensor(name)
+            if isinstance(parameter, DTensor):
+                value = value.to(parameter.device, parameter.dtype)
+                value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+            with _gathered(parameter, modifier_rank=0):
+                parameter.copy_(value)
 
 
-def _assign(parameter: torch.nn.Parameter, value: torch.Tensor) -> None:
-    if isinstance(parameter, DTensor):
-        parameter.copy_(
-            distribute_tensor(
-                value.to(parameter.device, parameter.dtype),
-                parameter.device_mesh,
-                parameter.placements,
-            )
-        )
-    elif _is_zero3(parameter):
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
-            parameter.copy_(value)
-    else:
-        parameter.copy_(value)
+def _trainable(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            yield _plain(name), parameter
 
 
 @contextmanager
 def _whole(parameter: torch.nn.Parameter) -> Iterator[torch.Tensor]:
     """The whole weight, for the moment in which it is read."""
-    if _is_zero3(parameter):
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([parameter]):
-            yield parameter.detach()
-    elif isinstance(parameter, DTensor):
-        yield parameter.detach().full_tensor()
-    else:
-        yield parameter.detach()
+    with _gathered(parameter):
+        value = parameter.detach()
+        yield value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def _is_zero3(parameter: torch.nn.Parameter) -> bool:
-    return "ds_id" in vars(parameter)
+@contextmanager
+def _gathered(parameter: torch.nn.Parameter, **options: Any) -> Iterator[None]:
+    if "ds_id" not in vars(parameter):  # not of ZeRO-3
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters([parameter], **options):
+        yield
 
 
 def _plain(name: str) -> str:

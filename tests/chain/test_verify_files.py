@@ -145,4 +145,18 @@ def test_deepspeed_keeps_its_optimizer_elsewhere(tmp_path):
     shard = path / "global_step5/zero_pp_rank_0_mp_rank_00_optim_states.pt"
     (path / "rng_state.pth").replace(shard)
     (path / "scheduler.pt").replace(path / "rng_state_0.pth")
-    assert training_checkpoints.why_not_whole(path) == "no scheduler.pt"
+    assert training_checkpoints.why_not_whole(path) is None, "its own scheduler is in the shards"
+    (path / "scheduler.pt").write_bytes(b"PK half")
+    assert training_checkpoints.why_not_whole(path) == "scheduler.pt is cut short"
+
+
+def test_fsdp_keeps_model_and_optimizer_in_shards(tmp_path):
+    path = write_checkpoint(tmp_path, 5)
+    for name in ("model.safetensors", "optimizer.pt"):
+        (path / name).unlink()
+    for name in ("pytorch_model_fsdp_0", "optimizer_0"):
+        (path / name).mkdir()
+    assert training_checkpoints.why_not_whole(path) == "FSDP's shards are cut short"
+    for name in ("pytorch_model_fsdp_0", "optimizer_0"):
+        (path / name / ".metadata").write_bytes(b"written last")
+    assert training_checkpoints.why_not_whole(path) is None

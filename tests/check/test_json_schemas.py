@@ -16,7 +16,7 @@ from planted_mistakes import MISTAKES, OLD, TYPE, TYPO
 from solar_plugins import __all__ as EXPORTED
 from solar_plugins.check import kind_of, tool_schemas
 from solar_plugins.cli import cli
-from solar_plugins.sdpo.settings import STEP_SETTINGS
+from solar_plugins.sdpo.args import STEP_SETTINGS
 
 pytestmark = pytest.mark.slow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from importlib import util
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.sdpo.preference_rows import (
     Empty,
     mark_empty,
+    refuse_joined,
     render_answer,
     render_pair,
     texts_of,
@@ -166,6 +168,21 @@ def test_a_template_that_writes_no_end_of_turn_leaves_the_blanks_of_the_answer()
 
     question = [turn("user", "Which?")]
     assert render_answer(bare, question, turn("assistant", " That. ")) == " That. "
+
+
+def test_an_answer_whose_start_the_tokenizer_joins_to_the_prompt_is_refused():
+    def encode(text):
+        return re.findall(r"\n+|\w+|[^\w\n]", text)
+
+    texts = {"prompt": "<user>Which?\n<assistant>\n", "chosen": " That.", "rejected": "x"}
+    refuse_joined(encode, texts)
+    refuse_joined(encode, texts | {"prompt": "a" * 99 + ":", "chosen": "b" * 99})
+    with pytest.raises(SolarError) as error:
+        refuse_joined(encode, texts | {"rejected": "\nNo."})
+    assert str(error.value) == (
+        "rejected: the tokenizer joins its start to the end of the prompt ('istant>\\n' and "
+        "'\\nNo.'), which would be lost. Let the white space between them be in one of them only."
+    )
 
 
 def test_cells_without_text_are_errors_only_where_they_are_written():

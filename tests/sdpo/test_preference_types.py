@@ -143,3 +143,19 @@ def test_types_are_put_back():
         assert rl.load_dpo is not before[0]
     assert (rl.load_dpo, rl._load_split) == before
     seam.self_test()
+
+
+def test_data_that_were_prepared_without_the_plugin_are_not_reused():
+    from axolotl.utils.data.shared import generate_dataset_hash_from_config
+    from axolotl.utils.dict import DictDefault
+
+    from solar_plugins.seams import axolotl as seam
+
+    cfg, entry = DictDefault({"sequence_len": 64}), entry_of("chat_template.default")
+    before = generate_dataset_hash_from_config(cfg, [entry], "tokenizer")
+    seam.mark_as_checked(entry)
+    after = generate_dataset_hash_from_config(cfg, [entry], "tokenizer")
+    seam.mark_as_checked(entry)
+
+    assert before != after == generate_dataset_hash_from_config(cfg, [entry], "tokenizer")
+    assert entry["type"] == "chat_template.default"

@@ -8,7 +8,7 @@ import pytest
 from sdpo_world import Run, dataset, make_model, recipe
 
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import recipe_rules, step_plan
+from solar_plugins.sdpo import args, recipe_rules
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ LORA = {"adapter": "lora"}
 
 def refusal(block: dict, change: dict | None = None) -> str:
     with pytest.raises(SolarError) as error:
-        recipe_rules.check_recipe(RECIPE | (change or {}), step_plan.parse(block), "T")
+        recipe_rules.check_recipe(RECIPE | (change or {}), args.parse(block), "T")
     return str(error.value)
 
 
@@ -40,16 +40,16 @@ def refusal(block: dict, change: dict | None = None) -> str:
         ),
         (
             {"steps": [STEP | {"reference": {"model": "x"}}]},
-            "sdpo.steps[0].reference.model: unknown key. Known here: path.",
+            "sdpo.steps[0].reference: {'model': 'x'}. Write previous (the model of the step",
         ),
         (
             {"steps": [STEP], "policy": "bass"},
-            "sdpo.policy: 'bass'. Write previous or base. Did you mean 'base'?",
+            "sdpo.policy: 'bass'. Input should be 'previous' or 'base'. Did you mean 'base'?",
         ),
         (
             {"steps": [STEP, STEP], "order_by": "reward_acuracy"},
-            "sdpo.order_by: 'reward_acuracy'. Write given, random or reward_accuracy. "
-            "Did you mean 'reward_accuracy'?",
+            "sdpo.order_by: 'reward_acuracy'. Input should be 'given', 'random' or "
+            "'reward_accuracy'. Did you mean 'reward_accuracy'?",
         ),
         (
             {"steps": [STEP], "order_by": "random"},
@@ -63,18 +63,16 @@ def refusal(block: dict, change: dict | None = None) -> str:
         ),
         (
             {"steps": [STEP], "split": 1},
-            "sdpo.split: 1. A whole number from 2 on is needed: into how many steps the data is "
-            "cut.",
+            "sdpo.split: 1. Input should be greater than or equal to 2.",
         ),
         (
             {"steps": [STEP | {"test_datasets": []}]},
             "sdpo.steps[0].test_datasets: no dataset for step 1. A step looks like "
-            f"{step_plan.EXAMPLE}.",
+            f"{args.EXAMPLE}.",
         ),
         (
             {"steps": [STEP | {"warmup_ratio": 0.1, "warmup_steps": 3}]},
-            "sdpo.steps[0].warmup_ratio: beside warmup_steps, and only one of them counts. "
-            "Remove one.",
+            "sdpo.steps[0].warmup_ratio: beside warmup_steps; only one of them counts. Remove one.",
         ),
         (
             {"steps": [STEP | {"lora_r": 8}]},
@@ -151,7 +149,7 @@ def test_datasets_that_are_no_list_of_entries(datasets):
 
 
 def test_a_live_reference_takes_what_stored_log_probabilities_cannot():
-    plan = step_plan.parse({"steps": [STEP], "live_reference": True})
+    plan = args.parse({"steps": [STEP], "live_reference": True})
 
     recipe_rules.check_recipe(RECIPE | {"dpo_use_liger_kernel": True}, plan, "T")
     with pytest.raises(SolarError, match="precompute_ref_log_probs: true with"):
@@ -192,7 +190,9 @@ def test_data_without_rows_or_of_another_kind(told, small_world):
         "out."
     )
     strings = told({"datasets": [dataset(small_world / "orca.jsonl", "chatml.ultra")]})
-    assert strings.startswith("sdpo.steps[1].datasets: the columns are not of the kind that their")
+    assert strings.startswith(
+        f"sdpo.steps[1]: row 1 of {small_world}/orca.jsonl: not of the kind that its type reads: "
+    )
 
 
 def test_a_row_that_cannot_be_trained_as_it_is(told, small_world):

@@ -11,7 +11,7 @@ import pytest
 from sdpo_world import WORDS, Run, dataset, probed, recipe, sha256
 
 from solar_plugins import run_record
-from solar_plugins.sdpo import difficulty, step_plan
+from solar_plugins.sdpo import args, difficulty
 
 pytestmark = pytest.mark.slow
 
@@ -21,16 +21,11 @@ PLUGINS = ["solar_plugins.StepwiseDPOPlugin", "sdpo_probe.ProbePlugin"]
 def test_reward_accuracy_is_the_share_of_pairs_with_the_likelier_chosen_answer():
     found = difficulty.measured("d", [(-1.0, -3.0), (-2.0, -1.0), (-4.0, -4.0), (-5.0, -9.0)])
 
-    assert (found.rows, found.reward_accuracy, found.mean_margin) == (4, 0.5, 1.25)
+    assert found == {"name": "d", "rows": 4, "reward_accuracy": 0.5, "mean_margin": 1.25}
 
 
 def test_easy_to_hard_is_by_falling_accuracy_and_keeps_the_order_of_equals():
-    sets = [
-        difficulty.Difficulty(n, 1, a, 0.0)
-        for n, a in zip("abcd", (0.2, 0.9, 0.5, 0.9), strict=True)
-    ]
-
-    assert difficulty.easy_to_hard(sets) == [1, 3, 2, 0]
+    assert difficulty.easy_to_hard([0.2, 0.9, 0.5, 0.9]) == [1, 3, 2, 0]
 
 
 @pytest.mark.parametrize("order_by", ["given", "random", "reward_accuracy"])
@@ -56,7 +51,7 @@ def test_chunks_share_all_rows_out_evenly(order_by, rows, count):
 
 def test_a_random_order_of_steps_is_the_seeds():
     steps = [{"datasets": [{"path": f"{n}.jsonl"}]} for n in range(6)]
-    plan = step_plan.parse({"steps": steps, "order_by": "random"})
+    plan = args.parse({"steps": steps, "order_by": "random"})
 
     assert plan.random_order(1) == plan.random_order(1) != plan.random_order(2)
     drawn = plan.in_order(plan.random_order(1))

@@ -54,16 +54,20 @@ def test_rows_have_the_same_digest_however_they_are_stored(reference, tmp_path):
         "rejected_ids": [[7], [8]],
     }
     data = Dataset.from_dict(rows)
-    digest = reference.rows_digest(data)
+
+    def digest_of(rows) -> str:
+        return reference.RowsWithReference(rows).digest
+
+    digest = digest_of(data)
     data.save_to_disk(tmp_path / "data")
     longer = Dataset.from_dict({name: [*column, [9]] for name, column in rows.items()})
     moved = Dataset.from_dict(rows | {"prompt_ids": [[1], [2, 3]]})  # same ids, other rows
 
-    assert reference.rows_digest(load_from_disk(tmp_path / "data")) == digest
-    assert reference.rows_digest(longer.select([0, 1])) == digest
-    assert reference.rows_digest(longer) != digest
-    assert reference.rows_digest(data.select([1, 0])) != digest
-    assert reference.rows_digest(moved) != digest
+    assert digest_of(load_from_disk(tmp_path / "data")) == digest
+    assert digest_of(longer.select([0, 1])) == digest
+    assert digest_of(longer) != digest
+    assert digest_of(data.select([1, 0])) != digest
+    assert digest_of(moved) != digest
 
 
 def test_stored_log_probabilities_are_read_whole_and_for_their_key_only(reference, tmp_path):
@@ -71,14 +75,29 @@ def test_stored_log_probabilities_are_read_whole_and_for_their_key_only(referenc
 
     path = tmp_path / "step_1" / "logps.safetensors"
     logps = torch.tensor([[-1.5, -2.25], [-3.0, -0.125]])
-    reference.write(path, "weights and rows", logps)
+    reference.write([path], "weights and rows", None, logps)
 
-    assert torch.equal(reference.read(path, "weights and rows"), logps)
-    assert reference.read(path, "other weights") is None
-    assert reference.read(tmp_path / "absent", "weights and rows") is None
+    assert torch.equal(reference.read([path], "weights and rows"), logps)
+    assert reference.read([path], "other weights") is None
+    assert reference.read([tmp_path / "absent"], "weights and rows") is None
     for kept in (len(path.read_bytes()) - 1, 40, 0):
         path.write_bytes(path.read_bytes()[:kept])
-        assert reference.read(path, "weights and rows") is None
+        assert reference.read([path], "weights and rows") is None
+
+
+def test_log_probabilities_of_some_batches_serve_as_many_or_fewer(reference, tmp_path):
+    import torch
+
+    path = tmp_path / "logps.safetensors"
+    some, every = torch.tensor([[-1.0, -2.0], [torch.nan] * 2]), torch.ones(2, 2)
+    reference.write([path], "key", 3, some)
+    assert [reference.read([path], "key", n) is not None for n in (2, 3, 4, None)] == [
+        *(True, True, False, False)
+    ]
+    reference.write([path], "key", 2, every)
+    assert reference.read([path], "key", 3)[0].tolist() == [-1.0, -2.0]
+    reference.write([path], "key", None, every)
+    assert torch.equal(reference.read([path], "key", 3), every)
 
 
 def test_rows_carry_their_number_and_their_reference(reference):

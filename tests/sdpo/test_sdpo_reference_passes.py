@@ -100,3 +100,22 @@ def test_ipo_is_that_of_plain_runs(small_world):
     for number, model in enumerate(models, 1):
         assert sha256(small_world / "ipo" / f"step_{number}") == sha256(model)
         assert steps[number - 1]["first_loss"] == pytest.approx(25.0)  # (1 / (2 beta)) squared
+
+
+def test_a_run_of_few_steps_computes_the_reference_of_the_rows_it_trains(small_world):
+    # Data of its own: those that another test has prepared are shuffled by that test's seed.
+    own = {"seed": 7, "dataset_prepared_path": str(small_world / "few_prepared")}
+    values = sdpo_recipe(small_world, "few", max_steps=2, **own)
+    assert f"{PASS}: 100%" in Run(values).end()
+
+    for number, model in enumerate(chained(small_world, "chained_few", max_steps=2, **own), 1):
+        step = small_world / "few" / f"step_{number}"
+        assert sha256(step) == sha256(model)
+        stored = load_file(step / "sdpo_reference.safetensors")["logps"]
+        assert stored.isnan().any(dim=1).sum() == 16 - 2 * 4  # 2 updates of 4 rows are trained
+    # What the others need is not there for a longer run; for a shorter one it is.
+    assert PASS in Run(sdpo_recipe(small_world, "longer", max_steps=4, **own)).end()
+    first, _, _ = (
+        Run(sdpo_recipe(small_world, "shorter", max_steps=1, **own)).end().partition("sDPO step 2")
+    )
+    assert PASS not in first

@@ -261,9 +261,8 @@ def test_bad_data_and_a_missing_block_are_told_by_their_yaml_path(world):
     values = sdpo_recipe(world, "no_column")
     values["sdpo"]["steps"][2]["datasets"][0]["type"] = "chatml.intel"  # wants system, question
     assert Run(values).error() == (
-        "solar_plugins.errors.SolarError: sdpo.steps[2].datasets: no column 'question' in the "
-        f"data ({world}/math.jsonl as chatml.intel). Choose the `type` that fits the columns, or "
-        "rename them."
+        f"solar_plugins.errors.SolarError: sdpo.steps[2]: row 1 of {world}/math.jsonl: no column "
+        "(or role) 'question'. Choose the `type` that fits the columns; it is chatml.intel."
     )
 
     values = sdpo_recipe(world, "no_rows", sequence_len=4)

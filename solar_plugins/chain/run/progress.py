@@ -34,6 +34,7 @@ class Row:
     loss: float | None = None
     peak_memory_gib: float = 0.0
     note: str = ""
+    work: str = ""
 
     def read(self, file: Path) -> None:
         """Take over what the stage has written since."""
@@ -41,6 +42,7 @@ class Row:
             self.step, self.max_steps = now
             self.first_step = self.first_step or (self.step, time.monotonic())
         self.loss = metrics.last_loss(file) or self.loss
+        self.work = metrics.read_note(file)
 
     def texts(self) -> dict[str, str]:
         """Elapsed, left (at the speed since the first step that was seen), step and loss."""
@@ -127,8 +129,10 @@ class Display:
         for row in self.rows.values():
             state = f"[{_STYLES.get(row.state, 'dim')}]{row.state}[/]"
             memory = f"{row.peak_memory_gib:.2f} GiB" if row.peak_memory_gib else ""
-            whole = (row.stage.name, row.stage.kind, state, *row.texts().values(), memory, row.note)
-            table.add_row(*whole)
+            note = row.work or row.note
+            table.add_row(
+                row.stage.name, row.stage.kind, state, *row.texts().values(), memory, note
+            )
         return Group(*([self.heading] if self.heading else []), table)
 
 
@@ -138,6 +142,20 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
 
 
+=======
+def progress_text(row: Row) -> str:
+    """``step 12/100, loss 2.3456, 0:41 left``, as far as it is known."""
+    parts = [row.work] if row.work else []
+    if row.max_steps:
+        parts.append(f"step {row.step}/{row.max_steps}")
+    if row.loss is not None:
+        parts.append(f"loss {row.loss:.4f}")
+    if row.left_s is not None:
+        parts.append(f"{clock(row.left_s)} left")
+    return ", ".join(parts) or "at work"
+
+
+>>>>>>> sdpo
 def clock(seconds: float | None) -> str:
     """``1:02:03``, ``2:03``, or nothing."""
     if seconds is None:

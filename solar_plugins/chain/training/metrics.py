@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-METRICS_VARIABLE = "SOLAR_METRICS"
-"""The environment variable that names the file to write."""
+from solar_plugins.run_record import METRICS_VARIABLE as METRICS_VARIABLE
 
 _SECONDS_BETWEEN_STEPS = 0.5
 
@@ -97,6 +96,17 @@ def read_step(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, ValueError):  # ValueError: read while it was being written
         return None
     return int(step), int(of)
+
+
+def read_note(path: Path) -> str:
+    """What the stage does outside of its steps, from `run_record.progress`; or nothing."""
+    note, step = path.with_suffix(".note"), path.with_suffix(".step")
+    try:
+        if step.exists() and step.stat().st_mtime > note.stat().st_mtime:
+            return ""  # left by a process that was killed
+        return note.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def _position(record: dict[str, Any]) -> tuple[int, int]:

@@ -15,44 +15,41 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer,
 
 from solar_plugins.errors import SolarError
 
-ADAPTER = "adapter_config.json"
+
+def is_adapter(path: str) -> bool:
+    """Whether the folder is an adapter, and no model."""
+    return (Path(path) / "adapter_config.json").is_file()
 
 
 @contextmanager
-def loaded(cfg: DictDefault, path: str) -> Iterator[tuple[Any, Any, Any, str | None]]:
-    """A model as Axolotl loads it for training; freed at the end.
-
-    Args:
-        cfg: the recipe.
-        path: a model, or an adapter on the recipe's base model.
+def loaded(cfg: DictDefault, path: str) -> Iterator[list[Any]]:
+    """A model (or an adapter on the recipe's) as Axolotl loads it for training; freed at the end.
 
     Yields:
-        Model, tokenizer, the PEFT config of a recipe with an adapter, and the folder of the
-        adapter to load onto it.
+        Model, PEFT config of a recipe with an adapter, tokenizer, and the folder of the adapter
+        to load onto it.
     """
-    adapter = path if (Path(path) / ADAPTER).is_file() else None
-    if adapter is None:
-        cfg = DictDefault({**cfg, "base_model": path, "base_model_config": path})
+    adapter = path if is_adapter(path) else None
+    cfg = cfg if adapter else _based_on(cfg, path)
     tokenizer = load_tokenizer(cfg)
-    model, peft_config = ModelLoader(cfg, tokenizer).load()
+    found = [*ModelLoader(cfg, tokenizer).load(), tokenizer, adapter]
     try:
-        yield model, tokenizer, peft_config, adapter
+        yield found
     finally:
-        del model
-        free()
-
-
-def free() -> None:
-    """Give the memory of what is no longer referred to back to the device."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        found.clear()  # the caller still has the list
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def live_reference(cfg: DictDefault, path: str) -> Any:
     """A reference model for the run's memory, as Axolotl loads one for plain DPO."""
-    cfg = DictDefault({**cfg, "base_model": path, "base_model_config": path})
+    cfg = _based_on(cfg, path)
     return ModelLoader(cfg, load_tokenizer(cfg), reference_model=True).load()[0]
+
+
+def _based_on(cfg: DictDefault, path: str) -> DictDefault:
+    return DictDefault({**cfg, "base_model": path, "base_model_config": path})
 
 
 def drop_base_beside_adapter(folder: Path) -> None:
@@ -66,56 +63,46 @@ def drop_base_beside_adapter(folder: Path) -> None:
 
 
 def check_same_shape(cfg: DictDefault, path: str, where: str) -> None:
-    """Refuse a reference that does not read the policy's tokens, or is another architecture.
-
-    Args:
-        cfg: the recipe.
-        path: the reference.
-        where: its YAML path.
+    """Refuse a reference at `path` that cannot score the policy's tokens, or is another model.
 
     Raises:
-        SolarError: no model there, another vocabulary, or weights of another shape.
+        SolarError: no model there, another vocabulary, or weights of another shape; it begins
+            with `where`, the reference's YAML path.
     """
-    if (Path(path) / ADAPTER).is_file():
+    if is_adapter(path):
         if not cfg.adapter:
             raise SolarError(
                 f"{where}: {path} is an adapter, and the recipe has none. Merge it and name the "
                 "merged model, or set `adapter`."
             )
         return
+    trust = cfg.trust_remote_code
     try:
-        theirs = AutoConfig.from_pretrained(path, trust_remote_code=cfg.trust_remote_code)
+        theirs = AutoConfig.from_pretrained(path, trust_remote_code=trust)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SolarError(f"{where}: {path}: no model is found there ({reason}).") from error
-    ours = AutoConfig.from_pretrained(cfg.base_model, trust_remote_code=cfg.trust_remote_code)
+    ours = AutoConfig.from_pretrained(cfg.base_model, trust_remote_code=trust)
+    tokens = "A reference scores the policy's tokens; name a model with the same tokenizer."
     sizes = [config.get_text_config().vocab_size for config in (theirs, ours)]
     if sizes[0] != sizes[1]:
         raise SolarError(
             f"{where}: {path} has a vocabulary of {sizes[0]}, {cfg.base_model} one of {sizes[1]}. "
-            "A reference scores the policy's tokens; name a model with the same tokenizer."
+            f"{tokens}"
         )
-    if _has_tokenizer(path):
-        vocabularies = [
-            AutoTokenizer.from_pretrained(
-                place, trust_remote_code=cfg.trust_remote_code
-            ).get_vocab()
+    if not Path(path).is_dir() or (Path(path) / "tokenizer_config.json").is_file():
+        reference, policy = (
+            AutoTokenizer.from_pretrained(place, trust_remote_code=trust).get_vocab()
             for place in (path, cfg.tokenizer_config or cfg.base_model)
-        ]
-        other = [
-            token
-            for token, number in vocabularies[0].items()
-            if vocabularies[1].get(token) != number
-        ]
+        )
+        other = [token for token, number in reference.items() if policy.get(token) != number]
         if other:
             raise SolarError(
                 f"{where}: {path} has other tokens than the policy ({other[0]!r} is one of "
-                f"{len(other)}). A reference scores the policy's tokens; name a model with its "
-                "tokenizer."
+                f"{len(other)}). {tokens}"
             )
     shapes, wanted = _shapes(theirs), _shapes(ours)
-    if shapes is not None and wanted is not None and shapes != wanted:
-        name = min(shapes.items() ^ wanted.items())[0]
+    for name, _ in sorted(shapes.items() ^ wanted.items() if shapes and wanted else ()):
         raise SolarError(
             f"{where}: {path} has another shape than {cfg.base_model} ({name}: "
             f"{shapes.get(name, 'absent')} against {wanted.get(name, 'absent')}). "
@@ -123,15 +110,11 @@ def check_same_shape(cfg: DictDefault, path: str, where: str) -> None:
         )
 
 
-def _has_tokenizer(path: str) -> bool:
-    return not Path(path).is_dir() or (Path(path) / "tokenizer_config.json").is_file()
-
-
-def _shapes(config: PreTrainedConfig) -> dict[str, tuple[int, ...]] | None:
-    """Shape by parameter name; None for code that transformers does not ship."""
+def _shapes(config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
+    """Shape by parameter name; none for code that transformers does not ship."""
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if model_class is None:
-        return None
+        return {}
     with torch.device("meta"):
         model = model_class(config)
     return {name: tuple(weight.shape) for name, weight in model.named_parameters()}

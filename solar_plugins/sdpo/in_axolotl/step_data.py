@@ -1,21 +1,54 @@
-"""The preference data of a step, loaded by Axolotl, its faults named by their YAML path."""
+"""The settings and the preference data of a step, by Axolotl; faults are named by YAML path."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from axolotl.common.const import DEFAULT_DATASET_PREPARED_PATH
 from axolotl.common.datasets import TrainDatasetMeta, load_preference_datasets
 from axolotl.utils.dict import DictDefault
+from axolotl.utils.schemas.config import AxolotlInputConfig
+from axolotl.utils.schemas.enums import CustomSupportedOptimizers
+from pydantic import TypeAdapter, ValidationError
+from transformers import SchedulerType
+from transformers.training_args import OptimizerNames
 
-from solar_plugins.errors import SolarError
-from solar_plugins.sdpo.preference_rows import Empty, render_pair, texts_of
-from solar_plugins.sdpo.step_plan import Step
+from solar_plugins.errors import SolarError, nearest
+from solar_plugins.sdpo.args import Step
+from solar_plugins.sdpo.preference_rows import Empty, refuse_joined, render_pair, texts_of
 from solar_plugins.seams import axolotl as seam
 
-_IMAGES = ("image", "images")
+_NAMES = {
+    "lr_scheduler": [*(kind.value for kind in SchedulerType), "one_cycle", "rex"],
+    "optimizer": [kind.value for kind in (*OptimizerNames, *CustomSupportedOptimizers)],
+}
+"""Axolotl's schema takes any text for these, and the step would fail when its time comes."""
+
+
+def typed_settings(step: Step) -> dict[str, Any]:
+    """A step's settings as Axolotl's schema types them.
+
+    Raises:
+        SolarError: a value that the schema refuses.
+    """
+    values = {}
+    for key, value in step.settings.items():
+        if value not in _NAMES.get(key, [value]):
+            raise SolarError(
+                f"{step.where}.{key}: no {key} is called {value!r}."
+                f"{nearest(str(value), _NAMES[key]) or ' Known: ' + ', '.join(_NAMES[key]) + '.'}"
+            )
+        field = AxolotlInputConfig.model_fields[key]
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
+        try:
+            typed = adapter.dump_python(adapter.validate_python(value), exclude_none=True)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise SolarError(f"{step.where}.{key}: {value!r}. {why}.") from error
+        values[key] = [DictDefault(entry) for entry in typed] if key == "test_datasets" else typed
+    return values
 
 
 def prepared_folder(cfg: DictDefault) -> Path:
@@ -27,48 +60,30 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
     """Load the data of the step whose recipe `cfg` is.
 
     Raises:
-        SolarError: data that cannot be read, without rows, with images, or whose pairs are all
-            the same answer twice.
+        SolarError: data that cannot be read, without rows, with images, with a row that cannot be
+            trained on as it is, or whose pairs are all the same answer twice.
     """
     where = f"{step.where}.datasets"
-    types = ", ".join(f"{d['path']} as {d.get('type')}" for d in step.datasets)
     paths = ", ".join(str(d["path"]) for d in step.datasets)
     try:
         with seam.preference_rows(write_row):
             meta = load_preference_datasets(cfg=cfg)
     except SolarError as error:
         raise SolarError(f"{step.where}: {error}") from error
-    except KeyError as error:
-        raise SolarError(
-            f"{where}: no column {error} in the data ({types}). Choose the `type` that fits the "
-            "columns, or rename them."
-        ) from error
-    except (TypeError, AttributeError, IndexError) as error:
-        raise SolarError(
-            f"{where}: the columns are not of the kind that their type reads ({types}): {error}. "
-            "Choose the `type` that fits them."
-        ) from error
     except StopIteration as error:  # of the reader, where a file has no line
         raise SolarError(f"{where}: no rows in {paths}. Put some in, or take it out.") from error
     except (ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SolarError(f"{where}: {reason} ({types}). Correct the entry or the data.") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SolarError(f"{where}: {reason} ({paths}). Correct the entry or the data.") from error
     rows = meta.train_dataset
     if len(rows) == 0:
         raise SolarError(
             f"{where}: no row is left of {paths}. Rows "
             f"longer than sequence_len ({cfg.sequence_len}) are dropped; raise it, or check them."
         )
-    missing = [name for name in ("chosen", "rejected") if name not in rows.column_names]
-    if missing:
+    for name in {"image", "images"}.intersection(rows.column_names):
         raise SolarError(
-            f"{where}: no column {missing[0]!r} in the data ({types}). A row needs prompt, chosen "
-            "and rejected; choose the `type` that makes them of the columns."
-        )
-    images = [name for name in _IMAGES if name in rows.column_names]
-    if images:
-        raise SolarError(
-            f"{where}: column {images[0]!r} in {paths}. The reference pass reads token ids only; "
+            f"{where}: column {name!r} in {paths}. The reference pass reads token ids only; "
             f"remove the column, or train on it with plain DPO."
         )
     if all(a == b for a, b in zip(rows["chosen"], rows["rejected"], strict=True)):
@@ -87,10 +102,19 @@ def write_row(
     Raises:
         SolarError: the row cannot be trained on as it is, with its file and number.
     """
+    fits = f"Choose the `type` that fits the columns; it is {entry['type']}."
     try:
-        return texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
+        texts = texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
+        if all(isinstance(texts[name], str) for name in ("prompt", "chosen", "rejected")):
+            refuse_joined(lambda text: tokenizer(text)["input_ids"], texts)
+        return texts
     except SolarError as error:
-        raise SolarError(f"row {index + 1} of {entry['path']}: {error}") from error
+        fault = str(error)
+    except KeyError as error:
+        fault = f"no column (or role) {error}. {fits}"
+    except (TypeError, AttributeError, IndexError) as error:
+        fault = f"not of the kind that its type reads: {error}. {fits}"
+    raise SolarError(f"row {index + 1} of {entry['path']}: {fault}")
 
 
 def _texts(write: Any, entry: DictDefault, cells: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
@@ -99,22 +123,18 @@ def _texts(write: Any, entry: DictDefault, cells: dict[str, Any], tokenizer: Any
         return written
 
     def render(messages: list[dict[str, Any]], generate: bool) -> str:
-        return tokenizer.apply_chat_template(
-            messages, **{**options, "add_generation_prompt": generate}
-        )
+        options["add_generation_prompt"] = generate
+        return tokenizer.apply_chat_template(messages, **options)
 
     chosen, rejected = (entry.get(f"field_{name}") or name for name in ("chosen", "rejected"))
     swapped = {**cells, chosen: cells[rejected], rejected: cells[chosen]}
-    prompt = asked[0]
+    prompt, *answers = asked[0], asked[1][-1], asked[2][-1]
     if seam.conversation_of(write, swapped, tokenizer)[1][0] != prompt:
         raise SolarError(f"{rejected}: answers another conversation than {chosen}. Correct it.")
-    for message in (*prompt, asked[1][-1], asked[2][-1]):
-        content = message["content"]
-        if isinstance(content, Empty):
-            if content.is_null:
-                raise content.error
-            message["content"] = ""
-    return {**written, **render_pair(render, prompt, asked[1][-1], asked[2][-1])}
+    for message in (*prompt, *answers):
+        if isinstance(message["content"], Empty):
+            message["content"] = message["content"].unless_null()
+    return {**written, **render_pair(render, prompt, *answers)}
 
 
 def chunk(cfg: DictDefault, meta: TrainDatasetMeta, rows: list[int]) -> TrainDatasetMeta:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from solar_plugins.errors import SolarError
-from solar_plugins.sdpo import recipe_rules, step_plan, step_records
-from solar_plugins.sdpo.settings import STEP_SETTINGS
+from solar_plugins.sdpo import args, recipe_rules, step_records
+from solar_plugins.sdpo.args import STEP_SETTINGS
 
 TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
 ORCA = {"path": "Intel/orca_dpo_pairs", "type": "chatml.intel", "split": "train"}
@@ -18,9 +18,9 @@ BLOCK = {"steps": [{"datasets": [ORCA]}, {"datasets": [ULTRA], "learning_rate": 
 
 
 def test_steps_are_numbered_from_one_and_keep_their_own_settings():
-    first, second = step_plan.parse(BLOCK).steps
+    first, second = args.parse(BLOCK).steps
 
-    assert (first.number, first.datasets, first.settings) == (1, (ORCA,), {})
+    assert (first.number, first.datasets, first.settings) == (1, [ORCA], {})
     # YAML reads 2e-7 as text; the number is meant.
     assert (second.number, second.settings) == (2, {"learning_rate": 2e-7})
     assert first.note(2, RECIPE)["settings"]["learning_rate"] == 5e-7
@@ -70,7 +70,7 @@ EXAMPLE = "`- datasets: [{path: Intel/orca_dpo_pairs, type: chatml.intel, split:
 )
 def test_a_block_that_cannot_be_read_is_told_in_one_line(block, message):
     with pytest.raises(SolarError) as error:
-        step_plan.parse(block)
+        args.parse(block)
 
     assert str(error.value) == message
 
@@ -97,8 +97,8 @@ def test_a_block_that_cannot_be_read_is_told_in_one_line(block, message):
         ),
         (
             {"resume_from_checkpoint": "out/checkpoint-3"},
-            "resume_from_checkpoint: out/checkpoint-3 with an sdpo block. Remove the line: a "
-            "restarted sDPO run finds the step and the checkpoint by itself.",
+            "resume_from_checkpoint: out/checkpoint-3 with an sdpo block; a restarted sDPO run "
+            "finds the step and the checkpoint by itself. Remove it.",
         ),
         (
             {"precompute_ref_log_probs": False},
@@ -112,13 +112,13 @@ def test_a_block_that_cannot_be_read_is_told_in_one_line(block, message):
         ),
         (
             {"depth_up_scaling": {"remove_layers": 8}},
-            "depth_up_scaling: in the same recipe as sdpo; from step 2 on the model would be grown "
-            "again. Grow it in continued pretraining, and start sDPO from what that trains.",
+            "depth_up_scaling: {'remove_layers': 8} with an sdpo block; from step 2 on it would "
+            "grow the model again; a stage before does it once. Remove it.",
         ),
     ],
 )
 def test_a_recipe_that_cannot_be_honoured_is_told_in_one_line(change, message):
-    plan = step_plan.parse(BLOCK)
+    plan = args.parse(BLOCK)
     recipe_rules.check_recipe(RECIPE, plan, TRAINER)
 
     with pytest.raises(SolarError) as error:
@@ -128,7 +128,7 @@ def test_a_recipe_that_cannot_be_honoured_is_told_in_one_line(change, message):
 
 
 def test_registering_twice_is_no_conflict():
-    plan = step_plan.parse(BLOCK)
+    plan = args.parse(BLOCK)
 
     recipe_rules.check_recipe(
         RECIPE | {"datasets": [ORCA, ULTRA], "trainer_cls": TRAINER}, plan, TRAINER
@@ -138,7 +138,7 @@ def test_registering_twice_is_no_conflict():
 @pytest.fixture
 def finished(tmp_path):
     """A run folder in which both steps of BLOCK are done."""
-    for step in step_plan.parse(BLOCK).steps:
+    for step in args.parse(BLOCK).steps:
         where = step_records.folder(tmp_path, step.number)
         where.mkdir()
         (where / "model.safetensors").write_bytes(b"x" * 100)
@@ -152,7 +152,7 @@ def finished(tmp_path):
 
 
 def numbers(output_dir, block=BLOCK, recipe=RECIPE):
-    done = step_records.finished_steps(output_dir, step_plan.parse(block).steps, recipe)
+    done = step_records.finished_steps(output_dir, args.parse(block).steps, recipe)
     return [marker["step"] for marker in done]
 
 
@@ -248,13 +248,13 @@ def test_the_papers_choices_are_the_defaults_and_a_step_may_choose_otherwise():
             {"datasets": [ULTRA], "reference": {"path": "./m"}},
         ],
     }
-    steps = step_plan.parse(block).steps
+    steps = args.parse(block).steps
 
-    assert [step.starts_from() for step in steps] == ["base", "previous", "base", "base"]
-    assert [step.refers_to() for step in steps] == ["base", "previous", "base", "path"]
+    assert [step.starts_from for step in steps] == ["base", "previous", "base", "base"]
+    assert [step.refers_to for step in steps] == ["base", "previous", "base", "path"]
     assert steps[3].reference_path == "./m"
-    ours = step_plan.parse(BLOCK).steps
-    assert [step.refers_to() for step in ours] == ["base", "previous"]
+    ours = args.parse(BLOCK).steps
+    assert [step.refers_to for step in ours] == ["base", "previous"]
     assert "reference" not in ours[1].note(2, RECIPE)["settings"]
 
 
@@ -267,7 +267,7 @@ def test_a_changed_reference_or_start_is_refused(finished):
 
 
 def test_one_step_is_cut_into_several():
-    plan = step_plan.parse({"steps": [{"datasets": [ORCA]}], "split": 3})
+    plan = args.parse({"steps": [{"datasets": [ORCA]}], "split": 3})
 
     assert plan.count == 3
     assert [(step.number, step.index) for step in plan.in_order([0])] == [(1, 0), (2, 0), (3, 0)]
