@@ -114,7 +114,7 @@ def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
     given = dict(given) if isinstance(given, dict) else {}
     further = given.pop("additional_special_tokens", None)
     given.pop("pad_token", None)
-    base = tokenizer_files.find(model)
+    base = tokenizer_files.find(model) if model else None
     named = [*given.values()] if base else []
     for more in (tokens, further):
         named += more if isinstance(more, list) else []
