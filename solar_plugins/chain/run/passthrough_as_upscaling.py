@@ -21,7 +21,7 @@ def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None
         return None
     if set(config) - {"merge_method", "base_model", "slices", "dtype"}:
         return None
-    models, ranges = {config["base_model"]} if config.get("base_model") else set(), []
+    models, ranges = {str(config["base_model"])} if config.get("base_model") else set(), []
     for slice_ in config.get("slices") or []:
         match slice_:
             case {
