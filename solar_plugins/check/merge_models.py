@@ -12,6 +12,7 @@ which changes with PYTHONHASHSEED.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +26,12 @@ from solar_plugins.models import model_config
 
 _SHAPES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 
-_NO_MATTER = {
-    *_SHAPES, *model_config.DEPTH_KEYS, "vocab_size", "model_type", "architectures",
-    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache",
-    "initializer_range", "quantization_config", "depth_up_scaling", "auto_map", "layer_types",
-    *(f"{name}_id" for name in tokenizer_files.SPECIAL),
-}  # fmt: skip
+_NO_MATTER = re.compile(
+    r"(hidden|intermediate|vocab)_size|num_(attention_heads|key_value_heads|hidden_layers|layers)"
+    r"|n_layers?|layers|layer_types|.*_token_id|model_type|architectures|_.*|.*version|auto_map"
+    r"|(torch_)?dtype|use_cache|initializer_range|quantization_config|depth_up_scaling|.*dropout"
+    r"|.*pdrop|pretraining_tp"
+)
 """Fields of config.json that have findings of their own, or that no result depends on."""
 
 
@@ -119,6 +120,7 @@ def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: st
     for other in here[1:]:
         if fault := _unfit(here[0], other, is_whole):
             source.add(other.place, "model", fault)
+            continue
         if not is_stacked and not aligns and (fault := _vocabularies(here[0], other)):
             source.add(other.place, "tokenizer", fault)
         if found := _differences(content, here[0], other):
@@ -191,7 +193,7 @@ def _differences(content: dict[str, Any], one: _Model, other: _Model) -> str | N
 def _settings(model: _Model, is_tokenizer_given: bool) -> dict[str, Any]:
     """What a model is run with, besides its weights, under the same names in all versions."""
     text = model_config.language_model(model.config)
-    found = {key: value for key, value in text.items() if key not in _NO_MATTER}
+    found = {key: value for key, value in text.items() if not _NO_MATTER.fullmatch(key)}
     rope: dict[str, Any] = {}
     for key in ("rope_scaling", "rope_parameters"):
         block = found.pop(key, None)

@@ -76,7 +76,7 @@ def _tensors(groups: Sequence[Group]) -> set[str]:
 def _weights(source: YamlFile, group: Group) -> None:
     """Weights that add up to nothing: MergeKit divides by their sum."""
     parameters = [entry.get("parameters") for _, entry in group.entries]
-    weights = [p.get("weight") if isinstance(p, dict) else None for p in parameters]
+    weights: list[Any] = [p.get("weight") if isinstance(p, dict) else None for p in parameters]
     if len(weights) > 1 and all(type(w) in (int, float) for w in weights) and sum(weights) == 0:
         found = (
             "the weights of all models add up to 0: the merge would divide by it. Write weights "

@@ -69,7 +69,7 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
     written, given = content.get("tokenizer_config") or model, content.get("special_tokens")
     tokenizer = tokenizer_files.find(written) if isinstance(written, str) else None
     special = given if isinstance(given, dict) else {}
-    follows = FOLLOWS in (content.get("plugins") or [])
+    follows = FOLLOWS in str(content.get("plugins"))
     recipe = _Recipe(source, tokenizer, str(written), special, follows)
     named = [(where, type_.split(".")[0]) for where, type_ in types if isinstance(type_, str)]
     chats = [where for where, name in named if name == "chat_template"]
@@ -114,7 +114,7 @@ def added_tokens(recipe: dict[str, Any], model: str) -> list[str]:
     given = dict(given) if isinstance(given, dict) else {}
     further = given.pop("additional_special_tokens", None)
     given.pop("pad_token", None)
-    base = tokenizer_files.find(model)
+    base = tokenizer_files.find(model) if model else None
     named = [*given.values()] if base else []
     for more in (tokens, further):
         named += more if isinstance(more, list) else []
@@ -139,10 +139,10 @@ def _classes(source: YamlFile) -> None:
 def _saved_embeddings(recipe: _Recipe, model: str, config: dict[str, Any]) -> None:
     """New tokens under an adapter: Axolotl refuses them when the model is loaded, or forgets."""
     content = recipe.source.content
-    tokens, saved = content.get("tokens"), content.get("lora_modules_to_save")
-    new = tokens or added_tokens(content, model)
+    tokens, saved = content.get("tokens"), str(content.get("lora_modules_to_save"))
+    new = tokens if tokens and isinstance(tokens, list) else added_tokens(content, model)
     wanted = _EMBEDDINGS.get(str(config.get("model_type")), ["embed_tokens", "lm_head"])
-    if content.get("adapter") and new and not set(wanted) <= set(saved or ()):
+    if content.get("adapter") and new and not all(name in saved for name in wanted):
         fault = f"the rows of {' '.join(map(str, new))} are trained by no adapter and saved with "
         fault += f"none. Write `lora_modules_to_save: [{', '.join(wanted)}]`."
         recipe.add(("tokens" if tokens else "special_tokens",), fault)

@@ -80,6 +80,11 @@ def render(template: str, messages: list[dict[str, Any]], **special: Any) -> str
     Raises:
         jinja2.TemplateError: and whatever else a template may raise.
     """
+    return _compiled(template).render(messages=messages, **special)
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> Any:
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -92,7 +97,7 @@ def render(template: str, messages: list[dict[str, Any]], **special: Any) -> str
     environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
     # {% generation %} is transformers' own tag for what the model has to say.
     plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
-    return environment.from_string(plain).render(messages=messages, **special)
+    return environment.from_string(plain)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -45,14 +45,14 @@ def remove_incomplete(folder: Path) -> None:
 def remove_all(folder: Path) -> None:
     """Delete every checkpoint in `folder` and in the folders of its sDPO steps."""
     for place in (folder, *folder.glob("step_*")):
-        for checkpoint in _checkpoints(place):
+        for checkpoint in checkpoints_in(place):
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def zero_processes(folder: Path) -> tuple[Path, int] | None:
     """The checkpoint in `folder` from which training can resume, and the number of processes that
     DeepSpeed's ZeRO shared its optimizer out over; None where that does not matter."""
-    for checkpoint in reversed(_checkpoints(folder)):
+    for checkpoint in reversed(checkpoints_in(folder)):
         if why_not_whole(checkpoint) is None:
             engine = sorted(checkpoint.glob("global_step*"))
             return (checkpoint, len(list(engine[-1].glob(_SHARDS)))) if engine else None

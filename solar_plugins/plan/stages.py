@@ -204,7 +204,7 @@ class _Planner:
         layers: list[int] = []
         for slice_ in recipe["slices"]:
             source = slice_["sources"][0]
-            if self.configs.get(inputs[source["model"]]) != config:
+            if self.configs.get(inputs[source["model"].partition("+")[0]]) != config:
                 raise SolarError(
                     f"{stage.file}: slices: layers of different models cannot be planned yet."
                 )

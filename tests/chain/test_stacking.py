@@ -24,6 +24,7 @@ def config(tmp_path):
 
 def test_a_stack_of_one_model_is_one(config, tmp_path):
     assert stacked_ranges(config) == (str(tmp_path), [[0, 6], [2, 8]])
+    assert stacked_ranges({**config, "base_model": str(tmp_path)}) is not None
     del config["dtype"]
     config["base_model"] = str(tmp_path)
     assert stacked_ranges(config) == (str(tmp_path), [[0, 6], [2, 8]])
@@ -36,6 +37,8 @@ def test_a_stack_of_one_model_is_one(config, tmp_path):
     [
         ("another dtype", lambda c: c.update(dtype="bfloat16")),
         ("a tokenizer", lambda c: c.update(tokenizer_source="base")),
+        ("another base", lambda c: c.update(base_model="other")),
+        ("a base in parts", lambda c: c.update(base_model={"model": "other"})),
         ("another method", lambda c: c.update(merge_method="linear")),
         ("no slices", lambda c: c.update(slices=None)),
         ("fewer layers", lambda c: c["slices"].pop()),

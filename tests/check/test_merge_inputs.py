@@ -204,6 +204,8 @@ def test_models_that_are_run_differently_are_found(config, said):
 def test_one_setting_under_the_names_of_two_versions_is_no_difference():
     change("llama", "config.json", rope_theta=1e6, rope_scaling=None, torch_dtype="bfloat16")
     change("tuned", "config.json", rope_parameters={"rope_theta": 1e6, "rope_type": "default"})
+    for model, number in (("llama", 0.0), ("tuned", 0.1)):
+        change(model, "config.json", attention_dropout=number, _name_or_path=model)
     assert found(LINEAR) == []
 
 

@@ -158,3 +158,13 @@ def test_classes_that_transformers_does_not_have(line, is_there):
         assert path == line.partition(":")[0]
         assert "has no class" in message
         assert message.endswith("Take it out: Axolotl chooses one.")
+
+
+@pytest.mark.parametrize("value", ["3", "true", "[1]", "{a: 1}", "[[1]]", "word"])
+@pytest.mark.parametrize(
+    "key",
+    ["tokens", "special_tokens", "lora_modules_to_save", "model_type", "plugins", "eot_tokens"],
+)
+def test_strange_values_stop_no_rule(key, value):
+    text = LORA.replace("alpaca}", "chat_template}") + f"{key}: {value}\n"
+    assert not any("validator failed" in message for _, message, _ in found(text))

@@ -109,7 +109,8 @@ class Display:
         if self._live is None and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             texts = row.texts()
-            said = [f"{what} {texts[what]}" for what in ("step", "loss") if texts[what]]
+            said = [row.work] if row.work else []
+            said += [f"{what} {texts[what]}" for what in ("step", "loss") if texts[what]]
             said += [f"{texts['left']} left"] if texts["left"] else []
             self.say(f"{name}: {texts['elapsed']} {', '.join(said) or 'at work'}")
 
@@ -142,20 +143,6 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
 
 
-=======
-def progress_text(row: Row) -> str:
-    """``step 12/100, loss 2.3456, 0:41 left``, as far as it is known."""
-    parts = [row.work] if row.work else []
-    if row.max_steps:
-        parts.append(f"step {row.step}/{row.max_steps}")
-    if row.loss is not None:
-        parts.append(f"loss {row.loss:.4f}")
-    if row.left_s is not None:
-        parts.append(f"{clock(row.left_s)} left")
-    return ", ".join(parts) or "at work"
-
-
->>>>>>> sdpo
 def clock(seconds: float | None) -> str:
     """``1:02:03``, ``2:03``, or nothing."""
     if seconds is None:

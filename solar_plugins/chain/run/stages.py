@@ -144,7 +144,7 @@ def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None
     """
     if config.get("merge_method") != "passthrough" or set(config) - _OF_A_STACK:
         return None
-    models, ranges = {config["base_model"]} if config.get("base_model") else set(), []
+    models, ranges = {str(config["base_model"])} if config.get("base_model") else set(), []
     for slice_ in config.get("slices") or []:
         match slice_:
             case {
