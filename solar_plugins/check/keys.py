@@ -57,7 +57,9 @@ _RENAMED = ("rl_beta", "eval_strategy", "neftune_noise_alpha", "generation_max_n
             "streaming_multipack_buffer_size", "context_parallel_size")  # fmt: skip
 """New names under which the old value means the same."""
 
-_OF_MESSAGES = "Take it out, and call the fields of the data role and content: `rl` reads no others."
+_OF_MESSAGES = (
+    "Take it out, and call the fields of the data role and content: `rl` reads no others."
+)
 
 
 def check_recipe(source: YamlFile, plugins: list[str], blocks: Mapping[str, str]) -> None:

@@ -311,6 +311,13 @@ FORMS: dict[str, tuple[dict, str, str]] = {
         {"datasets": [{"path": "parquet", "type": "completion"}]},
         "datasets[0].path", "'parquet' is a format and no file. Write `path:` with its name.",
     ),
+    "no type": (
+        {"datasets": [{"path": "rows.jsonl"}]}, "datasets[0].type", "missing. Write how rows are",
+    ),
+    "a type without a value": (
+        {"test_datasets": [{"path": "rows.jsonl", "type": None}]},
+        "test_datasets[0].type", "empty. Write how rows are read",
+    ),
     "a stream's file that is not there": (
         {"pretraining_dataset": [{"path": "json", "data_files": "row.jsonl"}]},
         "pretraining_dataset[0].data_files", "no such file: row.jsonl",
