@@ -21,7 +21,7 @@ from typing import Any
 
 from solar_plugins.check.tool_schemas import known
 
-WHOLE = 32 << 20  # bytes; of a larger file, its beginning is read
+WHOLE = 32 << 20  # bytes of an entry; of a larger one, its beginning is read
 _BEGINNING = 1 << 20  # of a file in the Hub's cache
 _LOADERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".txt": "text",
             ".jsonl": "json", ".json": "json"}  # fmt: skip
@@ -79,18 +79,20 @@ def find(entry: dict[str, Any]) -> Iterator[Rows]:
         for path in (_files_of_folder(file) if file.is_dir() else [file])
         if path.is_file()
     ]
+    left = WHOLE
     for path in paths:
-        if (rows := of_file(path)) is not None:
+        if left > 0 and (rows := of_file(path, left)) is not None:
             yield rows
+        left -= path.stat().st_size
     if not paths and (cached := _of_hub(str(entry.get("path")), entry.get("name"))):
         yield cached
 
 
-def of_file(path: Path, most: int | None = None) -> Rows | None:
+def of_file(path: Path, most: int) -> Rows | None:
     """The rows of one file; None if its ending is not one of rows.
 
     Args:
-        most: Bytes to read, `WHOLE` by default.
+        most: Bytes to read.
 
     Raises:
         UnreadableData: the file is not what its ending says.
@@ -100,7 +102,7 @@ def of_file(path: Path, most: int | None = None) -> Rows | None:
     status = path.stat()
     if status.st_size == 0:
         raise UnreadableData("is empty")
-    return _of_file(path, status.st_mtime_ns, most or WHOLE)
+    return _of_file(path, status.st_mtime_ns, most)
 
 
 @lru_cache(maxsize=4)  # a chain's stages are read again for its `set`
