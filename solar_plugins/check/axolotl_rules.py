@@ -17,7 +17,7 @@ from typing import Any
 from solar_plugins.check import keys
 from solar_plugins.check.read_tools import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, YamlFile, at, short
+from solar_plugins.check.source import Path_, YamlFile, at, dotted, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -240,7 +240,12 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
     reported = {f.path for f in source.findings}
     for fault in faults:
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
-        before = len(source.findings)
+        path = dotted(place)
+        # One line per place: a union reports each of its members.
+        is_said = any(path == said or path.startswith(f"{said}.") for said in reported if said)
+        reported.add(path)
+        if is_said:
+            continue
         if fault["type"] == "missing":
             found = "empty" if _is_empty(source, fault) else "missing"
             source.add(place, "missing-key", f"{found}. Axolotl needs it.")
@@ -249,13 +254,6 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
             source.add(place, "refused", message)
         else:
             source.add(place, "wrong-value", f"{short(fault['input'])} found{_needed(fault)}")
-        added = source.findings[before]
-        # One line per place: a union reports each of its members.
-        if any(
-            added.path == path or added.path.startswith(f"{path}.") for path in reported if path
-        ):
-            del source.findings[before]
-        reported.add(added.path)
 
 
 def _is_empty(source: YamlFile, fault: dict[str, Any]) -> bool:

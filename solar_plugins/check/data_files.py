@@ -15,7 +15,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -217,30 +217,21 @@ _NO_DATA = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
 def _of_hub(name: str, config: Any) -> Rows | None:
+    """What the caches of `huggingface_hub` and `datasets`, or our list, say of a Hub dataset."""
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         return None
-    cached = _of_hub_cache(name) or _of_datasets_cache(name, config)
-    columns = known("datasets")["columns"].get(name)
-    return cached or (Rows(name, tuple(columns)) if columns else None)
-
-
-def _of_hub_cache(name: str) -> Rows | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = Path(HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}" / "snapshots"
-    files = (file for snapshot in sorted(folder.glob("*")) for file in _files_of_folder(snapshot))
-    found = filter(None, map(partial(of_file, most=_BEGINNING), files))
-    return next((replace(rows, where=name) for rows in found), None)
-
-
-def _of_datasets_cache(name: str, config: Any) -> Rows | None:
+    for file in (f for snapshot in sorted(folder.glob("*")) for f in _files_of_folder(snapshot)):
+        if (rows := of_file(file, _BEGINNING)) is not None:
+            return replace(rows, where=name)
     home = Path(os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface")))
     folder = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
     # ownerX___name/config/version/hash/dataset_info.json
     for file in sorted((folder / name.replace("/", "___")).glob("*/*/*/dataset_info.json")):
-        if config and file.parts[-4] != str(config):
-            continue
         features = json.loads(file.read_text(encoding="utf-8")).get("features")
-        if isinstance(features, dict):
+        if isinstance(features, dict) and (not config or file.parts[-4] == str(config)):
             return Rows(name, tuple(features))
-    return None
+    columns = known("datasets")["columns"].get(name)
+    return Rows(name, tuple(columns)) if columns else None
