@@ -183,8 +183,9 @@ def _types(source: YamlFile, recipe: dict[str, Any], plugins: tuple[str, ...]) -
     try:
         _types_of(plugins)(**recipe)
     except ValidationError as error:
-        faults = (f for f in error.errors() if f["type"] != "missing" or _is_empty(source, f))
-        _add_refusals(source, list(faults))
+        faults: list[Any] = list(error.errors())
+        faults = [f for f in faults if f["type"] != "missing" or _is_empty(source, f)]
+        _add_refusals(source, faults)
 
 
 @cache
@@ -197,8 +198,8 @@ def _types_of(plugins: tuple[str, ...]) -> Any:
     changed: set[str] = set()
     for validator in schema.__pydantic_decorators__.field_validators.values():
         changed |= set(validator.info.fields)
-    fields = {k: (i.annotation, i) for k, i in schema.model_fields.items() if k not in changed}
-    return create_model("Types", **fields)
+    fields: dict[str, Any] = {k: (i.annotation, i) for k, i in schema.model_fields.items()}
+    return create_model("Types", **{k: i for k, i in fields.items() if k not in changed})
 
 
 _SCHEMAS: dict[tuple[str, ...], Any] = {}

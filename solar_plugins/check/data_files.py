@@ -69,13 +69,14 @@ def find(entry: dict[str, Any]) -> Iterator[Rows]:
     Raises:
         UnreadableData: a file is there, and not what its ending says.
     """
-    files = [f for name in named_files(entry) for f in sorted(glob.glob(os.path.expanduser(name)))]
+    names = [os.path.expanduser(name) for name in named_files(entry)]
+    files = [Path(file) for name in names for file in sorted(glob.glob(name))]
     folder = Path(os.path.expanduser(str(entry.get("path"))))
     if not files and folder.is_dir():
         files = [folder / name for name in named_files(entry)]
     paths = [
         path
-        for file in map(Path, files)
+        for file in files
         for path in (_files_of_folder(file) if file.is_dir() else [file])
         if path.is_file()
     ]
