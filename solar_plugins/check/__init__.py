@@ -7,6 +7,7 @@ and exits 0. Here both are findings, with the file, the line and what to write.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from solar_plugins.chain.chain_file import Chain
@@ -99,7 +100,7 @@ def check_files(
     from solar_plugins.check import axolotl_rules
 
     for source, in_chain in recipes.values():
-        source.guard(lambda s=source, given=in_chain: axolotl_rules.check(s, given, gpus))
+        source.guard(partial(axolotl_rules.check, source, in_chain, gpus))
         yield from new(source.findings)
 
 

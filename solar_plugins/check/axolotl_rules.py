@@ -17,7 +17,7 @@ from typing import Any
 from solar_plugins.check import keys
 from solar_plugins.check.read_tools import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, YamlFile, at, short
+from solar_plugins.check.source import Path_, YamlFile, at, dotted, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -183,8 +183,9 @@ def _types(source: YamlFile, recipe: dict[str, Any], plugins: tuple[str, ...]) -
     try:
         _types_of(plugins)(**recipe)
     except ValidationError as error:
-        faults = (f for f in error.errors() if f["type"] != "missing" or _is_empty(source, f))
-        _add_refusals(source, list(faults))
+        faults: list[Any] = list(error.errors())
+        faults = [f for f in faults if f["type"] != "missing" or _is_empty(source, f)]
+        _add_refusals(source, faults)
 
 
 @cache
@@ -197,8 +198,8 @@ def _types_of(plugins: tuple[str, ...]) -> Any:
     changed: set[str] = set()
     for validator in schema.__pydantic_decorators__.field_validators.values():
         changed |= set(validator.info.fields)
-    fields = {k: (i.annotation, i) for k, i in schema.model_fields.items() if k not in changed}
-    return create_model("Types", **fields)
+    fields: dict[str, Any] = {k: (i.annotation, i) for k, i in schema.model_fields.items()}
+    return create_model("Types", **{k: i for k, i in fields.items() if k not in changed})
 
 
 _SCHEMAS: dict[tuple[str, ...], Any] = {}
@@ -240,7 +241,12 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
     reported = {f.path for f in source.findings}
     for fault in faults:
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
-        before = len(source.findings)
+        path = dotted(place)
+        # One line per place: a union reports each of its members.
+        is_said = any(path == said or path.startswith(f"{said}.") for said in reported if said)
+        reported.add(path)
+        if is_said:
+            continue
         if fault["type"] == "missing":
             found = "empty" if _is_empty(source, fault) else "missing"
             source.add(place, "missing-key", f"{found}. Axolotl needs it.")
@@ -249,13 +255,6 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
             source.add(place, "refused", message)
         else:
             source.add(place, "wrong-value", f"{short(fault['input'])} found{_needed(fault)}")
-        added = source.findings[before]
-        # One line per place: a union reports each of its members.
-        if any(
-            added.path == path or added.path.startswith(f"{path}.") for path in reported if path
-        ):
-            del source.findings[before]
-        reported.add(added.path)
 
 
 def _is_empty(source: YamlFile, fault: dict[str, Any]) -> bool:

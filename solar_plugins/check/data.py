@@ -248,7 +248,13 @@ class _Entry:
 
     def _columns(self, reader: RowReader, rows: Rows) -> bool:
         """Whether the data have all columns that are read; a finding for each that they lack."""
-        missing = False
+        recipe, missing = self.source.content, False
+        reads_any = self.rl or self.is_stream or recipe.get("skip_prepare_dataset")
+        if self.entry.get("type") is None and not reads_any and "input_ids" not in rows.columns:
+            found = "empty" if "type" in self.entry else "missing"
+            way = "how rows are read, e.g. `type: alpaca`, `chat_template` or `completion`."
+            self.add("type", f"{found}. Write {way}", "missing-key")
+            return False
         for column in reader.columns:
             if column.may_be_missing or any(name in rows.columns for name in column.names):
                 continue

@@ -15,13 +15,13 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from solar_plugins.check.tool_schemas import known
 
-WHOLE = 32 << 20  # bytes; of a larger file, its beginning is read
+WHOLE = 32 << 20  # bytes of an entry; of a larger one, its beginning is read
 _BEGINNING = 1 << 20  # of a file in the Hub's cache
 _LOADERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".txt": "text",
             ".jsonl": "json", ".json": "json"}  # fmt: skip
@@ -69,28 +69,31 @@ def find(entry: dict[str, Any]) -> Iterator[Rows]:
     Raises:
         UnreadableData: a file is there, and not what its ending says.
     """
-    files = [f for name in named_files(entry) for f in sorted(glob.glob(os.path.expanduser(name)))]
+    names = [os.path.expanduser(name) for name in named_files(entry)]
+    files = [Path(file) for name in names for file in sorted(glob.glob(name))]
     folder = Path(os.path.expanduser(str(entry.get("path"))))
     if not files and folder.is_dir():
         files = [folder / name for name in named_files(entry)]
     paths = [
         path
-        for file in map(Path, files)
+        for file in files
         for path in (_files_of_folder(file) if file.is_dir() else [file])
         if path.is_file()
     ]
+    left = WHOLE
     for path in paths:
-        if (rows := of_file(path)) is not None:
+        if left > 0 and (rows := of_file(path, left)) is not None:
             yield rows
+        left -= path.stat().st_size
     if not paths and (cached := _of_hub(str(entry.get("path")), entry.get("name"))):
         yield cached
 
 
-def of_file(path: Path, most: int | None = None) -> Rows | None:
+def of_file(path: Path, most: int) -> Rows | None:
     """The rows of one file; None if its ending is not one of rows.
 
     Args:
-        most: Bytes to read, `WHOLE` by default.
+        most: Bytes to read.
 
     Raises:
         UnreadableData: the file is not what its ending says.
@@ -100,7 +103,7 @@ def of_file(path: Path, most: int | None = None) -> Rows | None:
     status = path.stat()
     if status.st_size == 0:
         raise UnreadableData("is empty")
-    return _of_file(path, status.st_mtime_ns, most or WHOLE)
+    return _of_file(path, status.st_mtime_ns, most)
 
 
 @lru_cache(maxsize=4)  # a chain's stages are read again for its `set`
@@ -215,30 +218,21 @@ _NO_DATA = ("dataset_info.json", "state.json", "dataset_dict.json")
 
 
 def _of_hub(name: str, config: Any) -> Rows | None:
+    """What the caches of `huggingface_hub` and `datasets`, or our list, say of a Hub dataset."""
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         return None
-    cached = _of_hub_cache(name) or _of_datasets_cache(name, config)
-    columns = known("datasets")["columns"].get(name)
-    return cached or (Rows(name, tuple(columns)) if columns else None)
-
-
-def _of_hub_cache(name: str) -> Rows | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = Path(HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}" / "snapshots"
-    files = (file for snapshot in sorted(folder.glob("*")) for file in _files_of_folder(snapshot))
-    found = filter(None, map(partial(of_file, most=_BEGINNING), files))
-    return next((replace(rows, where=name) for rows in found), None)
-
-
-def _of_datasets_cache(name: str, config: Any) -> Rows | None:
+    for file in (f for snapshot in sorted(folder.glob("*")) for f in _files_of_folder(snapshot)):
+        if (rows := of_file(file, _BEGINNING)) is not None:
+            return replace(rows, where=name)
     home = Path(os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface")))
     folder = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
     # ownerX___name/config/version/hash/dataset_info.json
     for file in sorted((folder / name.replace("/", "___")).glob("*/*/*/dataset_info.json")):
-        if config and file.parts[-4] != str(config):
-            continue
         features = json.loads(file.read_text(encoding="utf-8")).get("features")
-        if isinstance(features, dict):
+        if isinstance(features, dict) and (not config or file.parts[-4] == str(config)):
             return Rows(name, tuple(features))
-    return None
+    columns = known("datasets")["columns"].get(name)
+    return Rows(name, tuple(columns)) if columns else None

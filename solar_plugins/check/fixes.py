@@ -13,7 +13,7 @@ import yaml
 
 from solar_plugins import atomic, check
 from solar_plugins.check.finding import Finding, Fix
-from solar_plugins.check.source import LOADER, walk
+from solar_plugins.check.source import LOADER, at
 
 
 def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:
@@ -58,27 +58,16 @@ def fixed(text: str, findings: Iterable[Finding], faults: Callable[[str], set[An
 def _keeps(before: str, after: str, fix: Fix) -> bool:
     """Whether both texts say the same but for what `fix` changes."""
     try:
-        old, new = (_leaves(yaml.load(text, Loader=LOADER)) for text in (before, after))
+        old, new = (yaml.load(text, Loader=LOADER) for text in (before, after))
     except (yaml.YAMLError, ValueError):
         return False
-    if fix.place != fix.target:
-        if any(place[: len(fix.target)] == fix.target for place in old):
+    (*above, key), target = fix.place, fix.target[-1]
+    ours, theirs = at(old, tuple(above)), at(new, tuple(above))
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        if key != target and target in ours:
             return False  # the key is there already, if only through a merge key
-        old = {_moved(place, fix): value for place, value in old.items()}
-    return all(
-        place[: len(fix.target)] == fix.target
-        for place in old.keys() | new.keys()
-        if old.get(place) != new.get(place) or (place in old) != (place in new)
-    )
-
-
-def _leaves(content: Any) -> dict[tuple[str | int, ...], Any]:
-    return {
-        place: type(value) if isinstance(value, dict | list) else (type(value), value)
-        for place, value in walk(content)
-    }
-
-
-def _moved(place: tuple[str | int, ...], fix: Fix) -> tuple[str | int, ...]:
-    length = len(fix.place)
-    return fix.target + place[length:] if place[:length] == fix.place else place
+        ours.pop(key, None)
+        ours[target] = theirs.get(target)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        ours[key] = theirs[key]
+    return old == new

@@ -57,7 +57,9 @@ _RENAMED = ("rl_beta", "eval_strategy", "neftune_noise_alpha", "generation_max_n
             "streaming_multipack_buffer_size", "context_parallel_size")  # fmt: skip
 """New names under which the old value means the same."""
 
-_OF_MESSAGES = "With `rl` Axolotl reads role and content of a message: rename them in the data."
+_OF_MESSAGES = (
+    "Take it out, and call the fields of the data role and content: `rl` reads no others."
+)
 
 
 def check_recipe(source: YamlFile, plugins: list[str], blocks: Mapping[str, str]) -> None:
@@ -241,7 +243,8 @@ def _deprecated(source: YamlFile) -> None:
         # A flag that is off (`flash_attention: false`) asks for nothing, so it needs no successor.
         is_off = bool(new_value) and value is False
         write = f"Write `{instead}` instead." if instead and not is_off else "Take it out."
-        fix = {"new_key": new_key, "new_value": new_value or None} if sure else {}
+        fix: dict[str, Any] = {"new_key": new_key, "new_value": new_value or None}
+        fix = fix if sure else {}
         source.add(place, "deprecated-key", f"deprecated in Axolotl. {write}", **fix)
 
 
@@ -256,18 +259,18 @@ def _names(source: YamlFile) -> None:
         "chat_template": templates,
     }
     for key, names in named.items():
-        value, names = recipe.get(key), list(names)
+        value, choices = recipe.get(key), list(names)
         plain = str(value).removeprefix("tokenizer_default_fallback_")
-        if not isinstance(value, str) or plain in names:
+        if not isinstance(value, str) or plain in choices:
             continue
         # A class may come from elsewhere, so only a near miss is a finding.
         is_class = key.endswith("_type")
-        near = difflib.get_close_matches(value, names, n=1, cutoff=0.9)
+        near = difflib.get_close_matches(value, choices, n=1, cutoff=0.9)
         if not is_class or (near and not recipe.get("trust_remote_code")):
             found = f"no {key} is called {value!r}."
             if key == "chat_template":
                 found = f"Axolotl has no chat template {value!r}."
-            unknown_name(source, (key,), found, value, names)
+            unknown_name(source, (key,), found, value, choices)
 
 
 def _texts_for_numbers(source: YamlFile) -> None:

@@ -143,8 +143,9 @@ def _plugin_keys() -> dict[str, dict]:
                 plugin = getattr(import_module(module), name, None)
             except ImportError:  # needs a package that is not installed here
                 continue
-            is_plugin = isinstance(plugin, type) and issubclass(plugin, BasePlugin)
-            if is_plugin and plugin is not BasePlugin:
+            if not isinstance(plugin, type) or plugin is BasePlugin:
+                continue
+            if issubclass(plugin, BasePlugin):
                 plugins[f"{module}.{name}"] = plugin_keys(plugin)
     return plugins
 

@@ -74,7 +74,8 @@ def check(
         lambda: _files(source, files, base_model_is_given),
     ]
     if given:
-        rules += [lambda: base_files.check(source, given), lambda: _up_scaling(source, given)]
+        base = given
+        rules += [lambda: base_files.check(source, base), lambda: _up_scaling(source, base)]
     for rule in rules:
         source.guard(rule)
 
@@ -150,7 +151,7 @@ def _add_fault(source: YamlFile, block: str, error: SolarError) -> None:
     hint = re.search(r"Did you mean '([^']+)'", message)
     written = place[-1] if is_key else at(source.content, place)
     meant = unambiguous_match(str(written), [hint[1]]) if hint else None
-    fix = {"new_key" if is_key else "new_value": meant}
+    fix: dict[str, Any] = {"new_key" if is_key else "new_value": meant}
     source.add(place, "unknown-key" if is_key else "wrong-value", message, **fix)
 
 

@@ -140,7 +140,8 @@ class YamlFile:
         while above and above not in self.marks:
             above = above[:-1]
         mark = self.marks[above] if above else Mark(0, 0, None, None)
-        fix, begin, end = None, mark.key, mark.value
+        fix: Fix | None = None
+        begin, end = mark.key, mark.value
         if new_key is None:
             begin = mark.value
         elif new_value is None:

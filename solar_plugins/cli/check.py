@@ -45,7 +45,7 @@ def check_command(
     machine with 8 x H100. With --base-model the Hub is asked, where it can be, whether a base that
     is not on this machine is gated and what its licence is.
 
-    Local data are read whole up to 32 MiB a file, of a larger file the first 32 MiB: cells that
+    Local data are read whole up to 32 MiB a dataset, of a larger one the first 32 MiB: cells that
     hold nothing, roles that are not trained, rows longer than sequence_len.
 
     --fix renames deprecated keys and corrects names that have one near match. It changes these

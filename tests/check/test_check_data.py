@@ -228,6 +228,12 @@ def test_of_a_large_file_the_beginning_is_read(found, monkeypatch):
     assert found([*rows, ALPACA], type="alpaca") == []
     ((_, message),) = found([ALPACA, {**ALPACA, "output": ""}, *rows], type="alpaca")
     assert message.startswith("row 2 of rows.jsonl (the first ")
+    Path("folder").mkdir()
+    for name in "abc":  # of many files, the first ones
+        lines = f"{json.dumps(ALPACA)}\n" * 8 + json.dumps({**ALPACA, "output": ""})
+        Path(f"folder/{name}.jsonl").write_text(lines)
+    files = [text.partition(" of ")[2][:14] for _, text in found([], path="folder", type="alpaca")]
+    assert files == ["folder/a.jsonl"]
 
 
 HUB = "would be looked for on the Hub: "
@@ -310,6 +316,13 @@ FORMS: dict[str, tuple[dict, str, str]] = {
     "a dataset that is a format": (
         {"datasets": [{"path": "parquet", "type": "completion"}]},
         "datasets[0].path", "'parquet' is a format and no file. Write `path:` with its name.",
+    ),
+    "no type": (
+        {"datasets": [{"path": "rows.jsonl"}]}, "datasets[0].type", "missing. Write how rows are",
+    ),
+    "a type without a value": (
+        {"test_datasets": [{"path": "rows.jsonl", "type": None}]},
+        "test_datasets[0].type", "empty. Write how rows are read",
     ),
     "a stream's file that is not there": (
         {"pretraining_dataset": [{"path": "json", "data_files": "row.jsonl"}]},

@@ -136,6 +136,18 @@ def test_a_key_is_advised_that_takes_this_value_for_this_purpose(write, line, ad
     assert text.endswith(f"unknown key, Axolotl would drop it in silence. {advice}")
 
 
+def test_fields_of_messages_are_named_in_the_data_under_rl(write):
+    entry = "{path: org/data, type: chat_template.default, roles: {user: [human]}}"
+    texts = _quick(
+        write(RECIPE.replace("{path: org/data, type: completion}", entry) + "rl: dpo\n"),
+        write(RECIPE.replace("{path: org/data, type: completion}", entry), "sft.yml"),
+    )
+    assert [text.partition(" ")[2] for text in texts if "roles" in text] == [
+        "datasets[0].roles: unknown key, Axolotl would drop it in silence. Take it out, and call "
+        "the fields of the data role and content: `rl` reads no others."
+    ]
+
+
 @pytest.mark.parametrize("value", ["", "[]"])
 def test_datasets_without_a_value(write, value):
     file = write(RECIPE.replace("[{path: org/data, type: completion}]", value))
