@@ -160,7 +160,7 @@ class Runner:
 
     def _workers(self, kinds: set[str]) -> Workers:
         if self._launcher != launcher.IN_PROCESS:
-            kinds = kinds - {"train"}
+            kinds = kinds - {"train"}  # Axolotl's own command imports what it needs
         return Workers(kinds, self.folder.hidden / "work.lock", self.folder.log("imports"))
 
     def _run_stage(self, decision: Decision, workers: Workers) -> None:
@@ -284,21 +284,18 @@ class Runner:
         resolved, log = self.folder.resolved(name), self.folder.log(name)
         place, metrics = self.folder.stage(name), self.folder.metrics(name)
         in_process = self._launcher == launcher.IN_PROCESS
+        command = launcher.train_command(resolved, self._launcher, self._launcher_args)
+        models = {source: self.chain.model_path(source) for source in stage.from_}
+        gpus = launcher.gpu_count() if kind == "evaluate" and not in_process else 0
         new = (resolved, place, self.folder.temporary)
-        work: tuple[Any, ...] = (stages.train, resolved)
-        if kind == "train" and not in_process:
-            command = launcher.train_command(resolved, self._launcher, self._launcher_args)
-            work = (stages.launch, command, log)
-        elif kind == "merge":
-            work = (stages.merge, *new)
-        elif kind == "data":
-            work = (stages.generate, *new, self.folder.parts(name))
-        elif kind == "evaluate":
-            models = {source: self.chain.model_path(source) for source in stage.from_}
-            gpus = 0 if in_process else launcher.gpu_count()
-            work = (stages.evaluate, resolved, models, place, metrics, gpus, log)
+        work: tuple[Any, ...] = {
+            "train": (stages.train, resolved) if in_process else (stages.launch, command, log),
+            "merge": (stages.merge, *new),
+            "data": (stages.generate, *new, self.folder.parts(name)),
+            "evaluate": (stages.evaluate, resolved, models, place, metrics, gpus, log),
+        }[kind]
         env = {METRICS_VARIABLE: str(metrics.absolute())}
-        return workers.start(*work, log=log, env=env, with_imports=work[0] is not stages.launch)
+        return workers.start(*work, log=log, env=env)
 
     def _chain_text(self) -> str:
         """The chain as it is run, after --base-model and --set."""

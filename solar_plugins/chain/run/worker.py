@@ -125,7 +125,6 @@ class Workers:
 
     def __init__(self, kinds: set[str], lock: Path, log: Path) -> None:
         modules = [*_VERIFY, *(name for kind in sorted(kinds) for name in PRELOAD[kind])]
-        self._plain = multiprocessing.get_context("spawn")
         self._lock = lock
         is_server = threading.active_count() == 1 and all(name in sys.modules for name in modules)
         self._context: Any = multiprocessing.get_context("fork" if is_server else "forkserver")
@@ -137,25 +136,12 @@ class Workers:
             multiprocessing.forkserver.ensure_running()
 
     def start(
-        self,
-        work: Callable[..., Any],
-        *args: Any,
-        log: Path,
-        env: dict[str, str] | None = None,
-        with_imports: bool = True,
+        self, work: Callable[..., Any], *args: Any, log: Path, env: dict[str, str] | None = None
     ) -> Work:
-        """Run ``work(*args)`` in a child.
-
-        Args:
-            log: The child's output is appended to it.
-            env: Added to the child's environment.
-            with_imports: False for a child that only starts another program.
-        """
-        context = self._context if with_imports else self._plain
-        results, sender = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_child, args=(sender, self._lock, log, env or {}, work, args), daemon=False
-        )
+        """Run ``work(*args)`` in a child with `env` added; its output is appended to `log`."""
+        results, sender = self._context.Pipe(duplex=False)
+        given = (sender, self._lock, log, env or {}, work, args)
+        process = self._context.Process(target=_child, args=given, daemon=False)
         process.start()
         sender.close()
         return Work(process, results)
