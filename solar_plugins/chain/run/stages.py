@@ -52,7 +52,7 @@ def launch(command: list[str], log: Path) -> None:
     # is not activated, unless a job script brings its own.
     given = os.environ.get(launcher.LAUNCHERS_VARIABLE)
     folders = [given, str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    search = os.pathsep.join(folder for folder in folders if folder is not None)
+    search = os.pathsep.join(folder for folder in folders if folder)
     status = subprocess.run(command, check=False, env={**os.environ, "PATH": search}).returncode
     if status != 0:
         raise SolarError(last_exception(log, before) or f"{command[0]}: exit status {status}.")
