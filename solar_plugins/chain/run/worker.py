@@ -106,10 +106,9 @@ class Work:
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
         if self.process.is_alive():
-            try:
+            with contextlib.suppress(ProcessLookupError):  # not yet the head of its group
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:  # not yet the head of its group
-                self.process.kill()
+            self.process.kill()
         self.process.join()
 
 
@@ -229,6 +228,8 @@ def _die_with_parent() -> None:
     The one that asked is not the one that forked (that is the server), so the kernel's own signal
     for a parent's death is not enough.
     """
+    import psutil
+
     parent = multiprocessing.parent_process()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
@@ -239,16 +240,9 @@ def _die_with_parent() -> None:
     def watch() -> None:
         if parent is not None:
             connection.wait([parent.sentinel])
-            end_descendants()
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             os.killpg(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="solar-parent-watch", daemon=True).start()
-
-
-def end_descendants() -> None:
-    """Kill every process that this one started, directly or not."""
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
