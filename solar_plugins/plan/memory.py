@@ -124,12 +124,8 @@ def deepspeed_config(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def estimate(config: dict[str, Any], setup: MemorySetup, gpus: int) -> Memory:
-    """Memory for training the model with the config.json content `config` on one node.
-
-    Raises:
-        SolarError: transformers does not know the architecture.
-        CannotRun: see `training_step.trace`.
-    """
+    """Memory for training the model with the config.json content `config` on one node; raises what
+    `training_step.trace` does."""
     traced = training_step.trace(config, setup.step)
     # The peak of a pass besides states that include the gradients. Where gradients are
     # accumulated, those of the passes before exist from the start.

@@ -72,11 +72,7 @@ class RunFolder:
         return self.hidden / "stages" / f"{name}.json"
 
     def read_record(self, name: str) -> Record | None:
-        """The record of a stage, or None if the stage was never started.
-
-        Raises:
-            SolarError: the record is not readable.
-        """
+        """The record of a stage, None if it was never started; SolarError if not readable."""
         path = self._record_path(name)
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -121,11 +117,7 @@ class RunFolder:
         return note if isinstance(note, dict) and "chain" in note else None
 
     def claim(self, chain: Chain) -> None:
-        """Check that the folder is new or of `chain`.
-
-        Raises:
-            SolarError: it is the folder of another chain.
-        """
+        """Raise SolarError unless the folder is new or of `chain`."""
         note = self._note()
         if note is None:
             raise SolarError(
@@ -154,11 +146,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder; a second `solar run` on it is refused. Gone when the process is.
-
-        Raises:
-            SolarError: another process holds it.
-        """
+        """Hold the folder until the process is gone; SolarError if another process holds it."""
         self.hidden.mkdir(parents=True, exist_ok=True)
         with (self.hidden / "lock").open("a+") as file:
             try:
@@ -198,12 +186,9 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
-    """Check that the recorded files are there as they were.
+    """Raise SolarError for the first recorded file that is gone or changed.
 
     Size and modification time decide; of a file with another time the sha256 is compared.
-
-    Raises:
-        SolarError: a file is gone or changed; the line names it and what to do.
     """
     for name, then in outputs.items():
         path = folder / name

@@ -52,11 +52,8 @@ class Runner:
     def run(
         self, order: Sequence[Stage], redo: Collection[str] = (), keep: Collection[str] = ()
     ) -> None:
-        """Run what is not done of `order`, in which each stage comes after what it needs.
-
-        Args:
-            redo: Finished stages to be made again.
-            keep: Finished stages whose output is accepted although their inputs changed.
+        """Run what is not done of `order`, in which each stage comes after what it needs; finished
+        stages in `redo` are made again, those in `keep` accepted although their inputs changed.
 
         Raises:
             SolarError: a stage failed; or nothing was started, because something is wrong with
@@ -221,11 +218,8 @@ class Runner:
         )
 
     def _keep_results(self, decision: Decision, old: Record, kept: Path) -> dict[str, str]:
-        """Of an evaluation of other models, take over the results that still hold.
-
-        Returns:
-            The digests of the models that were measured, by name.
-        """
+        """Of an evaluation of other models, take over the results that still hold; returns the
+        digests of the models that were measured, by name."""
         stage, now = decision.stage, decision.inputs["from"]
         alone = fingerprint.differ_in_models_alone(stage, old.inputs, decision.inputs)
         measured = {}
