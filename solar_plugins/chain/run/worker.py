@@ -56,7 +56,7 @@ _VERIFY = ("torch", "transformers.models.auto.modeling_auto", "transformers.mode
 
 _TICK_S = 0.2
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclass
@@ -225,17 +225,15 @@ def _output_to(log: Path) -> Iterator[None]:
 def _die_with_parent() -> None:
     """End this process and all that it started when the process that asked for it is gone.
 
-    The one that asked is not the one that forked (that is the server), so the kernel's own signal
-    for a parent's death is not enough.
+    The kernel's own signal for a parent's death would end this process alone, and what a launcher
+    has started would go on.
     """
     import psutil
 
     parent = multiprocessing.parent_process()
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         # What a launcher leaves behind becomes ours, so that it can be found and ended.
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def watch() -> None:
         if parent is not None:
