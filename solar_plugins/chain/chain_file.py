@@ -337,11 +337,8 @@ def _refuse_cycles(path: Path, stages: dict[str, Stage]) -> None:
 
 
 def set_key(recipe: dict[str, Any], dotted: str, value: Any, stage: Stage) -> None:
-    """Change the key `dotted` of the file of `stage`, whose content is `recipe`.
-
-    Raises:
-        SolarError: a parent of the key is not a block of keys.
-    """
+    """Change the key `dotted` of the file of `stage`, whose content is `recipe`; SolarError if a
+    parent of the key is not a block of keys."""
     *parents, last = dotted.split(".")
     target: Any = recipe
     for at, part in enumerate(parents, 1):

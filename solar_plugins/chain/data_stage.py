@@ -47,11 +47,7 @@ def generate(recipe: dict[str, Any], out: Path, parts: Path | None = None) -> di
 
 
 def check(recipe: dict[str, Any], folder: Path) -> None:
-    """Read what `generate` left in `folder`.
-
-    Raises:
-        SolarError: the index or a math set is not whole.
-    """
+    """Read what `generate` left in `folder`; SolarError if the index or a math set is not whole."""
     if recipe["generator"] == "flan_index":
         from solar_plugins.flan_filter import index_file
 

@@ -57,11 +57,12 @@ def export_command(
       solar export recipes/solar.yml --to skypilot --store s3://my-outputs
       solar export recipes/tiny/solar.yml --to shell --gpus 0
     """
-    from solar_plugins import project
+    from solar_plugins import atomic, project
     from solar_plugins.chain.chain_file import load_chain
     from solar_plugins.cli.settings import parse
+    from solar_plugins.errors import SolarError
+    from solar_plugins.export import shell, skypilot, slurm
     from solar_plugins.export.jobs import JobPlan, Machines, plain_name
-    from solar_plugins.export.write import write
 
     if to == "skypilot" and not store:
         raise click.UsageError(
@@ -83,5 +84,18 @@ def export_command(
         tuple(passed_on),
         until,
     )
-    for path in write(plan, to, gpu=gpu, store=store or ""):
+    for text in (chain.name, str(plan.root), *setup, *options):
+        if "\n" in text:
+            raise SolarError(f"{text!r}: a line break, which no job script can hold. Take it out.")
+    if to == "skypilot":
+        made = skypilot.files(plan, gpu, store or "")
+    else:
+        made = slurm.files(plan) if to == "slurm" else shell.files(plan)
+    for name, text in made.items():
+        path = plan.folder / name
+        atomic.write_text(path, text)
+        if text.startswith("#!"):
+            path.chmod(path.stat().st_mode | 0o111)
         click.echo(path)
+    if to == "slurm":
+        (plan.folder / "logs").mkdir(exist_ok=True)  # sbatch does not make it

@@ -129,11 +129,8 @@ def estimate(
     """Memory for training the model with the config.json content `config` on one node.
 
     Where `trained_share` of the weights is trained (`depth_up_scaling.train: added`), activations
-    count as if all were: at most what is needed.
-
-    Raises:
-        SolarError: transformers does not know the architecture.
-        CannotRun: see `training_step.trace`.
+    count as if all were: at most what is needed. Raises what
+    `training_step.trace` does.
     """
     traced = training_step.trace(config, setup.step)
     if trained_share < 1:

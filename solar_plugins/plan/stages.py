@@ -51,6 +51,7 @@ class StagePlan:
     gpu_gib: float | None = None
     states_gib: float | None = None
     activations_gib: float | None = None
+    process_gib: float | None = None
     cpu_gib: float | None = None
     zero_stage: int | None = None
     disk_gib: float | None = None
@@ -229,6 +230,7 @@ class _Planner:
         try:
             need = memory.estimate(config, setup, gpus, trained_share)
             plan.states_gib, plan.activations_gib = need.states / GIB, need.activations / GIB
+            plan.process_gib = memory.PROCESS / GIB
             plan.gpu_gib, plan.cpu_gib = need.gpu / GIB, need.cpu / GIB
             if need.gpu > machine.gpu_bytes:
                 change = memory.what_fits(config, largest, gpus, machine.gpu_bytes, trained_share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -229,8 +230,26 @@ def test_machines_that_are_not_whole(good_chain, arguments, message):
 
 
 def test_times_have_the_unit_that_fits():
-    shown = [table.duration(hours) for hours in (0.001, 0.2, 5.04, 47.9, 100)]
-    assert shown == ["4 s", "12 min", "5.0 h", "47.9 h", "4.2 days"]
+    shown = [table.duration(hours) for hours in (0.0001, 0.001, 0.2, 5.04, 47.9, 100)]
+    assert shown == ["under 1 s", "4 s", "12 min", "5.0 h", "47.9 h", "4.2 days"]
+
+
+def test_the_numbers_shown_explain_the_verdict(good_chain):
+    """A GPU that is 0.02 GiB too small: not "8 GiB needed, 8 available"."""
+    cpt = next(s for s in plan_chain("chain.yml", NODE).stages if s.stage == "cpt")
+    small = Machine(gpus=8, gpu_bytes=(cpt.gpu_gib - 0.02) * GIB)
+    (warning,) = next(s for s in plan_chain("chain.yml", small).stages if s.stage == "cpt").warnings
+    needed, available = re.match(
+        r"([\d.]+) GiB per GPU needed, ([\d.]+) available\.", warning
+    ).groups()
+    assert float(needed) > float(available)
+    assert table._decimal(0.0003) == "0.0003"
+
+
+def test_the_memory_of_the_process_itself_counts(stages):
+    cpt = stages["cpt"]
+    assert cpt.process_gib == pytest.approx(1.3)
+    assert cpt.gpu_gib == pytest.approx(cpt.states_gib + cpt.activations_gib + cpt.process_gib)
 
 
 def test_one_card_overnight(monkeypatch):

@@ -65,11 +65,8 @@ def decide(
     to_run: Collection[str] = (),
     redo: bool = False,
 ) -> Decision:
-    """What to do about `stage`.
-
-    Args:
-        to_run: Stages that will run before it: what comes of them is not compared.
-        redo: Whether a finished stage is made again in any case.
+    """What to do about `stage` when the stages `to_run` will run before it, whose outputs are not
+    compared; with `redo`, a finished stage is made again in any case.
 
     Raises:
         SolarError: its folder is not ours, or its recorded output was changed since.
@@ -179,11 +176,7 @@ def lines(decisions: Sequence[Decision]) -> list[str]:
 
 
 def refuse_long_work(decisions: Sequence[Decision]) -> None:
-    """Stop before much finished work is made again that nobody has approved.
-
-    Raises:
-        SolarError: it would be; the line names the stages to answer for.
-    """
+    """Raise SolarError if much finished work would be made again that nobody has approved."""
     waiting = [each for each in decisions if each.redoes and not each.approved]
     total = sum(each.wall_s for each in waiting)
     if total < LIMIT_S:

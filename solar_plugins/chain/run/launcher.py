@@ -29,11 +29,9 @@ IN_PROCESS = "none"
 def gpu_count() -> int:
     """How many NVIDIA GPUs this machine shows to a process started now, without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        devices = [name.strip() for name in visible.split(",") if name.strip()]
-        if not devices or devices[0] == "-1":
-            return 0
-    if shutil.which("nvidia-smi") is None:
+    devices = [name.strip() for name in (visible or "").split(",") if name.strip()]
+    hidden = visible is not None and devices[:1] in ([], ["-1"])
+    if hidden or shutil.which("nvidia-smi") is None:
         return 0
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     found = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
@@ -42,14 +40,12 @@ def gpu_count() -> int:
 
 def choose(asked: str | None, launcher_args: Sequence[str]) -> str:
     """The launcher to use: the one asked for, else accelerate where there are GPUs."""
-    if asked is not None:
-        if asked == IN_PROCESS and launcher_args:
-            raise SolarError(
-                f"{' '.join(launcher_args)}: found after '--', but --launcher {IN_PROCESS} starts "
-                f"no launcher to take it. Choose one of {', '.join(LAUNCHERS)}."
-            )
-        return asked
-    return "accelerate" if launcher_args or gpu_count() else IN_PROCESS
+    if asked == IN_PROCESS and launcher_args:
+        raise SolarError(
+            f"{' '.join(launcher_args)}: found after '--', but --launcher {IN_PROCESS} starts "
+            f"no launcher to take it. Choose one of {', '.join(LAUNCHERS)}."
+        )
+    return asked or ("accelerate" if launcher_args or gpu_count() else IN_PROCESS)
 
 
 def processes(launcher: str, launcher_args: Sequence[str]) -> int | None:
@@ -58,14 +54,10 @@ def processes(launcher: str, launcher_args: Sequence[str]) -> int | None:
         # torchrun starts one by default, accelerate one per GPU.
         return max(1, gpu_count()) if launcher == "accelerate" else 1
     text = " ".join(launcher_args).replace("-", "_")
-    given = {
-        name: value
-        for name, value in re.findall(r"__(num_processes|nnodes|nproc_per_node)[= ](\S+)", text)
-    }
+    given = dict(re.findall(r"__(num_processes|nnodes|nproc_per_node)[= ](\S+)", text))
+    counts = [given.get("nproc_per_node", ""), given.get("nnodes", "1")]
     if launcher == "accelerate":
         counts = [given.get("num_processes", "")]
-    else:
-        counts = [given.get("nproc_per_node", ""), given.get("nnodes", "1")]
     return math.prod(map(int, counts)) if all(map(str.isdigit, counts)) else None
 
 

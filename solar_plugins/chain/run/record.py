@@ -61,15 +61,8 @@ class Record:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], output_dir: str) -> Record:
-        """The record in a JSON value of any version up to `VERSION`.
-
-        Args:
-            output_dir: The run's output folder when the record was written.
-
-        Raises:
-            ValueError: a version of the future.
-            TypeError, KeyError: not a record.
-        """
+        """The record in a JSON value of any version up to `VERSION`, written when the run's folder
+        was `output_dir`; ValueError, TypeError or KeyError if it is none."""
         value = dict(value)
         version = value.pop("version", 1)
         if version == 1:
@@ -86,12 +79,8 @@ def digest(value: Any) -> str:
 
 
 def portable(value: Any, output_dir: str, base_model: str | None = None) -> Any:
-    """`value` without the keys of output paths, and with placeholders in paths that may change.
-
-    Args:
-        output_dir: Paths in this folder begin with ``{output_dir}`` in the result.
-        base_model: Becomes ``{base_model}``; None where the base model is a hub id.
-    """
+    """`value` without the keys of output paths, and with ``{output_dir}`` and ``{base_model}`` in
+    paths that may change; `base_model` is None where it is a hub id."""
     if isinstance(value, dict):
         kept = {str(key): item for key, item in value.items() if key not in _OUTPUT_PATHS}
         return {key: portable(item, output_dir, base_model) for key, item in kept.items()}

@@ -72,11 +72,7 @@ class RunFolder:
         return self.hidden / "stages" / f"{name}.json"
 
     def read_record(self, name: str) -> Record | None:
-        """The record of a stage, or None if the stage was never started.
-
-        Raises:
-            SolarError: the record is not readable.
-        """
+        """The record of a stage, None if it was never started; SolarError if not readable."""
         path = self._record_path(name)
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -121,11 +117,7 @@ class RunFolder:
         return note if isinstance(note, dict) and "chain" in note else None
 
     def claim(self, chain: Chain) -> None:
-        """Check that the folder is new or of `chain`.
-
-        Raises:
-            SolarError: it is the folder of another chain.
-        """
+        """Raise SolarError unless the folder is new or of `chain`."""
         note = self._note()
         if note is None:
             raise SolarError(
@@ -154,11 +146,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder; a second `solar run` on it is refused. Gone when the process is.
-
-        Raises:
-            SolarError: another process holds it.
-        """
+        """Hold the folder until the process is gone; SolarError if another process holds it."""
         self.hidden.mkdir(parents=True, exist_ok=True)
         with (self.hidden / "lock").open("a+") as file:
             try:
@@ -177,52 +165,46 @@ class RunFolder:
 
 def output_files(folder: Path) -> list[Path]:
     """The files of a stage's folder that are its output, without `NOT_OUTPUT`, sorted."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(
-            fnmatch(part, name) for part in path.relative_to(folder).parts for name in NOT_OUTPUT
-        )
-    ]
+
+    def is_output(path: Path) -> bool:
+        parts = path.relative_to(folder).parts
+        return not any(fnmatch(part, name) for part in parts for name in NOT_OUTPUT)
+
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and is_output(path)]
 
 
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """Size, sha256 and modification time of every output file in `folder`."""
-    files = {}
-    for path in output_files(folder):
-        status = path.stat()
-        files[str(path.relative_to(folder))] = {
-            "size": status.st_size,
+    return {
+        str(path.relative_to(folder)): {
+            "size": path.stat().st_size,
             "sha256": sha256(path),
-            "mtime_ns": status.st_mtime_ns,
+            "mtime_ns": path.stat().st_mtime_ns,
         }
-    return files
+        for path in output_files(folder)
+    }
 
 
 def refuse_changed(folder: Path, outputs: dict[str, dict[str, Any]]) -> None:
-    """Check that the recorded files are there as they were.
+    """Raise SolarError for the first recorded file that is gone or changed.
 
     Size and modification time decide; of a file with another time the sha256 is compared.
-
-    Raises:
-        SolarError: a file is gone or changed; the line names it and what to do.
     """
-    way_out = f"Restore it, or delete {folder} and solar run makes the stage again."
-    for name, recorded in outputs.items():
+    for name, then in outputs.items():
         path = folder / name
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            raise SolarError(f"{path}: gone since its stage was done. {way_out}") from None
-        if status.st_size != recorded["size"]:
-            raise SolarError(
-                f"{path}: {status.st_size} bytes, but {recorded['size']} when its stage was done. "
-                f"{way_out}"
-            )
-        same_time = status.st_mtime_ns == recorded["mtime_ns"]
-        if not same_time and cached_sha256(path) != recorded["sha256"]:
-            raise SolarError(f"{path}: its content changed since its stage was done. {way_out}")
+        status = path.stat() if path.exists() else None
+        if status is None:
+            found = "gone since"
+        elif status.st_size != then["size"]:
+            found = f"{status.st_size} bytes, but {then['size']} when"
+        elif status.st_mtime_ns == then["mtime_ns"] or cached_sha256(path) == then["sha256"]:
+            continue
+        else:
+            found = "its content changed since"
+        raise SolarError(
+            f"{path}: {found} its stage was done. "
+            f"Restore it, or delete {folder} and solar run makes the stage again."
+        )
 
 
 def sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.missing_inputs import is_local, missing_input
 from solar_plugins.chain.resolve import resolve, with_plain_folders
 from solar_plugins.chain.run import decision as decisions
-from solar_plugins.chain.run import fingerprint, launcher, stages
+from solar_plugins.chain.run import fingerprint, stages
+from solar_plugins.chain.run import launcher as launchers
 from solar_plugins.chain.run.decision import Decision
 from solar_plugins.chain.run.progress import Display
 from solar_plugins.chain.run.record import DONE, FAILED, FORCED, RUNNING, Record
@@ -35,44 +37,27 @@ from solar_plugins.models import training_checkpoints
 from solar_plugins.sdpo.step_records import MARKER
 
 
-class StageFailed(SolarError):
-    """A stage ended without a sound output."""
-
-
+@dataclass
 class Runner:
-    """Runs the stages of one chain.
+    """Runs the stages of one chain."""
 
-    Args:
-        launcher_name: `launcher.IN_PROCESS`, or what ``axolotl train --launcher`` takes.
-        launcher_args: Passed on to the launcher.
-    """
+    chain: Chain
+    display: Display
+    launcher: str = launchers.IN_PROCESS  # or what ``axolotl train --launcher`` takes
+    launcher_args: Sequence[str] = ()
 
-    def __init__(
-        self,
-        chain: Chain,
-        display: Display,
-        launcher_name: str = launcher.IN_PROCESS,
-        launcher_args: Sequence[str] = (),
-    ) -> None:
-        self.chain = chain
-        self.folder = RunFolder(chain.output_dir)
-        self.display = display
-        self._launcher = launcher_name
-        self._launcher_args = list(launcher_args)
+    def __post_init__(self) -> None:
+        self.folder = RunFolder(self.chain.output_dir)
 
     def run(
         self, order: Sequence[Stage], redo: Collection[str] = (), keep: Collection[str] = ()
     ) -> None:
-        """Run what is not done of `order`, in which each stage comes after what it needs.
-
-        Args:
-            redo: Finished stages to be made again.
-            keep: Finished stages whose output is accepted although their inputs changed.
+        """Run what is not done of `order`, in which each stage comes after what it needs; finished
+        stages in `redo` are made again, those in `keep` accepted although their inputs changed.
 
         Raises:
-            SolarError: nothing was started because something is wrong with chain or folder, or
-                because much finished work would be made again.
-            StageFailed: a stage failed; those before it are done.
+            SolarError: a stage failed; or nothing was started, because something is wrong with
+                chain or folder, or because much finished work would be made again.
         """
         self.folder.claim(self.chain)
         self._check_before_start(order)
@@ -143,14 +128,14 @@ class Runner:
         """Find before any model is loaded what DeepSpeed would find after: under ZeRO a training
         resumes on as many processes as saved its checkpoint, and on no other number."""
         place = self.folder.stage(stage.name)
-        now = launcher.processes(self._launcher, self._launcher_args)
+        now = launchers.processes(self.launcher, self.launcher_args)
         steps = [step for step in place.glob("step_*") if not (step / MARKER).exists()]  # of sDPO
         for folder in (place, *steps):
             found = training_checkpoints.zero_processes(folder)
             if found is None or now in (None, found[1]):
                 continue
             checkpoint, saved = found
-            name = "accelerate" if self._launcher == "accelerate" else "torchrun"
+            name = "accelerate" if self.launcher == "accelerate" else "torchrun"
             option = "--num_processes" if name == "accelerate" else "--nproc-per-node"
             raise SolarError(
                 f"{stage.name}: {checkpoint} was saved by {saved} processes under DeepSpeed's "
@@ -159,8 +144,8 @@ class Runner:
             )
 
     def _workers(self, kinds: set[str]) -> Workers:
-        if self._launcher != launcher.IN_PROCESS:
-            kinds = kinds - {"train"}
+        if self.launcher != launchers.IN_PROCESS:
+            kinds = kinds - {"train"}  # Axolotl's own command imports what it needs
         return Workers(kinds, self.folder.hidden / "work.lock", self.folder.log("imports"))
 
     def _run_stage(self, decision: Decision, workers: Workers) -> None:
@@ -195,7 +180,7 @@ class Runner:
             self.folder.write_record(record)
         if record.state == FAILED:
             self.display.set(name, "failed")
-            raise StageFailed(f"{name}: {record.error} Full log: {log}")
+            raise SolarError(f"{name}: {record.error} Full log: {log}")
         training_checkpoints.remove_incomplete(place)
         if self.chain.remove_checkpoints and stage.kind == "train":
             training_checkpoints.remove_all(place)
@@ -235,11 +220,8 @@ class Runner:
         )
 
     def _keep_results(self, decision: Decision, old: Record, kept: Path) -> dict[str, str]:
-        """Of an evaluation of other models, take over the results that still hold.
-
-        Returns:
-            The digests of the models that were measured, by name.
-        """
+        """Of an evaluation of other models, take over the results that still hold; returns the
+        digests of the models that were measured, by name."""
         stage, now = decision.stage, decision.inputs["from"]
         alone = fingerprint.differ_in_models_alone(stage, old.inputs, decision.inputs)
         measured = {}
@@ -285,22 +267,19 @@ class Runner:
         name, kind = stage.name, stage.kind
         resolved, log = self.folder.resolved(name), self.folder.log(name)
         place, metrics = self.folder.stage(name), self.folder.metrics(name)
-        in_process = self._launcher == launcher.IN_PROCESS
+        in_process = self.launcher == launchers.IN_PROCESS
+        command = launchers.train_command(resolved, self.launcher, self.launcher_args)
+        models = {source: self.chain.model_path(source) for source in stage.from_}
+        gpus = launchers.gpu_count() if kind == "evaluate" and not in_process else 0
         new = (resolved, place, self.folder.temporary)
-        work: tuple[Any, ...] = (stages.train, resolved)
-        if kind == "train" and not in_process:
-            command = launcher.train_command(resolved, self._launcher, self._launcher_args)
-            work = (stages.launch, command, log)
-        elif kind == "merge":
-            work = (stages.merge, *new)
-        elif kind == "data":
-            work = (stages.generate, *new, self.folder.parts(name))
-        elif kind == "evaluate":
-            models = {source: self.chain.model_path(source) for source in stage.from_}
-            gpus = 0 if in_process else launcher.gpu_count()
-            work = (stages.evaluate, resolved, models, place, metrics, gpus, log)
+        work: tuple[Any, ...] = {
+            "train": (stages.train, resolved) if in_process else (stages.launch, command, log),
+            "merge": (stages.merge, *new),
+            "data": (stages.generate, *new, self.folder.parts(name)),
+            "evaluate": (stages.evaluate, resolved, models, place, metrics, gpus, log),
+        }[kind]
         env = {METRICS_VARIABLE: str(metrics.absolute())}
-        return workers.start(*work, log=log, env=env, with_imports=work[0] is not stages.launch)
+        return workers.start(*work, log=log, env=env)
 
     def _chain_text(self) -> str:
         """The chain as it is run, after --base-model and --set."""

@@ -42,17 +42,13 @@ def train(resolved: Path) -> None:
 
 
 def launch(command: list[str], log: Path) -> None:
-    """Another program that does the stage; its output goes to the log.
-
-    Raises:
-        SolarError: it ended with another exit status than 0; the line is the log's last exception.
-    """
+    """Another program that does the stage; SolarError with the log's last exception if it fails."""
     before = log.stat().st_size
     # Axolotl starts `accelerate` and `torchrun` by name: those of this environment, also where it
     # is not activated, unless a job script brings its own.
     given = os.environ.get(launcher.LAUNCHERS_VARIABLE)
     folders = [given, str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    search = os.pathsep.join(folder for folder in folders if folder is not None)
+    search = os.pathsep.join(folder for folder in folders if folder)
     status = subprocess.run(command, check=False, env={**os.environ, "PATH": search}).returncode
     if status != 0:
         raise SolarError(last_exception(log, before) or f"{command[0]}: exit status {status}.")
@@ -170,12 +166,9 @@ def stacked_ranges(config: dict[str, Any]) -> tuple[str, list[list[int]]] | None
 def evaluate(
     resolved: Path, models: dict[str, str], folder: Path, metrics: Path, gpus: int, log: Path
 ) -> None:
-    """lm-eval on each model; one result file per model, whole or not there.
+    """lm-eval on each of `models`, ``{name: path}``; one result file per model, whole or not there.
 
-    Args:
-        models: ``{name: path}``.
-        gpus: How many there are: each gets a copy of the model and its share of the items.
-        log: Where the output of this process goes.
+    Each of `gpus` gets a copy of the model and its share of the items.
     """
     from solar_plugins.evaluation import backend, h6, harness
 
@@ -197,28 +190,16 @@ def evaluate(
 
 
 def generate(resolved: Path, folder: Path, temporary: Path, parts: Path) -> dict[str, Any]:
-    """A data stage: files of a generator of ours, in a new folder that then takes its place.
-
-    Args:
-        parts: Where a generator keeps what a stopped attempt has paid for.
-    """
+    """A data stage: a generator's files, in a new folder that then takes its place; `parts` keeps
+    what a stopped attempt has paid for."""
     recipe = extends.read_mapping(resolved)
     with _new_folder(folder, temporary) as new:
         return data_stage.generate(recipe, new, parts)
 
 
 def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> dict[str, Any]:
-    """Verify what a stage left, and list its files.
-
-    Args:
-        names: Of an evaluation, the models.
-
-    Returns:
-        ``{"facts": …, "outputs": manifest}``.
-
-    Raises:
-        SolarError: the first thing that is not sound.
-    """
+    """Verify what a stage left, of an evaluation the results of the models `names`; returns
+    ``{"facts": …, "outputs": manifest}``, or raises SolarError for the first thing not sound."""
     facts: dict[str, Any] = {}
     if kind in ("train", "merge"):
         from solar_plugins.chain.verify.model import check_model
@@ -241,12 +222,8 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
 def _planned(
     recipe: dict[str, Any], folder: Path, world_size: int, device: str, **_: Any
 ) -> dict[str, float | None] | None:
-    """What `solar plan` says of the training that left `folder`, to be set beside what it took.
-
-    Returns:
-        Steps, tokens, FLOPs and hours, None where not known; None for an architecture that
-        transformers itself does not have.
-    """
+    """What `solar plan` says of the training that left `folder`; None for an architecture that
+    transformers itself does not have."""
     from solar_plugins.plan import data_size, gpu_specs, model_size, training_run
 
     try:

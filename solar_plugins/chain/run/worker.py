@@ -56,7 +56,7 @@ _VERIFY = ("torch", "transformers.models.auto.modeling_auto", "transformers.mode
 
 _TICK_S = 0.2
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclass
@@ -106,10 +106,9 @@ class Work:
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
         if self.process.is_alive():
-            try:
+            with contextlib.suppress(ProcessLookupError):  # not yet the head of its group
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:  # not yet the head of its group
-                self.process.kill()
+            self.process.kill()
         self.process.join()
 
 
@@ -125,7 +124,6 @@ class Workers:
 
     def __init__(self, kinds: set[str], lock: Path, log: Path) -> None:
         modules = [*_VERIFY, *(name for kind in sorted(kinds) for name in PRELOAD[kind])]
-        self._plain = multiprocessing.get_context("spawn")
         self._lock = lock
         is_server = threading.active_count() == 1 and all(name in sys.modules for name in modules)
         self._context: Any = multiprocessing.get_context("fork" if is_server else "forkserver")
@@ -137,25 +135,12 @@ class Workers:
             multiprocessing.forkserver.ensure_running()
 
     def start(
-        self,
-        work: Callable[..., Any],
-        *args: Any,
-        log: Path,
-        env: dict[str, str] | None = None,
-        with_imports: bool = True,
+        self, work: Callable[..., Any], *args: Any, log: Path, env: dict[str, str] | None = None
     ) -> Work:
-        """Run ``work(*args)`` in a child.
-
-        Args:
-            log: The child's output is appended to it.
-            env: Added to the child's environment.
-            with_imports: False for a child that only starts another program.
-        """
-        context = self._context if with_imports else self._plain
-        results, sender = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_child, args=(sender, self._lock, log, env or {}, work, args), daemon=False
-        )
+        """Run ``work(*args)`` in a child with `env` added; its output is appended to `log`."""
+        results, sender = self._context.Pipe(duplex=False)
+        given = (sender, self._lock, log, env or {}, work, args)
+        process = self._context.Process(target=_child, args=given, daemon=False)
         process.start()
         sender.close()
         return Work(process, results)
@@ -240,29 +225,22 @@ def _output_to(log: Path) -> Iterator[None]:
 def _die_with_parent() -> None:
     """End this process and all that it started when the process that asked for it is gone.
 
-    The one that asked is not the one that forked (that is the server), so the kernel's own signal
-    for a parent's death is not enough.
+    The kernel's own signal for a parent's death would end this process alone, and what a launcher
+    has started would go on.
     """
+    import psutil
+
     parent = multiprocessing.parent_process()
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         # What a launcher leaves behind becomes ours, so that it can be found and ended.
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def watch() -> None:
         if parent is not None:
             connection.wait([parent.sentinel])
-            end_descendants()
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             os.killpg(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="solar-parent-watch", daemon=True).start()
-
-
-def end_descendants() -> None:
-    """Kill every process that this one started, directly or not."""
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
