@@ -128,13 +128,16 @@ def scores_grid(run: Run) -> Grid:
 
 def others_grid(run: Run) -> Grid:
     """What was measured besides the six and the held-out loss."""
-    rows = [
-        [row.model, task, metric, number(value, ".4f", "not a number")]
-        for row in results.model_rows(run)
-        for task, values in row.other.items()
-        for metric, value in values.items()
-    ]
-    columns = ["model", "task", "metric", "value"]
+    rows = []
+    for row in results.model_rows(run):
+        for task, values in row.other.items():
+            for metric, value in values.items():
+                name, _, filter_ = metric.partition(",")
+                if not name.endswith("_stderr"):
+                    error = number(values.get(f"{name}_stderr,{filter_}"), ".4f", "")
+                    shown = number(value, ".4f", "not a number")
+                    rows.append([row.model, task, metric.removesuffix(",none"), shown, error])
+    columns = ["model", "task", "metric", "value", "±"]
     return Grid("Other tasks, as lm-eval reports them", columns, rows, left=3)
 
 
