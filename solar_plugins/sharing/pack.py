@@ -79,7 +79,10 @@ def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> tuple[Pack, li
     ]
     made.files[LOCK] = write_lock(chain, tiny, made.files)
     # what others would refuse, we do not write
-    return opened(chain, dict(sorted(made.files.items()))), lines
+    pack = opened(chain, dict(sorted(made.files.items())))
+    needed = [name for name in pack.declared.local if name not in made.left_out]
+    lines += [f"not packed: {name} (--include takes a small file along)" for name in needed]
+    return pack, lines
 
 
 class _Collector:

@@ -60,6 +60,11 @@ class Declared:
         """Hub ids, with ``@revision`` where one is pinned."""
         return [*self._found["dataset"]]
 
+    @property
+    def local(self) -> list[str]:
+        """Paths that have to be there and that the pack does not hold."""
+        return [*self._found["local"]]
+
     def add(self, what: str, name: str) -> None:
         """One of `_HEADINGS`."""
         self._found[what][name] = None
