@@ -80,8 +80,10 @@ def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> tuple[Pack, li
     made.files[LOCK] = write_lock(chain, tiny, made.files)
     # what others would refuse, we do not write
     pack = opened(chain, dict(sorted(made.files.items())))
-    needed = [name for name in pack.declared.local if name not in made.left_out]
-    lines += [f"not packed: {name} (--include takes a small file along)" for name in needed]
+    known = {*made.left_out, *pack.lock.models.local, *pack.lock.datasets.local}
+    for name in pack.declared.local:
+        if name not in known:
+            lines.append(f"not packed: {name} (--include takes a small file along)")
     return pack, lines
 
 
