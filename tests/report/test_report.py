@@ -328,6 +328,12 @@ def test_what_was_measured_is_shown_and_what_nobody_asked_for_is_not(own_benchma
     assert page_of(own_benchmark, paper=False).sections["results"][2][:2] == ["base", "not run"]
 
 
+def test_the_papers_tables_have_only_what_was_asked_for(own_benchmark):
+    rows = page_of(own_benchmark).sections["paper"]
+    assert rows[0] == ["model", "", "ARC"]
+    assert ["Cand. 1", "paper", "70.48"] in rows
+
+
 def test_own_tasks_alone_have_a_table_of_their_own(own_benchmark):
     (own_benchmark / ".solar/resolved/h6.yml").write_text("tasks: my_quiz\n")
     for file in (own_benchmark / "h6").glob("*.json"):
