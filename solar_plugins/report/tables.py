@@ -135,7 +135,7 @@ def others_grid(run: Run) -> Grid:
                 name, _, filter_ = metric.partition(",")
                 if not name.endswith("_stderr"):
                     error = number(values.get(f"{name}_stderr,{filter_}"), ".4f", "")
-                    shown = number(value, ".4f", "not a number")
+                    shown = number(value, ".4f", "not a number" if metric else NOT_RUN)
                     rows.append([row.model, task, metric.removesuffix(",none"), shown, error])
     columns = ["model", "task", "metric", "value", "±"]
     return Grid("Other tasks, as lm-eval reports them", columns, rows, left=3)
