@@ -32,8 +32,12 @@ class Comparison:
     """
 
     title: str
-    figures: list[Figure]
+    drawn: list[Figure]
     grid: Grid | None = None
+
+    @property
+    def figures(self) -> list[Figure]:
+        return [figure for figure in self.drawn if figure.picture]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def comparisons(run: Run) -> list[Comparison]:
         Figure("H6 with one standard error", _h6_dots((row, ()) for row in rows.values())),
         Figure("H6 of each merge, its parents hollow", _h6_dots(merges)),
     ]
-    found = [Comparison("All models", _drawn(both)), *_ablations(run, rows)]
+    found = [Comparison("All models", both), *_ablations(run, rows)]
     return [one for one in found if one.figures]
 
 
@@ -104,12 +108,8 @@ def _ablations(run: Run, rows: dict[str, ModelRow]) -> Iterable[Comparison]:
         title = f"{file.name} with {'another' if len(values) == 1 else 'other'} {named}"
         scored = [(variant.after, variant.before) for variant in variants if variant.after]
         h6 = Figure("H6 with one standard error, before the training hollow", _h6_dots(scored))
-        figures = _drawn([h6, _losses(variants, unit or ""), *_curves(variants)])
+        figures = [h6, _losses(variants, unit or ""), *_curves(variants)]
         yield Comparison(title, figures, _grid(title, variants, unit, run.asks_for_h6))
-
-
-def _drawn(figures: list[Figure]) -> list[Figure]:
-    return [figure for figure in figures if figure.picture]
 
 
 def _value(run: Run, stage: StageRun, key: str) -> Any:
