@@ -56,8 +56,9 @@ def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[
     stages = dict(content["stages"])
     for name, entry in stages.items():
         moved = _moved(chain, chain.stages[str(name)])
-        if moved:
-            stages[name] = {**entry, "set": {**(entry.get("set") or {}), **moved}}
+        if moved:  # last, since a block replaces what a dotted key before it has set
+            kept = {key: v for key, v in (entry.get("set") or {}).items() if key not in moved}
+            stages[name] = {**entry, "set": {**kept, **moved}}
     places = {"base_model": chain.base_model, "output_dir": str(chain.output_dir)}
     return {**content, **places, "stages": stages}
 
