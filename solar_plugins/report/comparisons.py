@@ -32,8 +32,12 @@ class Comparison:
     """
 
     title: str
-    figures: list[Figure]
+    drawn: list[Figure]
     grid: Grid | None = None
+
+    @property
+    def figures(self) -> list[Figure]:
+        return [figure for figure in self.drawn if figure.picture]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def comparisons(run: Run) -> list[Comparison]:
         Figure("H6 with one standard error", _h6_dots((row, ()) for row in rows.values())),
         Figure("H6 of each merge, its parents hollow", _h6_dots(merges)),
     ]
-    found = [Comparison("All models", _drawn(both)), *_ablations(run, rows)]
+    found = [Comparison("All models", both), *_ablations(run, rows)]
     return [one for one in found if one.figures]
 
 
@@ -104,12 +108,8 @@ def _ablations(run: Run, rows: dict[str, ModelRow]) -> Iterable[Comparison]:
         title = f"{file.name} with {'another' if len(values) == 1 else 'other'} {named}"
         scored = [(variant.after, variant.before) for variant in variants if variant.after]
         h6 = Figure("H6 with one standard error, before the training hollow", _h6_dots(scored))
-        figures = _drawn([h6, _losses(variants, unit or ""), *_curves(variants)])
-        yield Comparison(title, figures, _grid(title, variants, unit))
-
-
-def _drawn(figures: list[Figure]) -> list[Figure]:
-    return [figure for figure in figures if figure.picture]
+        figures = [h6, _losses(variants, unit or ""), *_curves(variants)]
+        yield Comparison(title, figures, _grid(title, variants, unit, run.asks_for_h6))
 
 
 def _value(run: Run, stage: StageRun, key: str) -> Any:
@@ -124,11 +124,18 @@ def _value(run: Run, stage: StageRun, key: str) -> Any:
     return run.chain.settings.get(stage.name, {}).get(key, proof if found is None else found)
 
 
-def _grid(title: str, variants: list[Variant], loss_unit: str | None) -> Grid:
+def _grid(title: str, variants: list[Variant], loss_unit: str | None, with_h6: bool) -> Grid:
     """One line per training: what it changed, its depth, and its scores before and after."""
     seam = ["at the seam"] if any(variant.seam for variant in variants) else []
     keys = [*map(_short, variants[0].changed)]
-    columns = ["stage", *keys, "layers", *seam, "H6", *([loss_unit] if loss_unit else [])]
+    columns = [
+        "stage",
+        *keys,
+        "layers",
+        *seam,
+        *["H6"] * with_h6,
+        *([loss_unit] if loss_unit else []),
+    ]
     rows = []
     for variant in variants:
         layers = variant.stage.facts.get("num_hidden_layers")
@@ -137,10 +144,11 @@ def _grid(title: str, variants: list[Variant], loss_unit: str | None) -> Grid:
         both = [*variant.before[-1:], variant.after] if variant.before else [None, variant.after]
         h6 = [100 * row.h6 if row and row.h6 is not None else None for row in both]
         losses = [row.loss if row else None for row in both]
-        for values, form in [(h6, ".2f"), *([(losses, ".4f")] if loss_unit else [])]:
-            cells.append(" -> ".join(number(value, form, NOT_RUN) for value in values))
+        for values, form, shown in ((h6, ".2f", with_h6), (losses, ".4f", loss_unit)):
+            if shown:
+                cells.append(" -> ".join(number(value, form, NOT_RUN) for value in values))
         rows.append(cells)
-    note = "H6 and loss: as training found the model -> as it left it."
+    note = "Scores and loss: as training found the model -> as it left it."
     return Grid(title, columns, rows, [note], left=1 + len(keys))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from solar_plugins.evaluation import paper
-from solar_plugins.evaluation.benchmarks import BENCHMARKS, BY_KEY
+from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.evaluation.paper import PaperRow
 from solar_plugins.report import results
-from solar_plugins.report.results import ModelRow, Score
+from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run
 from solar_plugins.report.tables import Grid, number, percent
 
@@ -38,16 +38,17 @@ def paper_tables(run: Run) -> list[Grid]:
             "The miniature benchmarks are not the paper's: compare how the rows differ from one "
             "another, not the values."
         )
-    columns = ["model", "", *[benchmark.title for benchmark in BENCHMARKS], "H6"]
+    titles = [BY_KEY[key].title for key in run.benchmarks]
+    columns = ["model", "", *titles, *["H6"] * run.asks_for_h6]
     grids = []
     for table, title in TITLES.items():
         # most models of Table 2 are other people's
         printed = [row for row in paper.table(table) if table != 2 or row.model in measured]
-        if any(row.model in measured for row in printed):
+        if run.benchmarks and any(row.model in measured for row in printed):
             lines = [
                 line
                 for row in printed
-                for line in _lines(row, measured.get(row.model), compare=not miniature)
+                for line in _lines(row, measured.get(row.model), run, compare=not miniature)
             ]
             grids.append(Grid(title, columns, lines, [note], left=2))
     files = {name: run.folder / f"{name}.contamination.json" for name in run.stages}
@@ -76,13 +77,13 @@ def contamination_grid(tested: dict[str, dict]) -> Grid:
     return Grid(title, columns, lines, [note], left=2)
 
 
-def _lines(row: PaperRow, ours: ModelRow | None, compare: bool) -> list[list[str]]:
-    printed = [*row.scores, row.h6]
+def _lines(row: PaperRow, ours: ModelRow | None, run: Run, compare: bool) -> list[list[str]]:
+    printed = [row.score(key) for key in run.benchmarks] + [row.h6] * run.asks_for_h6
     lines = [[row.model, "paper", *[f"{value:.2f}" for value in printed]]]
     if ours is None:
         return [*lines, ["", NOT_RUN, *[""] * len(printed)]]
-    scores = [ours.scores.get(benchmark.key, Score(None)) for benchmark in BENCHMARKS]
-    pairs = [*[(score.value, score.stderr) for score in scores], (ours.h6, ours.h6_stderr)]
+    pairs = [(score.value, score.stderr) for score in ours.scores.values()]
+    pairs += [(ours.h6, ours.h6_stderr)] * run.asks_for_h6
     cells = [
         percent(value, ours.missing) + ("" if error is None else f" ±{100 * error:.2f}")
         for value, error in pairs

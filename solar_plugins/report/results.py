@@ -11,7 +11,7 @@ from typing import Any
 
 from solar_plugins.chain.run.record import FAILED
 from solar_plugins.evaluation import benchmarks
-from solar_plugins.evaluation.benchmarks import BY_TASK
+from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK
 from solar_plugins.evaluation.paper import ROWS, PaperRow, row_of_stage
 from solar_plugins.report.charts import Points
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
@@ -51,7 +51,7 @@ class ModelRow:
     Attributes:
         scores: by the keys of the benchmarks that the chain asks for.
         loss: bits per byte of held-out text, None where it was not measured.
-        other: what else lm-eval measured of it: task -> metric -> value.
+        other: what else lm-eval measured of it: task -> metric -> value; ``""`` if it was not run.
         paper: the paper's row for the same model, where that is to be shown.
         missing: why a number is not there, in one word or two.
     """
@@ -124,6 +124,9 @@ def model_rows(run: Run) -> list[ModelRow]:
             for key in run.benchmarks
         }
         other = {task: found["values"] for task, found in result.get("other", {}).items()}
+        for task in result.get("not_run", {}):
+            if task not in BY_TASK and task.removeprefix("mini_") not in BY_KEY:
+                other[task] = {"": None}
         failed = model in run.stages and run.stages[model].state == FAILED
         found = (scores, result.get("h6"), _loss(run, model), other, paper_row(run, model))
         rows.append(ModelRow(model, *found, FAILED if failed else NOT_RUN))

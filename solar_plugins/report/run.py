@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.recipes import extends
 
 NOT_RUN = "not run"
-PAPERS_BASE = "Mistral-7B-v0.1"
+PAPERS_BASE = re.compile(r"(^|/|--)Mistral-7B-v0\.1(@|/|$)")
 ALL_SIX = ("solar_h6", "openllm")
 """Groups of lm-eval: ours and its own."""
 PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo")
@@ -143,7 +144,7 @@ def read_run(folder: str | Path, paper: bool = False) -> Run:
         results=results,
         evaluated=tuple(sorted(evaluated, key=order.index)),
         benchmarks=tuple(key for key in BY_KEY if key in asked),
-        beside_paper=paper or chain.base_model.rstrip("/").endswith(PAPERS_BASE),
+        beside_paper=paper or bool(PAPERS_BASE.search(chain.base_model)),
     )
 
 

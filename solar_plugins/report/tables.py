@@ -17,6 +17,7 @@ from solar_plugins.report.run import NOT_RUN, Run
 from solar_plugins.terminal import print_whole
 
 ABOVE = "*"
+BAR = "\\|"  # in a cell of Markdown
 FOLDED = {  # so that the scores fit a terminal of 80 columns
     "HellaSwag": "Hella-\nSwag",
     "TruthfulQA": "Truthful-\nQA",
@@ -55,13 +56,12 @@ class Grid:
     def to_markdown(self) -> str:
         """The table without its title, and the notes."""
         marks = ["---" if i < self.left else "---:" for i in range(len(self.columns))]
-        lines = [markdown_row(row) for row in [self.columns, marks, *self.rows]]
-        return "\n".join([*lines, "", *[f"{note}  " for note in self.notes]]).rstrip() + "\n"
-
-
-def markdown_row(cells: list[str]) -> str:
-    safe = [" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in cells]
-    return f"| {' | '.join(safe)} |"
+        lines = [
+            f"| {' | '.join(' '.join(cell.split()).replace('|', BAR) for cell in row)} |"
+            for row in [self.columns, marks, *self.rows]
+        ]
+        lines += ["", *[f"{note}  " for note in self.notes]]
+        return "\n".join(lines).replace("<", "&lt;").rstrip() + "\n"
 
 
 def number(value: Any, form: str = ".2f", missing: str = "-") -> str:
@@ -128,13 +128,16 @@ def scores_grid(run: Run) -> Grid:
 
 def others_grid(run: Run) -> Grid:
     """What was measured besides the six and the held-out loss."""
-    rows = [
-        [row.model, task, metric, number(value, ".4f", "not a number")]
-        for row in results.model_rows(run)
-        for task, values in row.other.items()
-        for metric, value in values.items()
-    ]
-    columns = ["model", "task", "metric", "value"]
+    rows = []
+    for row in results.model_rows(run):
+        for task, values in row.other.items():
+            for metric, value in values.items():
+                name, _, filter_ = metric.partition(",")
+                if not name.endswith("_stderr"):
+                    error = number(values.get(f"{name}_stderr,{filter_}"), ".4f", "")
+                    shown = number(value, ".4f", "not a number" if metric else NOT_RUN)
+                    rows.append([row.model, task, metric.removesuffix(",none"), shown, error])
+    columns = ["model", "task", "metric", "value", "±"]
     return Grid("Other tasks, as lm-eval reports them", columns, rows, left=3)
 
 

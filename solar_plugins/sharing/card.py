@@ -115,16 +115,12 @@ def _front_matter(run: Run, name: str, lineage: list[StageRun]) -> ModelCardData
     base = run.chain.base_model
     hub_base = base if _on_hub(base) else None
     datasets = [path for path in _datasets(lineage) if _on_hub(path) and path.count("/") == 1]
-    tags = ["solar-plugins"]
-    if any(stage.kind == "train" for stage in lineage):
-        tags.append("axolotl")
-    if any(stage.kind == "merge" for stage in lineage):
-        tags += ["mergekit", "merge"]
-    if any("depth_up_scaling" in stage.proofs for stage in lineage):
-        tags.append("depth-up-scaling")
+    used = {stage.kind for stage in lineage} | {proof for s in lineage for proof in s.proofs}
+    tags = ["solar-plugins", *["axolotl"] * ("train" in used)]
+    tags += ["mergekit", "merge"] * ("merge" in used)
+    tags += ["depth-up-scaling"] * ("depth_up_scaling" in used)
     tags += sorted({str(stage.recipe["rl"]) for stage in lineage if stage.recipe.get("rl")})
-    if any("sdpo" in stage.proofs for stage in lineage):
-        tags.append("sdpo")
+    tags += ["sdpo"] * ("sdpo" in used)
     merged = run.stages[name].kind == "merge"
     results = _eval_results(run, name)
     return ModelCardData(
@@ -142,16 +138,12 @@ def _front_matter(run: Run, name: str, lineage: list[StageRun]) -> ModelCardData
 
 def _license(base: str, hub_base: str | None) -> dict[str, str]:
     """The base's licence where its card is on this machine; else where to read it."""
-    known = licence.find(base)
-    if known:
+    if known := licence.find(base):
         return known
     if hub_base is None:
         return {"license": "unknown"}
-    return {
-        "license": "other",
-        "license_name": "that-of-the-base-model",
-        "license_link": f"https://huggingface.co/{hub_base}",
-    }
+    link = f"https://huggingface.co/{hub_base}"
+    return {"license": "other", "license_name": "that-of-the-base-model", "license_link": link}
 
 
 def _eval_results(run: Run, name: str) -> list[EvalResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,12 +150,10 @@ def split_hub(source: str) -> tuple[str, str | None, str | None]:
     Raises:
         SolarError: it is not of that form.
     """
-    owner, _, rest = source.removeprefix(HUB).partition("/")
-    name, _, file = rest.partition("/")
-    name, _, revision = name.partition("@")
-    if not owner or not name:
+    found = re.fullmatch(r"(?:hf://)?([^/]+/[^/@]+)(?:@([^/]*))?(?:/(.*))?", source)
+    if found is None:
         raise SolarError(f"{printable(source)}: not a repository. Write {HUB}OWNER/NAME.")
-    return f"{owner}/{name}", revision or None, file or None
+    return found[1], found[2] or None, found[3] or None
 
 
 @contextmanager

@@ -79,7 +79,12 @@ def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> tuple[Pack, li
     ]
     made.files[LOCK] = write_lock(chain, tiny, made.files)
     # what others would refuse, we do not write
-    return opened(chain, dict(sorted(made.files.items()))), lines
+    pack = opened(chain, dict(sorted(made.files.items())))
+    known = {*made.left_out, *pack.lock.models.local, *pack.lock.datasets.local}
+    for name in pack.declared.local:
+        if name not in known:
+            lines.append(f"not packed: {name} (--include takes a small file along)")
+    return pack, lines
 
 
 class _Collector:

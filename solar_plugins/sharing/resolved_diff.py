@@ -8,9 +8,8 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from solar_plugins import project, shipped
 from solar_plugins.chain.chain_file import Chain, Stage, load_chain
@@ -27,8 +26,7 @@ _CONTENT = (".json", ".jinja", ".yml", ".yaml", ".txt")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-@dataclass(frozen=True)
-class SettingDifference:
+class SettingDifference(NamedTuple):
     """A key that has another value; None where it is not there."""
 
     where: str
@@ -58,8 +56,9 @@ def plain(file: Path, stage: str | None, base_model: str | None = None) -> dict[
     stages = dict(content["stages"])
     for name, entry in stages.items():
         moved = _moved(chain, chain.stages[str(name)])
-        if moved:
-            stages[name] = {**entry, "set": {**(entry.get("set") or {}), **moved}}
+        if moved:  # last, since a block replaces what a dotted key before it has set
+            kept = {key: v for key, v in (entry.get("set") or {}).items() if key not in moved}
+            stages[name] = {**entry, "set": {**kept, **moved}}
     places = {"base_model": chain.base_model, "output_dir": str(chain.output_dir)}
     return {**content, **places, "stages": stages}
 
@@ -74,25 +73,9 @@ def _moved(chain: Chain, stage: Stage) -> dict[str, Any]:
     recipe = extends.read_mapping(stage.file)
     for dotted, value in chain.settings.get(stage.name, {}).items():
         set_key(recipe, dotted, value, stage)
-    written = {key: value for key, value in recipe.items() if key not in ("base_model", *_PLACES)}
-    return {
-        key: chain.rebase(value)
-        for key, value in _dotted(written).items()
-        if chain.rebase(value) != value
-    }
-
-
-def _dotted(block: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """The values of nested keys by their dotted names.
-
-    >>> _dotted({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    found: dict[str, Any] = {}
-    for key, value in block.items():
-        name = f"{before}{key}"
-        found |= _dotted(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
+    moved = {key: value for key, value in recipe.items() if key not in ("base_model", *_PLACES)}
+    moved = chain.rebase(moved)
+    return {key: value for key, value in moved.items() if value != recipe[key]}
 
 
 def effect(file: Path) -> dict[str, Any]:

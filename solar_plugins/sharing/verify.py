@@ -49,32 +49,29 @@ def against_lock(pack: Pack, folder: Path | None) -> Iterator[LockDifference]:
         if version != here.get(name):
             yield LockDifference(f"{name}: {version} then, {here.get(name)} here.", matters=False)
     for kind, inputs in (("model", pack.lock.models), ("dataset", pack.lock.datasets)):
-        for name, entry in inputs.hub.items():
-            yield from _on_hub(name, entry, kind)
-        for name, entry in inputs.local.items():
-            yield from _local(name, entry, folder)
+        for name, entry in (*inputs.hub.items(), *inputs.local.items()):
+            yield from _input(name, entry, kind, folder)
     if folder is not None:
         yield from _outputs(folder, pack.lock.chain, pack.lock.stages)
         if pack.lock.tiny and pack.lock.tiny_stages:
             yield from _outputs(folder, pack.lock.tiny, pack.lock.tiny_stages)
 
 
-def _on_hub(name: str, entry: LockedInput, kind: str) -> Iterator[LockDifference]:
-    now, then = lock.revision_of(name, kind, entry.pinned), entry.revision
-    if then is None or now is None:
-        where = "in the lock" if then is None else "here without network"
-        yield LockDifference(f"{name}: its revision is not known {where}.", matters=False)
-    elif then != now:
-        yield LockDifference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
-
-
-def _local(name: str, entry: LockedInput, folder: Path | None) -> Iterator[LockDifference]:
-    now = lock.digest_of(folder / name) if folder else None
-    if folder is None:
+def _input(
+    name: str, entry: LockedInput, kind: str, folder: Path | None
+) -> Iterator[LockDifference]:
+    if entry.source == "hub":
+        now, then = lock.revision_of(name, kind, entry.pinned), entry.revision
+        if then is None or now is None:
+            where = "in the lock" if then is None else "here without network"
+            yield LockDifference(f"{name}: its revision is not known {where}.", matters=False)
+        elif then != now:
+            yield LockDifference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
+    elif folder is None:
         yield LockDifference(f"{name}: lies beside the pack, not in it.", matters=False)
-    elif now is None:
+    elif (digest := lock.digest_of(folder / name)) is None:
         yield LockDifference(f"{name}: not here yet; it is not part of the pack.", matters=False)
-    elif now != entry.sha256:
+    elif digest != entry.sha256:
         yield LockDifference(f"{name}: other content than then.")
 
 

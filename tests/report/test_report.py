@@ -306,8 +306,9 @@ def own_benchmark(run_folder):
     for model in MODELS:
         kept = result(model)
         kept["tasks"] = {"arc_challenge": kept["tasks"]["mini_arc"]}
-        quiz = {"values": {"acc,none": 0.4321, "acc_stderr,none": None}, "n": 30}
+        quiz = {"values": {"acc,none": 0.4321, "acc_stderr,none": 0.01}, "n": 30}
         kept |= {"h6": None, "losses": {}, "other": {"my_quiz": quiz}}
+        kept["not_run"] = {"my_other": "no such data"} if model == "cpt" else {}
         (run_folder / "h6" / f"{model}.json").write_text(json.dumps(kept))
     return run_folder
 
@@ -316,16 +317,22 @@ def test_what_was_measured_is_shown_and_what_nobody_asked_for_is_not(own_benchma
     page = page_of(own_benchmark, paper=False)
     rows = page.sections["results"]
     assert rows[0] == ["model", "ARC"]
-    assert ["instruct", "my_quiz", "acc,none", "0.4321"] in rows
+    assert ["instruct", "my_quiz", "acc", "0.4321", "0.0100"] in rows
     text = terminal(own_benchmark)
     markdown = write_report(own_benchmark)[1].read_text(encoding="utf-8")
     for shown in (page.texts["results"], text, markdown):
         assert "my_quiz" in shown
-        assert "not run" not in shown
+        assert shown.count("not run") == 1  # that of cpt
         assert "MMLU" not in shown
         assert "H6" not in shown
     (own_benchmark / "h6/base.json").unlink()
     assert page_of(own_benchmark, paper=False).sections["results"][2][:2] == ["base", "not run"]
+
+
+def test_the_papers_tables_have_only_what_was_asked_for(own_benchmark):
+    rows = page_of(own_benchmark).sections["paper"]
+    assert rows[0] == ["model", "", "ARC"]
+    assert ["Cand. 1", "paper", "70.48"] in rows
 
 
 def test_own_tasks_alone_have_a_table_of_their_own(own_benchmark):
@@ -337,6 +344,7 @@ def test_own_tasks_alone_have_a_table_of_their_own(own_benchmark):
         "task",
         "metric",
         "value",
+        "±",
     ]
     assert "Scores in percent" not in terminal(own_benchmark)
 

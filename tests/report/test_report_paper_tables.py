@@ -87,9 +87,13 @@ def test_another_base_is_not_the_papers_unless_asked_for(run_folder):
     assert told(run_folder, paper=True)["base"] == "Mistral 7B"
     chain = run_folder / ".solar" / "chain.yml"
     text = chain.read_text()
-    for base in ("mistralai/Mistral-7B-v0.1", "/models/Mistral-7B-v0.1/"):
+    cached = "/hub/models--mistralai--Mistral-7B-v0.1/snapshots/26bca36"
+    for base in ("mistralai/Mistral-7B-v0.1", "/models/Mistral-7B-v0.1/", cached):
         chain.write_text(text.replace("unused/base", base))
         assert told(run_folder)["cand_1"] == "Cand. 1"
+    for base in ("me/Not-Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.1-135M"):
+        chain.write_text(text.replace("unused/base", base))
+        assert told(run_folder) == {}
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,17 @@ def test_what_is_read_is_told_wherever_it_stands(tmp_path: Path, guard: Guard):
     assert "dataset json" not in told
 
 
+def test_long_lineages_circles_and_deep_settings_are_read(tmp_path: Path, guard: Guard):
+    deep = ".".join("a" * 400)
+    chain = CHAIN.replace("{train: sft.yml}", f"{{train: sft.yml, set: {{{deep}: 1}}}}")
+    files = {f"recipes/a{n}.yml": f"extends: ./a{(n + 1) % 900}.yml\n" for n in range(900)}
+    files |= {"recipes/own.yml": "extends: ./own.yml\n", "recipes/shared.yml": chain}
+    files |= {"recipes/none.yml": "extends: ../../../none.yml\n", "recipes/no.yml": "extends: no\n"}
+    told = unpack(changed(files), tmp_path, guard, "--list")
+    assert told.exit_code == 0, told.output[-500:]
+    assert "downloads  model owner/base" in told.output
+
+
 def test_a_good_pack_that_was_compressed_passes(tmp_path: Path, guard: Guard):
     files = good_files()
     entries = [(LOCK, lock_of(files)), (entry("recipes/", 0o40755), b""), *files.items()]

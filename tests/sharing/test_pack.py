@@ -180,6 +180,7 @@ def test_a_plain_task_is_packed_and_nothing_is_asked_for(with_tasks: Path):
     assert "my_tasks/quiz.yaml" in pack()
     told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
     assert "have to allow" not in told
+    assert "not packed: quiz.jsonl (--include takes a small file along)" in told
     told = solar("unpack", "out.zip", "--list").output
     assert "needs      quiz.jsonl (not in the pack)" in told
     assert "downloads  dataset of the lm-eval tasks arc_challenge" in told

@@ -25,6 +25,7 @@ from solar_plugins.sharing.trust.harmless import LOADERS
 from solar_plugins.sharing.trust.names import printable
 from solar_plugins.sharing.trust.recipe_risks import values_of
 from solar_plugins.sharing.trust.risk import Risk
+from solar_plugins.sharing.trust.safe_yaml import MAX_DEPTH
 
 _DATA_SOURCES = ("metamathqa", "math", "math_test", "gsm8k")
 _TOOLS = {"train": "axolotl train", "merge": "mergekit-yaml", "evaluate": "lm-eval", "data": "data"}
@@ -59,6 +60,11 @@ class Declared:
     def datasets(self) -> list[str]:
         """Hub ids, with ``@revision`` where one is pinned."""
         return [*self._found["dataset"]]
+
+    @property
+    def local(self) -> list[str]:
+        """Paths that have to be there and that the pack does not hold."""
+        return [*self._found["local"]]
 
     def add(self, what: str, name: str) -> None:
         """One of `_HEADINGS`."""
@@ -110,10 +116,9 @@ def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
             recipe = whole.get(entry[kind], {})
             set_ = entry.get("set")
             for dotted, value in set_.items() if isinstance(set_, dict) else ():
-                keys = reversed(str(dotted).split("."))
-                recipe = extends.merged(
-                    recipe, reduce(lambda inner, key: {key: inner}, keys, value)
-                )
+                *outer, last = str(dotted).split(".", MAX_DEPTH)
+                block = reduce(lambda inner, key: {key: inner}, reversed(outer), {last: value})
+                recipe = extends.merged(recipe, block)
             _recipe(declared, recipe, kind, tasks, in_chain=True)
     for name, recipe in whole.items():
         if name not in used:
@@ -131,7 +136,7 @@ def _complete(
     """A file with what it extends, of the pack or of ours, which is then used."""
     content = dict(contents.get(name, {}))
     below = content.pop(extends.EXTENDS, None)
-    if not isinstance(below, str) or name in above:
+    if not isinstance(below, str) or name in above or len(above) > MAX_DEPTH:
         return _with_places(content, name)
     place = posixpath.normpath(posixpath.join(posixpath.dirname(name), below))
     if below.endswith((".yml", ".yaml")):

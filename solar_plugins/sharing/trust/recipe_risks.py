@@ -1,7 +1,7 @@
 """What in chains, recipes, merge and evaluation configs of a stranger has to be allowed.
 
 A key passes if it is in `harmless.KEYS`, and a text if it has a harmless form. Anything else is a
-risk; the tables of this module only give a known risk its precise name. The rules apply at every
+risk; all other rules only give a known risk its precise name. The rules apply at every
 depth and to every kind of file.
 """
 
@@ -22,48 +22,6 @@ from solar_plugins.sharing.trust.risk import Risk
 
 Place = tuple[str | int, ...]
 
-_RULES = [  # the risk of a key, and the values for which there is none
-    (risk, re.compile(keys), re.compile(harmless_values))
-    for risk, keys, harmless_values in (
-        ("trust_remote_code", "trust_remote_code", ""),
-        (
-            "code",
-            "trainer_cls|reward_funcs|rollout_func|worker_extension_cls|serve_module|process_docs"
-            "|torchdistx_path|input_transform|auto_map|custom_pipelines|confirm_run_unsafe_code"
-            "|allow_code|use_prompt|eval_causal_lm_metrics|process_results|custom_dataset"
-            "|unsafe_code|hf_evaluate",
-            "",
-        ),
-        ("shell", "command|cmd|script|shell|exec|entrypoint|setup|hooks", ""),
-        ("environment", "env|environment|environ|env_vars|envs|secrets", ""),
-        (
-            "upload",
-            "(wandb|comet|mlflow|trackio|swanlab|otel|hatchery)(_.*)?|hub_.*|push_(dataset_)?to_hub"
-            "|hf_hub_log_args|hf_mlflow_log_artifacts|report_to|gradio_.*|.*base_url|api_base"
-            "|vllm_server_host|proxies|endpoint|use_(wandb|comet|mlflow|trackio|otel_metrics)"
-            "|.*_api_key|.*_tracking_uri",
-            "",
-        ),
-        ("kernel", "use_kernels", ""),
-        ("pickle", "resume_from_checkpoint", ""),
-        ("code", "(model|tokenizer|processor)_type|type_of_model", r"[A-Za-z]\w*"),
-        ("kernel", "(attn|experts)_implementation|fused_attn_kernel", r"\w+"),
-        ("code", "torch_compile_backend", "inductor|eager|aot_eager"),
-        # lm-eval imports metrics and filters that are not its own.
-        (
-            "code",
-            "metric",
-            "acc|acc_norm|acc_mutual_info|exact_match|perplexity|word_perplexity|byte_perplexity"
-            "|bits_per_byte|brier_score|mcc|f1|bleu|chrf|ter|likelihood|bypass",
-        ),
-        (
-            "code",
-            "function",
-            "regex|multi_choice_regex|regex_pos|remove_whitespace|lowercase|uppercase|map"
-            "|take_first|take_first_k|majority_vote",
-        ),
-    )
-]
 _ARGUMENT_KEYS = ("model_args", "gen_kwargs", "model_kwargs", "optim_args")
 """Their value may be ``a=b,c=d``: keys as well."""
 
@@ -136,9 +94,7 @@ def _is_known(place: Place) -> bool:
         for name in [part] if block in harmless.NAMED_BY_USER else part.split("."):
             if block in harmless.NAMED_BY_USER:
                 block = ""
-            elif name in harmless.KEYS or any(
-                keys.fullmatch(_plain(name)) for _, keys, _ in _RULES
-            ):
+            elif name in harmless.KEYS or harmless.named_risk(_plain(name)):
                 block = name
             else:
                 return False
@@ -148,13 +104,9 @@ def _is_known(place: Place) -> bool:
 def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator[tuple[str, Any]]:
     if value in _OFF or (isinstance(value, list | dict) and not value):
         return
-    by_key = [
-        risk
-        for risk, keys, fine in _RULES
-        if keys.fullmatch(key) and not fine.fullmatch(str(value))
-    ]
-    if by_key:
-        yield by_key[0], value
+    named, (risk, fine) = harmless.named_risk(key), harmless.VALUES.get(key, ("", ".*"))
+    if named or not re.fullmatch(fine, str(value), re.DOTALL):
+        yield named or risk, value
     elif key == "plugins" and isinstance(place[-1], str):
         for name in value if isinstance(value, list) else [value]:
             if not _is_harmless_plugin(str(name)):
