@@ -6,7 +6,7 @@ import os
 
 from solar_plugins import run_record
 from solar_plugins.chain.chain_file import Stage
-from solar_plugins.chain.run.progress import Row, progress_text
+from solar_plugins.chain.run.progress import Row
 from solar_plugins.chain.training import metrics
 
 
@@ -24,11 +24,11 @@ def test_work_before_the_first_step_is_shown_while_it_lasts(tmp_path, monkeypatc
     with run_record.progress("reference (train)", 40) as at:
         at(3)
         row.read(file)
-        assert progress_text(row) == "reference (train) 3/40"
+        assert row.work == "reference (train) 3/40"
     metrics.MetricsFile(file).write_step(1, 9)
     row.read(file)
-    assert progress_text(row) == "step 1/9"
+    assert (row.work, row.texts()["step"]) == ("", "1/9")
     file.with_suffix(".note").write_text("reference (train) 3/40")
     os.utime(file.with_suffix(".note"), (1, 1))  # of a process that was killed
     row.read(file)
-    assert progress_text(row) == "step 1/9"
+    assert (row.work, row.texts()["step"]) == ("", "1/9")
