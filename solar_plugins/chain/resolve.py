@@ -13,6 +13,7 @@ from typing import Any
 
 from solar_plugins.chain.chain_file import Chain, Stage
 from solar_plugins.chain.chain_file import set_key as set_key
+from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 
@@ -91,8 +92,8 @@ def follow_depth(config: dict[str, Any], depth: int | None) -> None:
                 {"sources": [{"layer_range": [int(removed), int(written)]} as upper]},
             ],
         } if kept == written - removed and depth not in (None, written):
-            m = max(1, removed * depth // written)
-            lower["layer_range"], upper["layer_range"] = [0, depth - m], [m, depth]
+            stack = layer_map.layer_map(depth, max(1, removed * depth // written))
+            lower["layer_range"], upper["layer_range"] = map(list, layer_map.ranges_of(stack))
 
 
 def _renamed(config: dict, replacement: dict[str, str]) -> dict:

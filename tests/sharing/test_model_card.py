@@ -112,7 +112,7 @@ def test_without_scores_it_says_so_and_has_no_model_index(tmp_path: Path):
 def test_the_licence_is_the_bases_where_its_card_is_known(run: Path, monkeypatch):
     known = run / "base-card.md"
     known.write_text("---\nlicense: apache-2.0\n---\n# Base\n")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(known))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(known))
     card.write_cards(run, ("cpt",))
     assert ModelCard.load(run / "cpt/README.md").data.license == "apache-2.0"
 
