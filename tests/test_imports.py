@@ -54,6 +54,7 @@ LIGHT = [
     "solar_plugins.cli.report",
     "solar_plugins.recipes.rows",
     "solar_plugins.sdpo.args",
+    "solar_plugins.sdpo.preference_rows",
     "solar_plugins.cli.pack",
     "solar_plugins.cli.unpack",
     "solar_plugins.sharing.pack",

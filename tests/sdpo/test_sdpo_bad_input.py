@@ -208,7 +208,7 @@ def test_a_row_that_cannot_be_trained_as_it_is(told, small_world):
         )
 
     null = small_world / "null.jsonl"
-    rows = [{"prompt": "red", "chosen": answer, "rejected": "dog"} for answer in ("cat", None)]
+    rows = [{"prompt": "red\n", "chosen": answer, "rejected": "dog"} for answer in ("cat", None)]
     null.write_text("".join(json.dumps(row) + "\n" for row in rows))
     no_type = {"path": str(null), "split": "train"}
     for entry in (dataset(null, "chatml.default"), no_type):

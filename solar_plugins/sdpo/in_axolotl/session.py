@@ -102,7 +102,7 @@ class AxolotlSession:
             self._compute_references_of_others(sequence.todo)
         self._keep_start(sequence)
         data = self.enter(sequence.entry)
-        start = sequence.starts_in and str(sequence.starts_in)
+        start = str(sequence.starts_in) if sequence.starts_in else None
         AxolotlStepTrainer.starts_on = self.recipe.get("lora_model_dir")
         if start and self.cfg.adapter:
             AxolotlStepTrainer.starts_on = start
