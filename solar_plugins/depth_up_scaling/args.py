@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, StrictInt, ValidationError, field_validat
 
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.watch.args import WatchedArgs
 
 BLOCK = "depth_up_scaling"
 DEPTHS = ("remove_layers", "target_layers", "layer_ranges")
@@ -130,7 +131,7 @@ class DepthUpScalingBlock(BaseModel):
         return layer_map.stacked(self.ranges(num_hidden_layers))
 
 
-class DepthUpScalingArgs(BaseModel):
+class DepthUpScalingArgs(WatchedArgs):
     """What the plugin adds to Axolotl's own schema."""
 
     depth_up_scaling: DepthUpScalingBlock | None = Field(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import task_names
+from solar_plugins.watch.args import WatchedArgs
 
 
 class FlanFilterBlock(BaseModel):
@@ -104,7 +105,7 @@ class FlanFilterBlock(BaseModel):
         return (columns,) if isinstance(columns, str) else tuple(columns or ()) or None
 
 
-class FlanFilterArgs(BaseModel):
+class FlanFilterArgs(WatchedArgs):
     """The keys that the plugin adds to an Axolotl recipe."""
 
     flan_filter: FlanFilterBlock | None = Field(

@@ -16,7 +16,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends
 
 NOT_RUN = "not run"
-PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo")
+PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo", "training")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,13 @@ class StageRun:
     @property
     def makes_model(self) -> bool:
         return self.kind in ("train", "merge")
+
+    @property
+    def rows(self) -> str:
+        """How many of the rows that it read a training has used: ``"38 of 40"``."""
+        counts = self.proofs.get("training", {}).get("rows", [])
+        trained, read = (sum(one[key] for one in counts) for key in ("trained", "read"))
+        return f"{trained:,} of {read:,}" if counts else ""
 
     @property
     def facts(self) -> dict[str, Any]:

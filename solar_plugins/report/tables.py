@@ -164,11 +164,13 @@ def stages_grid(run: Run) -> Grid:
                 stage.state,
                 str(facts["num_hidden_layers"]) if "num_hidden_layers" in facts else "",
                 f"{facts['parameters']:,}" if "parameters" in facts else "",
+                stage.rows,
                 duration(record.wall_s) if record and record.wall_s else "",
                 f"{record.peak_memory_gib:.2f}" if record and record.peak_memory_gib else "",
             ]
         )
-    columns = ["stage", "kind", "from", "state", "layers", "parameters", "time", "peak GiB"]
+    columns = ["stage", "kind", "from", "state", "layers", "parameters", "rows"]
+    columns += ["time", "peak GiB"]
     return Grid("Stages", columns, rows, left=4)
 
 

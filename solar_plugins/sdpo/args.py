@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from solar_plugins.sdpo import step_plan
 from solar_plugins.sdpo.settings import STEP_SETTINGS
+from solar_plugins.watch.args import WatchedArgs
 
 Reference = Literal["previous", "fixed"] | dict[Literal["path"], str]
 
@@ -59,7 +60,7 @@ class StepwiseDPOConfig(BaseModel):
         return block
 
 
-class StepwiseDPOArgs(BaseModel):
+class StepwiseDPOArgs(WatchedArgs):
     """What StepwiseDPOPlugin adds to an Axolotl recipe."""
 
     sdpo: StepwiseDPOConfig | None = None

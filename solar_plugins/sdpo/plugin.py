@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from axolotl.common.datasets import TrainDatasetMeta
-from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 from transformers import EarlyStoppingCallback
@@ -24,6 +23,7 @@ from solar_plugins.sdpo.in_axolotl.step_recipe import typed_settings
 from solar_plugins.sdpo.prepared_data import drop_half_written
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import trl as trl_seam
+from solar_plugins.watch.plugin import WatchedPlugin
 
 # Axolotl shows the information of loggers below its own name only.
 LOG = get_logger("axolotl.solar_plugins.sdpo")
@@ -33,7 +33,7 @@ __all__ = ["AxolotlStepTrainer", "StepwiseDPOPlugin"]
 TRAINER_CLS = f"{__name__}.{AxolotlStepTrainer.__name__}"
 
 
-class StepwiseDPOPlugin(BasePlugin):
+class StepwiseDPOPlugin(WatchedPlugin):
     """Reads `sdpo:`, hands Axolotl the data of the step at hand, and runs the steps."""
 
     def __init__(self) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import datasets
 
 from solar_plugins.errors import SolarError
@@ -13,6 +17,24 @@ TRIED = ">=4.8,<5"
 def fingerprint(rows: datasets.Dataset) -> str:
     """What `datasets` knows the rows by: of a Hub data set, derived from its files' revisions."""
     return rows._fingerprint
+
+
+_original_filter: Any = None
+
+
+def watch_filters(filtered: Callable[[str | None, int, int], None]) -> None:
+    """Call ``filtered(name, before, after)`` whenever a data set was filtered: the filter's name
+    (its ``desc``), and the rows before and after. A second call replaces the first."""
+    global _original_filter
+    _original_filter = _original_filter or datasets.Dataset.filter
+
+    @functools.wraps(_original_filter)
+    def filter_watched(rows: datasets.Dataset, *args: Any, **kwargs: Any) -> datasets.Dataset:
+        left = _original_filter(rows, *args, **kwargs)
+        filtered(kwargs.get("desc"), len(rows), len(left))
+        return left
+
+    datasets.Dataset.filter = filter_watched
 
 
 def self_test() -> None:

@@ -115,6 +115,8 @@ def write_proofs(folder: Path) -> None:
             "parameters": 1_000_012,
         },
     )
+    rows = [{"read": 40, "trained": 38, "dropped": {"longer than sequence_len": 2}}]
+    write(folder / "cpt" / "solar" / "training.json", {"steps": 8, "rows": rows})
     audit = {
         "rows_in": 600,
         "rows_removed": 100,

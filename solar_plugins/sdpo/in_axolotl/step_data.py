@@ -32,6 +32,8 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
     paths = ", ".join(str(d["path"]) for d in step.datasets)
     try:
         meta = load_preference_datasets(cfg=cfg)
+    except SolarError:
+        raise
     except KeyError as error:
         raise SolarError(
             f"{where}: no column {error} in the data ({types}). Choose the `type` that fits the "
