@@ -95,6 +95,7 @@ def watch_data(watcher: DataWatcher) -> None:
         _watcher.prepared(shared.get_prepared_dataset_path(cfg, name), rows)
         save(cfg, rows, name, split)
 
+    shared.generate_dataset_hash_from_config = key_with_content
     for module in (rl, sft):
         module.generate_dataset_hash_from_config = key_with_content
         module.load_preprocessed_dataset = find_watched

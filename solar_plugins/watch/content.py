@@ -122,12 +122,12 @@ def _digest(files: Iterable[Path]) -> str:
     for file in files:
         if file.is_file():
             stat = file.stat()
-            digests.append(_sha256(file, stat.st_size, stat.st_mtime_ns))
+            digests.append(_sha256(file, stat.st_size, stat.st_ctime_ns))
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4096)
-def _sha256(file: Path, size: int, mtime_ns: int) -> str:
+def _sha256(file: Path, size: int, changed_ns: int) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as opened:
         while block := opened.read(1 << 20):

@@ -24,7 +24,7 @@ def sums(model: Any) -> dict[str, torch.Tensor]:
     found = {}
     for name, here in _shares(model):
         rows = here.reshape(here.shape[0] if here.dim() > 1 else 1, -1).contiguous()
-        bits = rows.view(_INTEGERS[here.element_size()])
+        bits = rows.view(_INTEGERS.get(here.element_size(), torch.int64))
         found[name] = bits.sum(1, dtype=torch.int64).cpu()
     return found
 
@@ -59,7 +59,9 @@ def refuse_unlearned(
     """
     after = sums(model)
     changed = any(not torch.equal(after[name], was) for name, was in before.items())
-    for key in ("loss", "grad_norm"):
+    # The loss of GRPO and its like is about 0 by design.
+    is_online = str(getattr(cfg.get("rl"), "value", cfg.get("rl"))) in ("grpo", "gdpo", "ebft")
+    for key in ("grad_norm",) if is_online else ("loss", "grad_norm"):
         values = [float(entry[key]) for entry in logs if _is_number(entry.get(key))]
         if key == "loss":
             values += [float(e["train_loss"]) for e in logs if _is_number(e.get("train_loss"))]

@@ -66,6 +66,7 @@ class Watch(BasePlugin):
         if plugins_of(cfg):
             axolotl_seam.watch_data(self)
             datasets_seam.watch_filters(self._dropped)
+            datasets_seam.know_files_by_any_change()
 
     def load_datasets(self, cfg: DictDefault, preprocess: bool = False) -> None:
         self._watch(cfg)
@@ -93,7 +94,9 @@ class Watch(BasePlugin):
         if not self._counts or self._counts[-1].trained is None:  # with skip_prepare_dataset
             self._prepared_rows(None, rows)
         if not cfg.rl and "labels" in rows.column_names:
-            self._count_labels(cfg, rows)
+            tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
+            ends = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+            self._count_labels(cfg, rows, ends)
 
     def add_callbacks_post_trainer(
         self, cfg: DictDefault, trainer: Trainer
@@ -146,6 +149,8 @@ class Watch(BasePlugin):
         part = rows.get(split) if isinstance(rows, DatasetDict) else rows
         if not isinstance(part, Dataset):
             return rows if part is None else refusing_gaps(rows, entry, rl)
+        if len(part) == 0:
+            raise SolarError(f"{entry['path']}: no rows. Put some in, or take the entry out.")
         refuse_gaps(part, entry, rl, _load_one)
         if self._current is not None:
             self._current.read += count(part, {} if rl else entry)
@@ -193,8 +198,8 @@ class Watch(BasePlugin):
             if warning:
                 LOG.warning(warning)
 
-    def _count_labels(self, cfg: Any, rows: Dataset) -> None:
-        lost = rows_without_labels(rows)
+    def _count_labels(self, cfg: Any, rows: Dataset, ends: tuple[int | None, ...]) -> None:
+        lost = rows_without_labels(rows, ends)
         one = self._counts[-1]
         if lost == len(rows):
             raise SolarError(_why_no_label(cfg, len(rows)))
@@ -229,8 +234,10 @@ class _Judge(TrainerCallback):
         rows = _size(train_dataloader)
         if rows is not None and len(train_dataloader) == 0:
             learned.refuse_no_steps(self._cfg, rows, args.world_size)
-        # A training that goes on from its last checkpoint may have nothing left to do.
-        self._before = learned.sums(model) if state.global_step == 0 else None
+        # A training that goes on from its last checkpoint may have nothing left to do; ReLoRA
+        # begins its adapter anew.
+        is_new = state.global_step == 0 and not self._cfg.relora
+        self._before = learned.sums(model) if is_new else None
 
     def on_train_end(
         self,

@@ -93,13 +93,16 @@ def count(rows: Any, entry: Mapping[str, Any]) -> int:
     return len(rows) // shards + (index < len(rows) % shards)
 
 
-def without_labels(rows: datasets.Dataset) -> int:
-    """How many tokenised rows have no label, so that nothing is learned from them."""
+def without_labels(rows: datasets.Dataset, ends: tuple[int | None, ...]) -> int:
+    """How many tokenised rows have no label but `ends`, so that no word is learned from them."""
+    nothing = [-100, *(token for token in ends if token is not None)]
     found = 0
     for batch in rows.select_columns(["labels"]).with_format("arrow").iter(1000):
         labels = batch.column("labels").combine_chunks()
+        if not pyarrow.types.is_list(labels.type) and not pyarrow.types.is_large_list(labels.type):
+            return 0  # a class per row
         flat = np.asarray(pc.list_flatten(labels))
-        before = np.concatenate([[0], np.cumsum(flat != -100)])
+        before = np.concatenate([[0], np.cumsum(~np.isin(flat, nothing))])
         ends = np.cumsum(np.asarray(pc.fill_null(pc.list_value_length(labels), 0)))
         found += int((np.diff(before[np.concatenate([[0], ends])]) == 0).sum())
     return found

@@ -128,6 +128,7 @@ AXOLOTL_PLUGIN_KEYS = _words("""
 
 OURS = _words("""
     name base_model output_dir stages train merge evaluate data from set extends global_batch_size
+    max_dropped_share
     depth_up_scaling remove_layers target_layers layer_ranges init layout every times
     flan_filter tasks datasets task_column index prompt_column decontaminate allow_empty
     sdpo steps order_by split reference policy live_reference reference_batches after path
