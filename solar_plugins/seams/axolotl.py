@@ -52,8 +52,8 @@ class DataWatcher(Protocol):
     def begin(self, cfg: Any, folder: Any, found: Any) -> None:
         """A preparation begins, or prepared rows were found in `folder`."""
 
-    def loaded(self, entry: Any, rows: Any) -> Any:
-        """The rows of a source; returns those to go on with."""
+    def loading(self, entry: Any, load: Callable[[], Any]) -> Any:
+        """The rows of a source, which `load` loads; returns those to go on with."""
 
     def streamed(self, rows: Any) -> Any:
         """The rows of a stream; returns those to go on with."""
@@ -88,7 +88,7 @@ def watch_data(watcher: DataWatcher) -> None:
 
     @functools.wraps(load)
     def load_watched(entry: Any, *args: Any, **kwargs: Any) -> Any:
-        return _watcher.loaded(entry, load(entry, *args, **kwargs))
+        return _watcher.loading(entry, functools.partial(load, entry, *args, **kwargs))
 
     @functools.wraps(save)
     def save_watched(cfg: Any, rows: Any, name: str, split: str) -> None:

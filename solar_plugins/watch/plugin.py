@@ -7,6 +7,7 @@ rows, and ends with success where no token, no step and no update was left.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,22 @@ from solar_plugins.recipes.registry import plugins_of
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import datasets as datasets_seam
 from solar_plugins.watch import content, learned
-from solar_plugins.watch.rows import NO_ANSWER, RowCount, count, refuse_gaps, refusing_gaps
-from solar_plugins.watch.rows import without_labels as rows_without_labels
+from solar_plugins.watch.rows import (
+    NO_ANSWER,
+    RowCount,
+    count,
+    empty_texts,
+    refuse_gaps,
+    refusing_gaps,
+    without_labels,
+)
 
 LOG = get_logger("axolotl.solar_plugins.watch")
 
 RECORD = "training"
 COUNT = "solar_rows.json"
 """Beside prepared data: where their rows went."""
+_EMPTY = "{}: no rows. Put some in, or take the entry out."
 
 
 class WatchedPlugin(BasePlugin):
@@ -130,8 +139,7 @@ class Watch(BasePlugin):
             return
         if not isinstance(found, Dataset):
             self._current = RowCount(self._filtered)
-            if self._filtered:
-                self._current.dropped["left out by flan_filter"] = self._filtered
+            self._current.drop("FLAN", self._filtered)
             return
         try:
             facts = json.loads((folder / COUNT).read_text(encoding="utf-8"))
@@ -141,7 +149,17 @@ class Watch(BasePlugin):
             one = RowCount(len(found))
         self._finish(one, len(found))
 
+    def loading(self, entry: Any, load: Callable[[], Any]) -> Any:
+        try:
+            return self.loaded(entry, load())
+        except (StopIteration, ValueError) as error:  # how `datasets` says that a file has no row
+            is_empty = isinstance(error, StopIteration) or "no data" in str(error)
+            if self._cfg is None or self._cfg.sdpo or not is_empty:
+                raise
+            raise SolarError(_EMPTY.format(entry["path"])) from error
+
     def loaded(self, entry: Any, rows: Any) -> Any:
+        """Look at the rows of a source; returns those to go on with."""
         if self._cfg is None:
             return rows
         rl = str(getattr(self._cfg.rl, "value", self._cfg.rl) or "")
@@ -150,10 +168,11 @@ class Watch(BasePlugin):
         if not isinstance(part, Dataset):
             return rows if part is None else refusing_gaps(rows, entry, rl)
         if len(part) == 0:
-            raise SolarError(f"{entry['path']}: no rows. Put some in, or take the entry out.")
+            raise SolarError(_EMPTY.format(entry["path"]))
         refuse_gaps(part, entry, rl, _load_one)
         if self._current is not None:
             self._current.read += count(part, {} if rl else entry)
+            self._current.drop("Empty Text", empty_texts(part, entry))
         return rows
 
     def streamed(self, rows: Any) -> Any:
@@ -182,8 +201,9 @@ class Watch(BasePlugin):
     def _prepared_rows(self, folder: Path | None, rows: Dataset) -> None:
         one = self._current or RowCount(len(rows))
         lost = one.read - sum(one.dropped.values()) - len(rows)
-        if lost > 0 and self._cfg.dataset_exact_deduplication:
-            one.dropped["that occur twice"] = lost
+        if lost > 0:
+            is_double = self._cfg.dataset_exact_deduplication
+            one.drop("Deduplication" if is_double else "Preparation", lost)
         if folder is not None:
             atomic.write_json(folder / COUNT, one.facts())
         self._finish(one, len(rows))
@@ -199,7 +219,7 @@ class Watch(BasePlugin):
                 LOG.warning(warning)
 
     def _count_labels(self, cfg: Any, rows: Dataset, ends: tuple[int | None, ...]) -> None:
-        lost = rows_without_labels(rows, ends)
+        lost = without_labels(rows, ends)
         one = self._counts[-1]
         if lost == len(rows):
             raise SolarError(_why_no_label(cfg, len(rows)))

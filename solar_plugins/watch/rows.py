@@ -26,12 +26,16 @@ _CAUSES = {
     "Invalid Sequences": "longer than sequence_len, or empty",
     "Zero Trainable": NO_ANSWER,
     "Strategy": "left out by their type",
+    "Empty Text": "with an empty text",
+    "Deduplication": "that occur twice",
+    "FLAN": "left out by flan_filter",
+    "Preparation": "lost while they were prepared",
 }
-"""By a word of what Axolotl calls a filter of rows."""
+"""By a word of what Axolotl, TRL or `Watch` calls a filter of rows."""
 _WAY_OUT = {
     NO_ANSWER: "Fill the answers in, or name the roles to train (roles, roles_to_train).",
     _CAUSES["Short"]: "Lower min_sample_len, or take them out.",
-    "left out by flan_filter": "Its audit says which: flan_filter_audit.md.",
+    _CAUSES["FLAN"]: "Its audit says which: flan_filter_audit.md.",
 }
 _LENGTH = "Raise sequence_len (now {sequence_len}), shorten them, or write "
 _LENGTH += "excess_length_strategy: truncate."
@@ -53,6 +57,8 @@ class RowCount:
 
     def drop(self, name: str | None, rows: int) -> None:
         """Count rows that a filter called `name` has left out."""
+        if not rows:
+            return
         cause = next((text for word, text in _CAUSES.items() if word in (name or "")), None)
         self.dropped[cause or name or "left out by a filter"] += rows
 
@@ -91,6 +97,15 @@ def count(rows: Any, entry: Mapping[str, Any]) -> int:
     """The rows that Axolotl goes on with: with ``shards`` a sample of them, by wish."""
     shards, index = int(entry.get("shards") or 1), int(entry.get("shards_idx") or 0)
     return len(rows) // shards + (index < len(rows) % shards)
+
+
+def empty_texts(rows: datasets.Dataset, entry: Mapping[str, Any]) -> int:
+    """How many texts of a completion set are empty: tokenising leaves nothing of those rows."""
+    columns = [name for name in text_columns(entry) if name in rows.column_names]
+    if not str(entry.get("type")).startswith("completion") or not columns:
+        return 0
+    batches = rows.select_columns(columns).with_format("arrow").iter(1000)
+    return sum(pc.sum(pc.equal(batch.column(columns[0]), "")).as_py() or 0 for batch in batches)
 
 
 def without_labels(rows: datasets.Dataset, ends: tuple[int | None, ...]) -> int:

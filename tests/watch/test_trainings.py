@@ -1,4 +1,4 @@
-"""`axolotl train` with any plugin of ours: nothing wrong looks done, and the rows are the file's."""
+"""`axolotl train` with any plugin of ours: nothing wrong looks done, new rows are trained."""
 
 from __future__ import annotations
 
@@ -215,6 +215,14 @@ def test_a_call_without_words_is_no_gap(train):
             {"left out by flan_filter": 10},
         ),
         (sums(*range(20)), {**ALPACA, "shards": 4}, {"val_set_size": 2}, 5, 5, {}),
+        (
+            [{"text": ""}] * 30 + [{"text": "hello you there"}] * 10,
+            TEXT,
+            {},
+            40,
+            10,
+            {"with an empty text": 30},
+        ),
     ],
 )
 def test_rows_are_counted_and_a_loss_is_said(train, rows, entry, keys, read, trained, dropped):
