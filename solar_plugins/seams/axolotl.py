@@ -58,8 +58,11 @@ class DataWatcher(Protocol):
     def streamed(self, rows: Any) -> Any:
         """The rows of a stream; returns those to go on with."""
 
-    def prepared(self, folder: Any, rows: Any) -> None:
-        """Rows were prepared, and are about to be saved in `folder`."""
+    def prepared(self, rows: Any) -> None:
+        """Rows were prepared, and are about to be saved."""
+
+    def saved(self, folder: Any) -> None:
+        """They were saved in `folder`, which may not be there before: Axolotl would read it."""
 
 
 _watcher: DataWatcher | None = None
@@ -92,8 +95,9 @@ def watch_data(watcher: DataWatcher) -> None:
 
     @functools.wraps(save)
     def save_watched(cfg: Any, rows: Any, name: str, split: str) -> None:
-        _watcher.prepared(shared.get_prepared_dataset_path(cfg, name), rows)
+        _watcher.prepared(rows)
         save(cfg, rows, name, split)
+        _watcher.saved(shared.get_prepared_dataset_path(cfg, name))
 
     shared.generate_dataset_hash_from_config = key_with_content
     for module in (rl, sft):

@@ -66,6 +66,7 @@ class Watch(BasePlugin):
         self._counts: list[RowCount] = []
         self._filtered: int = 0
         self._current: RowCount | None = None
+        self._said = 0
         self.steps = 0
 
     # The hooks of Axolotl
@@ -91,7 +92,6 @@ class Watch(BasePlugin):
         """Refuse what cannot learn; sDPO asks again for each of its steps."""
         if not plugins_of(cfg):
             return
-        self._current = None
         rows = trainer.train_dataset
         if not any(parameter.requires_grad for parameter in trainer.model.parameters()):
             raise SolarError(
@@ -100,12 +100,19 @@ class Watch(BasePlugin):
             )
         if not isinstance(rows, Dataset):
             return
-        if not self._counts or self._counts[-1].trained is None:  # with skip_prepare_dataset
-            self._prepared_rows(None, rows)
+        if not self._counts:  # with skip_prepare_dataset nothing is saved
+            self._finish(self._current or RowCount(len(rows)), len(rows))
+        one, before = self._counts[-1], self._said
         if not cfg.rl and "labels" in rows.column_names:
             tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
             ends = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-            self._count_labels(cfg, rows, ends)
+            lost = without_labels(rows, ends)
+            if lost == len(rows):
+                raise SolarError(_why_no_label(cfg, len(rows)))
+            one.drop("Zero Trainable", lost)
+        self._current = None
+        if one.dropped.total() != before:  # by the labels, or by TRL
+            self._say(one)
 
     def add_callbacks_post_trainer(
         self, cfg: DictDefault, trainer: Trainer
@@ -148,6 +155,7 @@ class Watch(BasePlugin):
         except FileNotFoundError:  # prepared in another way
             one = RowCount(len(found))
         self._finish(one, len(found))
+        self._current = one
 
     def loading(self, entry: Any, load: Callable[[], Any]) -> Any:
         try:
@@ -183,9 +191,16 @@ class Watch(BasePlugin):
         entry = {"type": "pretrain", **{key: value for key, value in entry.items() if value}}
         return refusing_gaps(rows, entry, "")
 
-    def prepared(self, folder: Path, rows: Any) -> None:
+    def prepared(self, rows: Any) -> None:
         if self._current is not None and isinstance(rows, Dataset):
-            self._prepared_rows(folder, rows)
+            lost = self._current.read - self._current.dropped.total() - len(rows)
+            is_double = self._cfg.dataset_exact_deduplication
+            self._current.drop("Deduplication" if is_double else "Preparation", max(0, lost))
+            self._finish(self._current, len(rows))
+
+    def saved(self, folder: Path) -> None:
+        if self._current is not None:
+            atomic.write_json(folder / COUNT, self._current.facts())
 
     # Counting
 
@@ -198,36 +213,18 @@ class Watch(BasePlugin):
             if before and not after and NO_ANSWER in self._current.dropped:
                 raise SolarError(_why_no_label(self._cfg, before))
 
-    def _prepared_rows(self, folder: Path | None, rows: Dataset) -> None:
-        one = self._current or RowCount(len(rows))
-        lost = one.read - sum(one.dropped.values()) - len(rows)
-        if lost > 0:
-            is_double = self._cfg.dataset_exact_deduplication
-            one.drop("Deduplication" if is_double else "Preparation", lost)
-        if folder is not None:
-            atomic.write_json(folder / COUNT, one.facts())
-        self._finish(one, len(rows))
-
     def _finish(self, one: RowCount, rows: int) -> None:
         one.trained = rows
         self._counts.append(one)
         self._filtered = 0
+        self._say(one)
+
+    def _say(self, one: RowCount) -> None:
+        self._said = one.dropped.total()
         warning = one.warning(self._cfg)
         if run_record.is_first_process():
             LOG.info(one.line())
             if warning:
-                LOG.warning(warning)
-
-    def _count_labels(self, cfg: Any, rows: Dataset, ends: tuple[int | None, ...]) -> None:
-        lost = without_labels(rows, ends)
-        one = self._counts[-1]
-        if lost == len(rows):
-            raise SolarError(_why_no_label(cfg, len(rows)))
-        one.drop("Zero Trainable", lost)
-        one.trained = len(rows) - lost
-        if lost and run_record.is_first_process():
-            LOG.info(f"rows: {lost} of {len(rows)} {NO_ANSWER}")
-            if warning := one.warning(cfg):
                 LOG.warning(warning)
 
 

@@ -48,7 +48,7 @@ class RowCount:
     Attributes:
         read: Rows of the sources.
         dropped: Rows that are not trained, by cause.
-        trained: Rows that are left; of those some may be held out for evaluation.
+        trained: Rows that are left, once they are prepared; some may be held out for evaluation.
     """
 
     read: int = 0
@@ -59,6 +59,8 @@ class RowCount:
         """Count rows that a filter called `name` has left out."""
         if not rows:
             return
+        if self.trained is not None:
+            self.trained -= rows
         cause = next((text for word, text in _CAUSES.items() if word in (name or "")), None)
         self.dropped[cause or name or "left out by a filter"] += rows
 
@@ -84,7 +86,7 @@ class RowCount:
         Raises:
             SolarError: no row is left.
         """
-        lost = self.read and sum(self.dropped.values()) / self.read
+        lost = self.read and self.dropped.total() / self.read
         if self.trained == 0 or (lost and lost >= 1):
             raise SolarError(f"{self.line()}. No row is left to train. {self.way_out(cfg)}")
         most = cfg.get("max_dropped_share")
