@@ -69,5 +69,5 @@ def _keeps(before: str, after: str, fix: Fix) -> bool:
         ours.pop(key, None)
         ours[target] = theirs.get(target)
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        ours[key] = theirs[key]
+        ours[int(key)] = theirs[int(key)]
     return old == new

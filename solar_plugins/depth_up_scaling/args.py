@@ -18,6 +18,7 @@ from pydantic import (
 
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.watch.args import WatchedArgs
 
 BLOCK = layer_map.BLOCK
 Layout = Literal["overlap", "interleave", "repeat"]
@@ -186,7 +187,7 @@ class DepthUpScalingBlock(BaseModel):
         return layer_map.layer_map(n, layer_map.default_remove_layers(n) if m is None else m)
 
 
-class DepthUpScalingArgs(BaseModel):
+class DepthUpScalingArgs(WatchedArgs):
     """What the plugin adds to Axolotl's own schema."""
 
     depth_up_scaling: DepthUpScalingBlock | None = Field(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from axolotl.integrations.base import BasePlugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
@@ -30,6 +29,7 @@ from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.models.safetensors_header import read_files, weight_files
 from solar_plugins.recipes.registry import is_named
 from solar_plugins.seams import transformers as transformers_seam
+from solar_plugins.watch.plugin import WatchedPlugin
 
 # Axolotl shows messages below WARNING only for loggers of its own name.
 LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
@@ -57,7 +57,7 @@ class Registered:
     on_disk: bool
 
 
-class DepthUpScalingPlugin(BasePlugin):
+class DepthUpScalingPlugin(WatchedPlugin):
     """Depth up-scaling at load: SOLAR paper, section 2 (n layers, m removed per copy, 2(n-m)).
 
     The deeper config goes in through Axolotl's own ``overrides_of_model_config``, so that the model

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.evidence import DECONTAMINATION
+from solar_plugins.watch.args import WatchedArgs
 
 if TYPE_CHECKING:
     from solar_plugins.flan_filter.index_file import Index
@@ -110,7 +111,7 @@ class FlanFilterBlock(BaseModel):
         return index
 
 
-class FlanFilterArgs(BaseModel):
+class FlanFilterArgs(WatchedArgs):
     """The keys that the plugin adds to an Axolotl recipe."""
 
     flan_filter: FlanFilterBlock | None = Field(

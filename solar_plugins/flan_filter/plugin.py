@@ -7,7 +7,6 @@ from gzip import BadGzipFile
 from pathlib import Path
 
 from axolotl.common.const import DEFAULT_DATASET_PREPARED_PATH
-from axolotl.integrations.base import BasePlugin
 from axolotl.utils.data.shared import load_dataset_with_config
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
@@ -22,13 +21,14 @@ from solar_plugins.flan_filter.audit import refuse_empty, report
 from solar_plugins.flan_filter.filtered_copy import content_digest, filtered_copy
 from solar_plugins.recipes.registry import is_named
 from solar_plugins.seams.datasets import fingerprint
+from solar_plugins.watch.plugin import WATCH, WatchedPlugin
 
 LOG = get_logger("axolotl.solar_plugins.flan_filter")
 
 PLUGIN = "FlanFilterPlugin"
 
 
-class FlanFilterPlugin(BasePlugin):
+class FlanFilterPlugin(WatchedPlugin):
     """Removes rows of benchmark-derived FLAN tasks (SOLAR 10.7B, section 4.1 and Table 8).
 
     `load_datasets` writes a filtered copy of each named dataset, points `cfg.datasets` at the
@@ -78,6 +78,7 @@ class FlanFilterPlugin(BasePlugin):
         if not block.allow_empty:
             refuse_empty(self._audits, block.tasks)
         cfg.datasets = entries
+        WATCH.filtered(sum(audit["rows_removed"] for audit in self._audits))
         if run_record.is_first_process():
             facts, page = report(self._audits)
             beside = Path(cfg.output_dir) / "solar"
@@ -119,7 +120,7 @@ class FlanFilterPlugin(BasePlugin):
 def _load(entry: DictDefault, cfg: DictDefault) -> Dataset:
     """The rows that Axolotl would read for this entry."""
     try:
-        loaded = load_dataset_with_config(entry, cfg.hf_use_auth_token)
+        loaded = WATCH.loaded(entry, load_dataset_with_config(entry, cfg.hf_use_auth_token))
     except (DatasetGenerationError, ArrowInvalid, EOFError, BadGzipFile) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise SolarError(f"datasets: {entry.path} is damaged or mixed: {reason[:300]}") from error

@@ -22,7 +22,7 @@ NOT_RUN = "not run"
 PAPERS_BASE = re.compile(r"(^|/|--)Mistral-7B-v0\.1(@|/|$)")
 ALL_SIX = ("solar_h6", "openllm")
 """Groups of lm-eval: ours and its own."""
-PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo")
+PROOFS = ("depth_up_scaling", "flan_filter", "flan_filter_audit", "sdpo", "training")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ class StageRun:
     @property
     def makes_model(self) -> bool:
         return self.kind in ("train", "merge")
+
+    @property
+    def rows(self) -> str:
+        """How many of the rows that it read a training has used: ``"38 of 40"``."""
+        counts = self.proofs.get("training", {}).get("rows", [])
+        trained, read = (sum(one[key] for one in counts) for key in ("trained", "read"))
+        return f"{trained:,} of {read:,}" if counts else ""
 
     @property
     def facts(self) -> dict[str, Any]:

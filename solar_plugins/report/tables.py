@@ -193,6 +193,7 @@ def stages_grid(run: Run) -> Grid:
                 stage.state,
                 number(stage.facts.get("num_hidden_layers"), "", ""),
                 number(stage.facts.get("parameters"), ",", ""),
+                stage.rows,
                 duration(record.wall_s) if record and record.wall_s else "",
                 number((record and record.peak_memory_gib) or None, ".2f", ""),
             ]

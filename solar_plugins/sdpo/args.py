@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.watch.args import WatchedArgs
 
 EXAMPLE = "`- datasets: [{path: Intel/orca_dpo_pairs, type: chatml.intel, split: train}]`"
 
@@ -141,8 +142,8 @@ class Step(BaseModel):
         choices = {"reference": reference, "policy": self.policy}
         settings |= {key: value for key, value in choices.items() if value != "previous"}
         block = recipe.get("sdpo") or {}
-        choices = {key: block.get(key) for key in ("order_by", "split")}
-        settings |= {key: value for key, value in choices.items() if value not in (None, "given")}
+        order = {key: block.get(key) for key in ("order_by", "split")}
+        settings |= {key: value for key, value in order.items() if value not in (None, "given")}
         note = {"step": self.number, "of": count, "settings": settings}
         return json.loads(json.dumps(note, default=str))
 
@@ -228,7 +229,7 @@ class StepwiseDPOConfig(BaseModel):
         return order
 
 
-class StepwiseDPOArgs(BaseModel):
+class StepwiseDPOArgs(WatchedArgs):
     """What StepwiseDPOPlugin adds to an Axolotl recipe."""
 
     sdpo: StepwiseDPOConfig | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from axolotl.cli.config import load_cfg
 from axolotl.common.datasets import TrainDatasetMeta
-from axolotl.integrations.base import BasePlugin, PluginManager
+from axolotl.integrations.base import PluginManager
 from axolotl.utils.dict import DictDefault
 from transformers import EarlyStoppingCallback
 
@@ -22,13 +22,14 @@ from solar_plugins.sdpo.in_axolotl import models, step_data
 from solar_plugins.sdpo.in_axolotl.session import LOG, AxolotlSession, AxolotlStepTrainer
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import trl as trl_seam
+from solar_plugins.watch.plugin import WatchedPlugin
 
 # Named here for `trainer_cls`, which Axolotl resolves by its dotted path.
 __all__ = ["AxolotlStepTrainer", "StepwiseDPOPlugin"]
 TRAINER_CLS = f"{__name__}.{AxolotlStepTrainer.__name__}"
 
 
-class StepwiseDPOPlugin(BasePlugin):
+class StepwiseDPOPlugin(WatchedPlugin):
     """Reads `sdpo:`, hands Axolotl the data of the step at hand, and runs the steps."""
 
     def __init__(self) -> None:

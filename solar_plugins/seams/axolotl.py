@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import axolotl
 import axolotl.train
 from axolotl.prompt_strategies.dpo import chat_template
 from axolotl.utils.chat_templates import base as chat_templates
-from axolotl.utils.data import rl
+from axolotl.utils.data import rl, sft, shared
 from axolotl.utils.dict import DictDefault
 
 from solar_plugins.errors import SolarError
@@ -21,6 +22,10 @@ TRIED = ">=0.19,<0.20"
 """Versions of Axolotl that the tests were run with."""
 
 _original: Any = None
+_DATA = (
+    *("generate_dataset_hash_from_config", "load_dataset_with_config"),
+    *("load_preprocessed_dataset", "save_preprocessed_dataset"),
+)
 
 
 def replace_reference_model(reference_for: Callable[[Any], Any]) -> None:
@@ -54,7 +59,7 @@ def preference_rows(write_row: Callable[..., dict[str, Any]]) -> Iterator[None]:
     def load_type(kind: str, cfg: Any, dataset_idx: int) -> Any:
         found = load(kind, cfg, dataset_idx=dataset_idx)
         write, options = found if isinstance(found, tuple) else (found, {})
-        around = partial(write_row, write, cfg["datasets"][dataset_idx])
+        around = functools.partial(write_row, write, cfg["datasets"][dataset_idx])
         return write and (around, {"with_indices": True, **options})
 
     def load_own_entries(cfg: Any, split: str) -> Any:
@@ -108,6 +113,79 @@ def mark_as_checked(entry: Any) -> None:
     entry["type"] = entry["type"] or "passthrough"  # the same rows, but they pass `write_row`
 
 
+class DataWatcher(Protocol):
+    """Who sees the data that Axolotl prepares, see `watch_data`."""
+
+    def content(self, cfg: Any, entries: Any, tokenizer: str) -> str | None:
+        """What Axolotl's key of prepared data leaves out; None leaves it alone."""
+
+    def begin(self, cfg: Any, folder: Any, found: Any) -> None:
+        """A preparation begins, or prepared rows were found in `folder`."""
+
+    def loading(self, entry: Any, load: Callable[[], Any]) -> Any:
+        """The rows of a source, which `load` loads; returns those to go on with."""
+
+    def streamed(self, rows: Any) -> Any:
+        """The rows of a stream; returns those to go on with."""
+
+    def prepared(self, rows: Any) -> None:
+        """Rows were prepared, and are about to be saved."""
+
+    def saved(self, folder: Any) -> None:
+        """They were saved in `folder`, which may not be there before: Axolotl would read it."""
+
+
+_watcher: DataWatcher | None = None
+
+
+def watch_data(watcher: DataWatcher) -> None:
+    """Let `watcher` see the data of all recipes that this process prepares from now on."""
+    global _watcher
+    is_first, _watcher = _watcher is None, watcher
+    if not is_first:
+        return
+    key, find = shared.generate_dataset_hash_from_config, shared.load_preprocessed_dataset
+    load, save, stream = _load, shared.save_preprocessed_dataset, sft.load_dataset
+
+    @functools.wraps(key)
+    def key_with_content(cfg: Any, entries: Any, tokenizer: str) -> str:
+        content = _watcher.content(cfg, entries, tokenizer)
+        own = key(cfg, entries, tokenizer)
+        return own if content is None else hashlib.md5(f"{own} {content}".encode()).hexdigest()
+
+    @functools.wraps(find)
+    def find_watched(cfg: Any, name: str) -> Any:
+        found = find(cfg, name)
+        _watcher.begin(cfg, shared.get_prepared_dataset_path(cfg, name), found)
+        return found
+
+    @functools.wraps(load)
+    def load_watched(entry: Any, *args: Any, **kwargs: Any) -> Any:
+        return _watcher.loading(entry, functools.partial(load, entry, *args, **kwargs))
+
+    @functools.wraps(save)
+    def save_watched(cfg: Any, rows: Any, name: str, split: str) -> None:
+        _watcher.prepared(rows)
+        save(cfg, rows, name, split)
+        _watcher.saved(shared.get_prepared_dataset_path(cfg, name))
+
+    shared.generate_dataset_hash_from_config = key_with_content
+    for module in (rl, sft):
+        module.generate_dataset_hash_from_config = key_with_content
+        module.load_preprocessed_dataset = find_watched
+        module.load_dataset_with_config = load_watched
+        module.save_preprocessed_dataset = save_watched
+    sft.load_dataset = lambda *args, **kwargs: _watcher.streamed(stream(*args, **kwargs))
+
+
+_load = shared.load_dataset_with_config
+
+
+def load_rows(entry: Any, token: Any = None) -> Any:
+    """The rows that Axolotl would read for a dataset entry, seen by nobody."""
+    return _load(entry, token)
+
+
 def named_chat_templates() -> dict[str, str]:
     """Axolotl's chat templates by the name that `chat_template:` takes."""
     return dict(chat_templates._CHAT_TEMPLATES)
@@ -124,6 +202,9 @@ def self_test() -> None:
         (chat_templates, "_CHAT_TEMPLATES"),
         (rl, "load_dpo"),
         (rl, "_load_split"),
+        *((module, name) for module in (rl, sft) for name in _DATA),
+        (sft, "load_dataset"),
+        (shared, "get_prepared_dataset_path"),
     ):
         if not hasattr(owner, name):
             raise SolarError(

@@ -91,7 +91,8 @@ def test_an_index_must_agree_with_its_files(tmp_path):
 def test_a_plugin_without_its_proof_did_not_run(tmp_path):
     recipe = {"plugins": ["solar_plugins.DepthUpScalingPlugin", "solar_plugins.StagePlugin"]}
     (tmp_path / "solar").mkdir()
-    (tmp_path / "solar/stage.json").write_text("{}")
+    for name in ("stage", "training"):
+        (tmp_path / f"solar/{name}.json").write_text("{}")
     with pytest.raises(SolarError, match=r"solar/depth_up_scaling.json: missing, so the plugin"):
         check_run_records(tmp_path, recipe)
     (tmp_path / "solar/depth_up_scaling.json").write_text('{"num_hidden_layers": 48}')

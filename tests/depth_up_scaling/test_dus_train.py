@@ -75,15 +75,19 @@ def test_without_the_plugin_the_base_is_trained(trained, runs):
 
 
 def test_start_is_the_base_layer_by_layer(runs):
-    """With a learning rate of zero the saved model is the base's layers in the map's order."""
-    start = load_file(runs.train("start", learning_rate=0.0, max_steps=1) / "model.safetensors")
+    """With the least learning rate the saved model is the base's layers in the map's order."""
+    start = load_file(runs.train("start", learning_rate=1e-7, max_steps=1) / "model.safetensors")
     base = load_file(runs.base / "model.safetensors")
-    assert torch.equal(start["lm_head.weight"], base["lm_head.weight"])
+
+    def same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+        return torch.allclose(ours, theirs, rtol=0, atol=1e-6)
+
+    assert same(start["lm_head.weight"], base["lm_head.weight"])
     for i, j in enumerate(MAP):
         ours = {k.split(".", 3)[3]: k for k in start if k.startswith(f"model.layers.{i}.")}
         theirs = {k.split(".", 3)[3]: k for k in base if k.startswith(f"model.layers.{j}.")}
         assert ours.keys() == theirs.keys()
-        assert all(torch.equal(start[ours[k]], base[theirs[k]]) for k in ours)
+        assert all(same(start[ours[k]], base[theirs[k]]) for k in ours)
 
 
 def test_resume_goes_on_and_does_not_grow_again(trained, runs):

@@ -122,6 +122,8 @@ def write_proofs(folder: Path) -> None:
         (folder / ".solar" / "resolved" / f"{name}.yml").write_text(
             linear({str(folder / source): 0.5 for source in sources}), encoding="utf-8"
         )
+    rows = [{"read": 40, "trained": 38, "dropped": {"longer than sequence_len": 2}}]
+    write(folder / "cpt" / "solar" / "training.json", {"steps": 8, "rows": rows})
     audit = {
         "rows_in": 600,
         "rows_removed": 100,

@@ -115,7 +115,7 @@ def test_the_page_has_every_part(run_folder):
         ["cand_2", "2", "300"],
     ]
     stages = {row[0].split()[0]: row for row in page.sections["lineage"][1:]}
-    assert stages["cpt"][1:] == ["done", "12", "1,000,012", "33.5 s", "1.55"]
+    assert stages["cpt"][1:] == ["done", "12", "1,000,012", "38 of 40", "33.5 s", "1.55"]
     assert "sft_v3_v4 merge from sft_v3, sft_v4" in stages["sft_v3_v4"][0]
     assert ["orca_like.jsonl", "hellaswag:1.1.0", "40", "hellaswag110"] in page.sections["filter"]
     assert "100 of 600 rows removed" in page.texts["filter"]

@@ -204,7 +204,7 @@ def check(kind: str, recipe: dict[str, Any], folder: Path, names: list[str]) -> 
     if kind in ("train", "merge"):
         from solar_plugins.chain.verify.model import check_model
 
-        facts = check_model(folder)
+        facts = check_model(folder, recipe.get("base_model") if kind == "train" else None)
         if kind == "train":
             facts["proofs"] = check_run_records(folder, recipe)
             if not facts.get("adapter"):  # whose FLOPs are not those of full training

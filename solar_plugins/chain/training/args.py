@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from solar_plugins.watch.args import WatchedArgs
 
 
-class StageArgs(BaseModel):
+class StageArgs(WatchedArgs):
     """See `solar_plugins.recipes.global_batch`."""
 
     global_batch_size: int | None = Field(

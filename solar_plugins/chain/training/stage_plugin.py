@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from axolotl.integrations.base import BasePlugin, PluginManager, load_plugin
+from axolotl.integrations.base import PluginManager, load_plugin
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.logging import get_logger
 from torch.utils.data import DataLoader
@@ -34,6 +34,7 @@ from solar_plugins.chain.training.metrics import METRICS_VARIABLE, MetricsFile
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.registry import is_named
+from solar_plugins.watch.plugin import WatchedPlugin
 
 # Axolotl shows INFO and WARNING only of loggers below its own name.
 LOG = get_logger("axolotl.solar_plugins.stage")
@@ -41,7 +42,7 @@ LOG = get_logger("axolotl.solar_plugins.stage")
 PLUGIN = "StagePlugin"
 
 
-class StagePlugin(BasePlugin):
+class StagePlugin(WatchedPlugin):
     """Added to the resolved recipe of every training stage; recipes may name it themselves."""
 
     def __init__(self) -> None:

@@ -74,7 +74,7 @@ def check_run_records(folder: Path, recipe: dict[str, Any]) -> dict[str, dict]:
             cannot import, and trains on).
     """
     records = {}
-    for block in dict.fromkeys([*blocks_of(recipe), "stage"]):
+    for block in dict.fromkeys([*blocks_of(recipe), "stage", "training"]):
         facts = run_record.read(folder, block)
         if facts is None:
             raise SolarError(

@@ -6,6 +6,7 @@ imported already.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from solar_plugins.errors import SolarError
 from solar_plugins.models import safetensors_header
 
 
-def check_model(folder: Path) -> dict[str, Any]:
+def check_model(folder: Path, base: str | None = None) -> dict[str, Any]:
     """All checks of a model folder: `check_model_folder`, then shapes, values, tokenizer.
+
+    Args:
+        folder: The model.
+        base: The model that it was trained from, whose weights it must not have.
 
     Returns:
         What `check_model_folder` returns, and ``vocabulary`` (embedding rows), ``dtype``.
@@ -29,6 +34,8 @@ def check_model(folder: Path) -> dict[str, Any]:
         facts["vocabulary"] = rows
         facts["tokens"] = _check_tokenizer(folder, rows)
     facts["dtype"] = _check_values(folder)
+    if base is not None:
+        _refuse_unchanged(folder, base)
     return facts
 
 
@@ -69,6 +76,48 @@ def _check_tokenizer(folder: Path, rows: int) -> int:
             f"embedding has {rows} rows. Resize it, or give the model its own tokenizer."
         )
     return len(tokenizer)
+
+
+def _refuse_unchanged(folder: Path, base: str) -> None:
+    """Raise if no tensor differs from the one of its name in `base`, or a LoRA adds nothing.
+
+    In a trained model the first tensor that is looked at differs. A base on the Hub is not looked
+    for.
+    """
+    import torch
+    from safetensors import safe_open
+
+    trained = safetensors_header.read_model(folder)
+    is_adapter = (folder / safetensors_header.ADAPTER).is_file()
+    before = {}
+    if not is_adapter and Path(base).is_dir():
+        with suppress(SolarError):  # in another format
+            before = safetensors_header.read_files(safetensors_header.weight_files(base))
+    compared = 0
+    for name, info in trained.items():
+        other = before.get(name)
+        if is_adapter and "lora_B" not in name:
+            continue
+        if not is_adapter and (other is None or other.shape != info.shape):
+            continue
+        assert info.file is not None
+        with safe_open(info.file, framework="pt") as tensors:
+            now = tensors.get_tensor(name)
+        if other is None:
+            was = torch.zeros_like(now)
+        else:
+            assert other.file is not None
+            with safe_open(other.file, framework="pt") as tensors:
+                was = tensors.get_tensor(name)
+        if not torch.equal(was.to(now.dtype), now):
+            return
+        compared += 1
+    if compared:
+        what = "lora_B is 0 in" if is_adapter else f"{base} has the same values in"
+        raise SolarError(
+            f"{folder}: nothing was learned: {what} all {compared} tensors. The stage's log has "
+            "the loss and the learning rate of every step."
+        )
 
 
 def _check_values(folder: Path) -> str:
