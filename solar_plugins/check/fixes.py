@@ -68,6 +68,6 @@ def _keeps(before: str, after: str, fix: Fix) -> bool:
             return False  # the key is there already, if only through a merge key
         ours.pop(key, None)
         ours[target] = theirs.get(target)
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        ours[int(key)] = theirs[int(key)]
+    elif isinstance(key, int) and isinstance(ours, list) and len(ours) == len(theirs or ()):
+        ours[key] = theirs[key]
     return old == new
