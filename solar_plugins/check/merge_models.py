@@ -23,6 +23,7 @@ from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
+from solar_plugins.models.safetensors_header import INDEX, WEIGHTS
 
 _SHAPES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 
@@ -87,7 +88,9 @@ def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> 
         files.expect_model(source, place, part)
         folder = Path(os.path.expanduser(part))
         is_adapter = (folder / "adapter_config.json").is_file()
-        if index == 0 and is_adapter and not (folder / "config.json").is_file():
+        # Axolotl's adapter folders have the base's config.json as well, but no weights of a model
+        is_model = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
+        if index == 0 and is_adapter and not is_model:
             fault = f"{part} is a LoRA adapter. Write its model before it: `MODEL+{part}`."
             source.add(place, "model", fault)
         elif index == 1 and folder.is_dir() and not is_adapter:

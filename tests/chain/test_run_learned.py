@@ -16,6 +16,10 @@ def test_a_stage_that_learned_nothing_fails(solar):
     tiny_chain.write_rows(solar.folder / "sums.jsonl", rows)
     status, output = solar("run", "chain.yml")
     assert status == 1
+    assert "sft.yml" in output
+    assert "all 20 rows of sums.jsonl: output is empty" in output
+    status, output = solar("run", "chain.yml", "--no-check")
+    assert status == 1
     assert "sft: datasets[0]: sums.jsonl: no token is trained: column 'output' is empty" in output
     assert not list((solar.folder / "run/sft").glob("*.safetensors"))
 

@@ -120,12 +120,6 @@ def test_a_training_that_learns_nothing_fails(train, rows, entry, keys, line):
             "row 2: column 'completion' is null",
         ),
         (
-            [*pairs(1, 2), {"prompt": "p", "chosen": " y", "rejected": ""}],
-            None,
-            sdpo("data.jsonl"),
-            "row 3: column 'rejected' is empty",
-        ),
-        (
             [{**row, "task_name": "cot_gsm8k"} for row in sums(*range(20))]
             + [{"instruction": None, "output": "a", "input": "", "task_name": "x"}],
             ALPACA,
@@ -140,6 +134,12 @@ def test_a_training_that_learns_nothing_fails(train, rows, entry, keys, line):
 def test_a_gap_is_refused_with_file_row_and_column(train, rows, entry, keys, line):
     put(train, rows)
     assert f"data.jsonl: {line}" in train(*([entry] if entry else []), **keys)
+
+
+def test_a_gap_in_a_pair_of_a_step(train):
+    """StepwiseDPOPlugin renders each pair itself, and refuses the row with its reason."""
+    put(train, [*pairs(1, 2), {"prompt": "p", "chosen": " y", "rejected": ""}])
+    assert "row 3 of data.jsonl: rejected: empty." in train(**sdpo("data.jsonl"))
 
 
 def test_a_gap_in_other_files_and_formats(train):
