@@ -9,49 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_CHATML = {
-    "argilla": ("instruction", "chosen_response", "rejected_response"),
-    "argilla_chat": ("chosen", "rejected"),
-    "icr": ("input", "chosen", "rejected"),
-    "intel": ("question", "chosen", "rejected"),
-    "prompt_pairs": ("prompt", "chosen", "rejected"),
-    "ultra": ("prompt", "chosen", "rejected"),
-}
-_TYPES: dict[str, tuple[str, ...]] = {
-    "alpaca": ("instruction", "output"),
-    "alpaca_chat": ("instruction", "output"),
-    "alpaca_chat.load_camel_ai": ("message_1", "message_2"),
-    "alpaca_chat.load_qa": ("question", "answer"),
-    "alpaca_instruct": ("instruction", "output"),
-    "alpaca_w_system": ("instruction", "output"),
-    "alpaca_w_system.load_open_orca": ("question", "response"),
-    "alpaca_w_system.load_open_orca_chatml": ("question", "response"),
-    "context_qa": ("context", "question", "answer"),
-    "gpteacher": ("instruction", "response"),
-    "input_output": ("segments",),
-    "jeopardy": ("question", "category", "answer"),
-    "metharme": ("prompt", "generation"),
-    "oasst": ("INSTRUCTION", "RESPONSE"),
-    "reflection": ("instruction", "output", "reflection", "corrected"),
-    "stepwise_supervised": ("prompt", "completions"),
-    "summarizetldr": ("article", "summary"),
-}
-_PREFERENCES = {
-    **{f"{family}.{name}": reads for family in ("chatml", "llama3", "chat_template") for
-       name, reads in _CHATML.items()},
-    "zephyr.nectar": ("prompt", "answers"),
-}  # fmt: skip
-_KTO = {
-    f"{family}.{name}": reads
-    for family in ("chatml", "llama3")
-    for name, reads in {
-        "argilla": ("instruction", "completion"),
-        "argilla_chat": ("chosen",),
-        "intel": ("question", "completion"),
-        "prompt_pairs": ("prompt", "completion"),
-        "ultra": ("prompt", "completion"),
-    }.items()
-}
+from solar_plugins.recipes.columns import RowReader
 
 
 def text_columns(entry: Mapping[str, Any], rl: str = "") -> tuple[str, ...]:
@@ -64,24 +22,8 @@ def text_columns(entry: Mapping[str, Any], rl: str = "") -> tuple[str, ...]:
     >>> text_columns({"type": "completion", "field": "body"})
     ('body',)
     """
-    kind = entry.get("type")
-    if isinstance(kind, Mapping):
-        names: tuple[str, ...] = ("prompt", "chosen", "rejected") if rl else _TYPES["alpaca"]
-        names = ("prompt", "completion") if rl == "kto" else names
-        return tuple(str(kind.get(f"field_{name}") or name) for name in names)
-    kind = str(kind or "")
-    if kind.startswith("completion"):
-        return (str(entry.get("field") or "text"),)
-    if kind == "pretrain":
-        return (str(entry.get("text_column") or "text"),)
-    if kind in ("chat_template", "chat_template.default"):
-        names = ("messages", "chosen", "rejected") if rl else ("messages",)
-        return tuple(str(entry.get(f"field_{name}") or name) for name in names)
-    if rl:
-        table = _KTO if rl == "kto" else _PREFERENCES
-        # Rows without a type are in TRL's own columns.
-        return table.get(kind, () if kind else ("prompt", "chosen", "rejected"))
-    return _TYPES.get(kind) or _TYPES.get(kind.partition(":")[0], ())
+    read = (column for column in RowReader(entry, rl).columns if column.holds != "context")
+    return tuple(name for column in read for name in column.names)
 
 
 def gap(row: Mapping[str, Any], entry: Mapping[str, Any], rl: str = "") -> str | None:
