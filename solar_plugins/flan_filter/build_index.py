@@ -48,7 +48,7 @@ def build(
         add_source(source, entries, parts, progress)
     facts = index_file.write(path, entries)
     shutil.rmtree(parts, ignore_errors=True)
-    return facts, entries.sources
+    return facts, dict(entries.sources)
 
 
 def add_source(
