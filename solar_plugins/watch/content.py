@@ -42,7 +42,7 @@ def of_prepared(cfg: Mapping[str, Any], entries: Iterable[Any], tokenizer: str) 
     templates = [str(one.get("chat_template_jinja") or "") for one in (cfg, *entries)]
     tokens = [path for pattern in _TOKENIZER for path in sorted(Path(tokenizer).glob(pattern))]
     parts = [
-        _digest_of_data(cfg, entries),
+        _digest(_files_of(cfg, entries)),
         _digest([*tokens, *(Path(name) for name in templates if len(name) < 4096)]),
         {key: str(cfg.get(key)) for key in _SETTINGS},
     ]
@@ -50,29 +50,31 @@ def of_prepared(cfg: Mapping[str, Any], entries: Iterable[Any], tokenizer: str) 
 
 
 def set_aside_old_work(cfg: Mapping[str, Any]) -> Path | None:
-    """Move away what an earlier training in `output_dir` left, if that was of other rows.
+    """Move away what an earlier training in `output_dir` left, if a file has other rows since.
 
     Checkpoints and finished steps of sDPO would else be gone on from: the new rows would not be
-    trained. Every process of a training may call this at the same time.
+    trained. Every process of a training may call this at the same time. Files that the recipe names
+    now and did not name before are a change of the recipe, which others judge.
 
     Returns:
         Where the old work is now; None if there is none.
     """
     output = Path(str(cfg["output_dir"]))
     output.mkdir(parents=True, exist_ok=True)
-    now = {"sha256": _digest_of_data(cfg, datasets_of(cfg))}
+    now = {str(file): _digest([file]) for file in _files_of(cfg, datasets_of(cfg))}
     goes_on = cfg.get("sdpo") or cfg.get("auto_resume_from_checkpoints")
     kept = None
     with FileLock(str(output / "data.lock")):
-        before = (run_record.read(output, "data") or now)["sha256"]
+        before = (run_record.read(output, "data") or {}).get("files", {})
+        changed = [file for file, digest in now.items() if before.get(file, digest) != digest]
         old = [path for pattern in _OLD_WORK for path in output.glob(pattern)]
-        if before != now["sha256"] and old and goes_on:
-            kept = output / f"of_other_rows_{before[:8]}"
+        if changed and old and goes_on:
+            kept = output / f"of_other_rows_{before[changed[0]][:8]}"
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir()
             for path in old:
                 path.rename(kept / path.name)
-        run_record.write(output, "data", now)
+        run_record.write(output, "data", {"files": now})
     (output / "data.lock").unlink(missing_ok=True)
     return kept
 
@@ -111,10 +113,10 @@ def _files(path: Path, leave_out: Iterable[Path]) -> list[Path]:
     ]
 
 
-def _digest_of_data(cfg: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> str:
+def _files_of(cfg: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> list[Path]:
     keys = ("output_dir", "dataset_prepared_path")
     written = [Path(str(cfg[key])) for key in keys if cfg.get(key)]
-    return _digest(file for entry in entries for file in local_files(entry, written))
+    return [file for entry in entries for file in local_files(entry, written)]
 
 
 def _digest(files: Iterable[Path]) -> str:

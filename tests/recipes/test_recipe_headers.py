@@ -225,4 +225,5 @@ def test_nothing_is_left_over():
         for stage in load_chain(RECIPES / f"{c}.yml", check_files=False).stages.values()
     }
     shipped = {f.name for f in RECIPES.glob("*.yml")} | {f.name for f in MERGES.glob("*.yml")}
-    assert shipped - chains == {"solar.yml", "paper.yml", "dus.yml"}
+    alone = {"solar.yml", "paper.yml", "dus.yml", "h6_leaderboard_v1.yml"}
+    assert shipped - chains == alone

@@ -63,6 +63,8 @@ def test_each_step_is_the_dpo_run_with_that_start_and_that_reference_model(small
         values = recipe(world) | own | {"output_dir": str(output)}
         values["datasets"] = [dataset(world / f"{name}.jsonl", "chatml.default")]
         values["base_model"] = str(models[start])
+        # Axolotl alone would find step 1's rows for step 4, which shuffles them by another seed
+        values["dataset_prepared_path"] = str(world / f"prepared_{number}")
         if own.get("val_set_size") == 0:
             del values["eval_strategy"]
         ChainedRun(values, models[reference]).end()

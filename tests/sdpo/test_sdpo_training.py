@@ -267,8 +267,8 @@ def test_bad_data_and_a_missing_block_are_told_by_their_yaml_path(world):
 
     values = sdpo_recipe(world, "no_rows", sequence_len=4)
     assert Run(values).error() == (
-        f"solar_plugins.errors.SolarError: sdpo.steps[0].datasets: no row is left of "
-        f"{world}/orca.jsonl. Rows longer than sequence_len (4) are dropped; raise it, or check "
-        "them."
+        "solar_plugins.errors.SolarError: sdpo.steps[0]: rows: 25 read, 0 trained; 25 longer than "
+        "sequence_len. No row is left to train. Raise sequence_len (now 4), shorten them, or write "
+        "excess_length_strategy: truncate."
     )
     assert not (world / "no_column" / "step_1").exists()

@@ -99,7 +99,9 @@ class RunFolder:
 
     def set_aside(self, name: str) -> Path:
         """Move a stage's folder and record to ``<stage>.previous-<time>``; returns the folder."""
-        kept = self.output_dir / f"{name}.previous-{time.strftime('%Y%m%d-%H%M%S')}"
+        stem = f"{name}.previous-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))  # twice in a second
+        kept = next(path for each in names if not (path := self.output_dir / each).exists())
         record = self._record_path(name)
         os.rename(self.stage(name), kept)
         if record.exists():
