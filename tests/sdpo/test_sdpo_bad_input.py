@@ -213,7 +213,8 @@ def test_a_row_that_cannot_be_trained_as_it_is(told, small_world):
     no_type = {"path": str(null), "split": "train"}
     for entry in (dataset(null, "chatml.default"), no_type):
         assert told({"datasets": [entry]}) == (
-            f"sdpo.steps[1]: row 2 of {null}: chosen: null. Fill it in, or remove the row."
+            f"sdpo.steps[1]: {null}: row 2: column 'chosen' is null. Fill it in, or take the row "
+            "out."
         )
 
 
