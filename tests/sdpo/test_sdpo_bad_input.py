@@ -210,12 +210,12 @@ def test_a_row_that_cannot_be_trained_as_it_is(told, small_world):
     null = small_world / "null.jsonl"
     rows = [{"prompt": "red\n", "chosen": answer, "rejected": "dog"} for answer in ("cat", None)]
     null.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    no_type = {"path": str(null), "split": "train"}
-    for entry in (dataset(null, "chatml.default"), no_type):
-        assert told({"datasets": [entry]}) == (
-            f"sdpo.steps[1]: {null}: row 2: column 'chosen' is null. Fill it in, or take the row "
-            "out."
-        )
+    assert told({"datasets": [dataset(null, "chatml.default")]}) == (
+        f"sdpo.steps[1]: {null}: row 2: column 'chosen' is null. Fill it in, or take the row out."
+    )
+    assert told({"datasets": [{"path": str(null), "split": "train"}]}) == (
+        f"sdpo.steps[1]: row 2 of {null}: chosen: null. Fill it in, or remove the row."
+    )
 
 
 def test_pairs_that_are_one_answer_twice(told, small_world):
