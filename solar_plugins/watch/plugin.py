@@ -44,7 +44,7 @@ LOG = get_logger("axolotl.solar_plugins.watch")
 RECORD = "training"
 COUNT = "solar_rows.json"
 """Beside prepared data: where their rows went."""
-_EMPTY = "{}: no rows. Put some in, or take the entry out."
+_EMPTY = "{}: no rows. Put some in, or remove the entry."
 
 
 class WatchedPlugin(BasePlugin):
@@ -240,35 +240,23 @@ class _Judge(TrainerCallback):
         self._before: dict[str, Any] | None = None
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        train_dataloader: Any = None,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        rows = _size(train_dataloader)
-        if rows is not None and len(train_dataloader) == 0:
+        rows = _size(given["train_dataloader"])
+        if rows is not None and len(given["train_dataloader"]) == 0:
             learned.refuse_no_steps(self._cfg, rows, args.world_size)
         # A training that goes on from its last checkpoint may have nothing left to do; ReLoRA
         # begins its adapter anew.
         is_new = state.global_step == 0 and not self._cfg.relora
-        self._before = learned.sums(model) if is_new else None
+        self._before = learned.sums(given["model"]) if is_new else None
 
     def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        train_dataloader: Any = None,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
         if state.global_step == 0:
-            learned.refuse_no_steps(self._cfg, _size(train_dataloader), args.world_size)
+            learned.refuse_no_steps(self._cfg, _size(given["train_dataloader"]), args.world_size)
         if self._before is not None:
-            learned.refuse_unlearned(self._cfg, state.log_history, self._before, model)
+            learned.refuse_unlearned(self._cfg, state.log_history, self._before, given["model"])
         self._watch.steps += state.global_step
 
 

@@ -34,7 +34,7 @@ _CAUSES = {
 """By a word of what Axolotl, TRL or `Watch` calls a filter of rows."""
 _WAY_OUT = {
     NO_ANSWER: "Fill the answers in, or name the roles to train (roles, roles_to_train).",
-    _CAUSES["Short"]: "Lower min_sample_len, or take them out.",
+    _CAUSES["Short"]: "Lower min_sample_len, or remove them.",
     _CAUSES["FLAN"]: "Its audit says which: flan_filter_audit.md.",
 }
 _LENGTH = "Raise sequence_len (now {sequence_len}), shorten them, or write "
@@ -165,7 +165,7 @@ def refusing_gaps(rows: Any, entry: Mapping[str, Any], rl: str) -> Any:
 
 
 def _gap_line(name: str, place: int, fault: str) -> str:
-    return f"{name}: row {place + 1}: {fault}. Fill it in, or take the row out."
+    return f"{name}: row {place + 1}: {fault}. Fill it in, or remove the row."
 
 
 def _may_have_gap(column: Any, also_empty: bool, optional: tuple[str, ...]) -> bool:

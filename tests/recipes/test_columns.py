@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,6 +36,13 @@ def _row(name: str, reads: dict[str, Any] = READS) -> dict[str, Any]:
     return row
 
 
+def _needs_every_column(read: Callable[[dict[str, Any]], Any], row: dict[str, Any]) -> None:
+    assert read(dict(row))
+    for column in row:
+        with pytest.raises(KeyError):
+            read({name: value for name, value in row.items() if name != column})
+
+
 @pytest.mark.parametrize("name", PREFERENCE)
 def test_preference_data(name):
     from axolotl.prompt_strategies.dpo import load
@@ -42,12 +50,7 @@ def test_preference_data(name):
 
     read = load(name, DictDefault({"datasets": [{"type": name}]}), dataset_idx=0)
     read = read[0] if isinstance(read, tuple) else read
-    assert read(_row(name))
-    for column in _row(name):
-        row = _row(name)
-        del row[column]
-        with pytest.raises(KeyError):
-            read(row)
+    _needs_every_column(read, _row(name))
 
 
 @pytest.mark.parametrize("name", READS_KTO)
@@ -56,12 +59,7 @@ def test_data_of_kto(name):
     from axolotl.utils.dict import DictDefault
 
     read = load(name, DictDefault({"datasets": [{"type": name}]}), dataset_idx=0)
-    assert read(_row(name, READS_KTO))
-    for column in _row(name, READS_KTO):
-        row = _row(name, READS_KTO)
-        del row[column]
-        with pytest.raises(KeyError):
-            read(row)
+    _needs_every_column(read, _row(name, READS_KTO))
 
 
 @pytest.mark.parametrize("name", INSTRUCTION)
@@ -75,9 +73,4 @@ def test_instruction_data(name):
     else:
         cfg = DictDefault({"train_on_inputs": False, "sequence_len": 8})
         read = load(name, None, cfg, {}).parse_instruction_fields
-    assert read(_row(name))
-    for column in _row(name):
-        row = _row(name)
-        del row[column]
-        with pytest.raises(KeyError):
-            read(row)
+    _needs_every_column(read, _row(name))

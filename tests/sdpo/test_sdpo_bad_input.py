@@ -211,7 +211,7 @@ def test_a_row_that_cannot_be_trained_as_it_is(told, small_world):
     rows = [{"prompt": "red\n", "chosen": answer, "rejected": "dog"} for answer in ("cat", None)]
     null.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert told({"datasets": [dataset(null, "chatml.default")]}) == (
-        f"sdpo.steps[1]: {null}: row 2: column 'chosen' is null. Fill it in, or take the row out."
+        f"sdpo.steps[1]: {null}: row 2: column 'chosen' is null. Fill it in, or remove the row."
     )
     assert told({"datasets": [{"path": str(null), "split": "train"}]}) == (
         f"sdpo.steps[1]: row 2 of {null}: chosen: null. Fill it in, or remove the row."
