@@ -123,6 +123,16 @@ def add_unknown_keys(
         source.add(here, "unknown-key", message, is_note=empty, new_key=meant)
 
 
+def anchors(source: YamlFile) -> set[str]:
+    """The top keys that hold what other places repeat (``&name``); the tools pass them over."""
+    shared = {mark.value or mark.key for mark in source.marks.values() if mark.aliased}
+    return {
+        str(place[0])
+        for place, mark in source.marks.items()
+        if not mark.aliased and (mark.value or mark.key) in shared
+    }
+
+
 def unknown_name(source: YamlFile, place: Path_, found: str, value: str, names: list[str]) -> None:
     """Add the finding that `value` is none of `names`, with the one that was probably meant."""
     meant = _OTHER_VALUES.get(value.lower()) or unambiguous_match(value, names)
@@ -186,7 +196,8 @@ def _elsewhere(key: str, tree: Tree) -> str:
 
 def _unknown(source: YamlFile, plugins: list[str], blocks: Mapping[str, str]) -> None:
     facts, recipe = known("axolotl"), source.content
-    tree, of_data = dict(facts["keys"]), facts["dataset_keys"]
+    tree = {**dict.fromkeys(anchors(source)), **facts["keys"]}
+    of_data = facts["dataset_keys"]
     for name in plugins:
         module, _, attribute = name.rpartition(".")
         if name in facts["plugins"]:

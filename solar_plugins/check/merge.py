@@ -49,7 +49,7 @@ def check(
             of `base_model`, or of any.
     """
     content, facts = source.content, known("mergekit")
-    tree = {**facts["keys"], **dict.fromkeys(_anchors(source))}
+    tree = {**dict.fromkeys(keys.anchors(source)), **facts["keys"]}
     keys.add_unknown_keys(source, content, (), tree, "MergeKit", _HINTS)
     method = content.get("merge_method")
     if method is None:
@@ -114,16 +114,6 @@ def named_models(config: dict[str, Any]) -> list[tuple[Path_, str]]:
     """Every place of a merge config that names a model, with the name."""
     keys_of_models = (("model",), ("base_model",))
     return [(p, v) for p, v in walk(config) if p[-1:] in keys_of_models and isinstance(v, str)]
-
-
-def _anchors(source: YamlFile) -> set[str]:
-    """The top keys that hold what other places repeat (``&name``); MergeKit passes them over."""
-    shared = {mark.value or mark.key for mark in source.marks.values() if mark.aliased}
-    return {
-        str(place[0])
-        for place, mark in source.marks.items()
-        if not mark.aliased and (mark.value or mark.key) in shared
-    }
 
 
 def _groups(source: YamlFile) -> Iterator[Group]:

@@ -19,6 +19,7 @@ _PREFIX = "checkpoint-"
 _ASIDE = "incomplete-"
 _SHARDS = "*optim_states.pt"
 """DeepSpeed's, one for each process."""
+_TORCHRUN = "axolotl train RECIPE --launcher torchrun -- --nproc-per-node={saved}"
 
 
 def newest_whole(folder: Path) -> Path | None:
@@ -27,13 +28,14 @@ def newest_whole(folder: Path) -> Path | None:
     Newer incomplete ones are renamed to ``incomplete-checkpoint-N``, so that nothing
     else uses them.
     """
+    newest = newest_in(folder)
     for checkpoint in reversed(checkpoints_in(folder)):
-        if why_not_whole(checkpoint) is None:
-            return checkpoint
+        if checkpoint == newest:
+            break
         aside = checkpoint.with_name(_ASIDE + checkpoint.name)
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(checkpoint, aside)
-    return None
+    return newest
 
 
 def remove_incomplete(folder: Path) -> None:
@@ -49,14 +51,35 @@ def remove_all(folder: Path) -> None:
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def zero_processes(folder: Path) -> tuple[Path, int] | None:
-    """The checkpoint in `folder` from which training can resume, and the number of processes that
-    DeepSpeed's ZeRO shared its optimizer out over; None where that does not matter."""
-    for checkpoint in reversed(checkpoints_in(folder)):
-        if why_not_whole(checkpoint) is None:
-            engine = sorted(checkpoint.glob("global_step*"))
-            return (checkpoint, len(list(engine[-1].glob(_SHARDS)))) if engine else None
-    return None
+def newest_in(folder: Path) -> Path | None:
+    """The newest checkpoint in `folder` from which training can resume; moves nothing."""
+    found = reversed(checkpoints_in(folder))
+    return next((path for path in found if why_not_whole(path) is None), None)
+
+
+def refuse_other_processes(
+    checkpoint: Path | None, processes: int, way_out: str = _TORCHRUN
+) -> None:
+    """Refuse to resume on another number of processes than saved the checkpoint.
+
+    DeepSpeed's ZeRO cannot, and says so once the models are loaded.
+
+    Args:
+        checkpoint: Where training would resume, if it does.
+        processes: How many there are now.
+        way_out: How to start `{saved}` of them.
+
+    Raises:
+        SolarError: with both numbers.
+    """
+    engine = sorted(checkpoint.glob("global_step*")) if checkpoint else []
+    saved = len(list(engine[-1].glob(_SHARDS))) if engine else processes
+    if checkpoint and saved != processes:
+        raise SolarError(
+            f"{checkpoint} was saved by {saved} processes under DeepSpeed's ZeRO, and this run "
+            f"would resume it on {processes}. Start {saved} ({way_out.format(saved=saved)}), or "
+            f"delete {checkpoint.parent}/checkpoint-* to begin there from the start."
+        )
 
 
 def why_not_whole(checkpoint: Path) -> str | None:

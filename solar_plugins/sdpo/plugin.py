@@ -15,6 +15,7 @@ from transformers import EarlyStoppingCallback
 
 from solar_plugins import run_record
 from solar_plugins.errors import SolarError, show_errors_in_one_line
+from solar_plugins.models.training_checkpoints import newest_in, refuse_other_processes
 from solar_plugins.recipes.registry import is_named
 from solar_plugins.run_record import is_first_process
 from solar_plugins.sdpo import args, recipe_rules, step_records
@@ -84,6 +85,8 @@ class StepwiseDPOPlugin(WatchedPlugin):
             # One folder, so that the steps are one curve.
             os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(Path(cfg.output_dir) / "runs"))
         data = run.prepare()
+        step_folder = step_records.folder(cfg.output_dir, run.current.number)
+        refuse_other_processes(newest_in(step_folder), cfg.world_size)
         if run.sequence and run.sequence.todo and is_first_process():
             run_record.path(cfg.output_dir, "sdpo").unlink(missing_ok=True)
         return data

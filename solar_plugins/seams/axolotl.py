@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 import axolotl
 import axolotl.train
+from axolotl.datasets import TokenizedPromptDataset
+from axolotl.prompt_strategies.chat_template import ChatTemplateStrategy
 from axolotl.prompt_strategies.dpo import chat_template
 from axolotl.utils.chat_templates import base as chat_templates
 from axolotl.utils.data import rl, sft, shared
-from axolotl.utils.dict import DictDefault
+from axolotl.utils.dict import DictDefault, remove_none_values
 
 from solar_plugins.errors import SolarError
 
@@ -128,6 +130,9 @@ class DataWatcher(Protocol):
     def streamed(self, rows: Any) -> Any:
         """The rows of a stream; returns those to go on with."""
 
+    def tokenised(self, strategy: Any, rows: Any, tokens: Any) -> None:
+        """Rows of supervised data were tokenised by `strategy`."""
+
     def prepared(self, rows: Any) -> None:
         """Rows were prepared, and are about to be saved."""
 
@@ -176,6 +181,42 @@ def watch_data(watcher: DataWatcher) -> None:
         module.load_dataset_with_config = load_watched
         module.save_preprocessed_dataset = save_watched
     sft.load_dataset = lambda *args, **kwargs: _watcher.streamed(stream(*args, **kwargs))
+    tokenise = TokenizedPromptDataset.process
+
+    @functools.wraps(tokenise)
+    def tokenise_watched(self: Any, rows: Any) -> Any:
+        tokens = tokenise(self, rows)
+        _watcher.tokenised(self.prompt_tokenizer, rows, tokens)
+        return tokens
+
+    TokenizedPromptDataset.process = tokenise_watched
+
+
+def answers_of(strategy: Any) -> Callable[[dict[str, Any]], list[str] | None] | None:
+    """What a strategy of supervised data trains of a row: its answers as they stand there.
+
+    Returns:
+        A function of the row; it returns None where only a part of a message is trained, or its
+        reasoning or calls too. None itself for a strategy that looks for no answer.
+    """
+    if not isinstance(strategy, ChatTemplateStrategy) or strategy.train_on_inputs:
+        return None
+    trains_last = not (strategy.roles_to_train or strategy.train_on_eos or strategy.train_on_eot)
+    more = ("training_detail", "tool_calls", strategy.prompter.template_thinking_key)
+
+    def answers(row: dict[str, Any]) -> list[str] | None:
+        turns = strategy.get_conversation_thread(remove_none_values(row))
+        if trains_last:
+            trained = turns[-1:]
+        else:
+            roles = strategy.roles_to_train
+            trained = [turn for turn in turns if turn.get("training", turn["role"] in roles)]
+        texts = [turn.get("content") for turn in trained]
+        if any(turn.get(key) for turn in trained for key in more):
+            return None
+        return texts if all(isinstance(text, str) for text in texts) else None
+
+    return answers
 
 
 _load = shared.load_dataset_with_config
@@ -204,6 +245,8 @@ def self_test() -> None:
         (rl, "_load_split"),
         *((module, name) for module in (rl, sft) for name in _DATA),
         (sft, "load_dataset"),
+        (TokenizedPromptDataset, "process"),
+        (ChatTemplateStrategy, "get_conversation_thread"),
         (shared, "get_prepared_dataset_path"),
     ):
         if not hasattr(owner, name):

@@ -25,10 +25,11 @@ from transformers import (
 
 from solar_plugins import atomic, run_record
 from solar_plugins.errors import SolarError
+from solar_plugins.models.training_checkpoints import newest_in, refuse_other_processes
 from solar_plugins.recipes.registry import plugins_of
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import datasets as datasets_seam
-from solar_plugins.watch import content, learned
+from solar_plugins.watch import content, learned, masks
 from solar_plugins.watch.rows import (
     NO_ANSWER,
     RowCount,
@@ -66,6 +67,7 @@ class Watch(BasePlugin):
         self._counts: list[RowCount] = []
         self._filtered: int = 0
         self._current: RowCount | None = None
+        self._entry: Any = None
         self._said = 0
         self.steps = 0
 
@@ -87,6 +89,10 @@ class Watch(BasePlugin):
             run_record.path(cfg.output_dir, RECORD).unlink(missing_ok=True)
         if kept := content.set_aside_old_work(cfg):
             LOG.warning(f"the rows have changed: what was trained on the old ones is now in {kept}")
+        if not cfg.sdpo:  # which resumes by itself
+            resumes = cfg.resume_from_checkpoint
+            newest = cfg.auto_resume_from_checkpoints and newest_in(Path(cfg.output_dir))
+            refuse_other_processes(Path(resumes) if resumes else newest or None, cfg.world_size)
 
     def post_trainer_create(self, cfg: DictDefault, trainer: Trainer) -> None:
         """Refuse what cannot learn; sDPO asks again for each of its steps."""
@@ -152,6 +158,7 @@ class Watch(BasePlugin):
             facts = json.loads((folder / COUNT).read_text(encoding="utf-8"))
             one = RowCount(facts["read"])
             one.dropped.update(facts["dropped"])
+            one.other_texts = facts.get("other_texts", 0)
         except FileNotFoundError:  # prepared in another way
             one = RowCount(len(found))
         self._finish(one, len(found))
@@ -168,6 +175,7 @@ class Watch(BasePlugin):
 
     def loaded(self, entry: Any, rows: Any) -> Any:
         """Look at the rows of a source; returns those to go on with."""
+        self._entry = entry
         if self._cfg is None:
             return rows
         rl = str(getattr(self._cfg.rl, "value", self._cfg.rl) or "")
@@ -190,6 +198,16 @@ class Watch(BasePlugin):
         entry = named[0] if isinstance(named, list) else {"path": named}
         entry = {"type": "pretrain", **{key: value for key, value in entry.items() if value}}
         return refusing_gaps(rows, entry, "")
+
+    def tokenised(self, strategy: Any, rows: Any, tokens: Any) -> None:
+        answers_of = axolotl_seam.answers_of(strategy)
+        if self._current is None or answers_of is None or len(rows) != len(tokens):
+            return
+        length = self._cfg.sequence_len
+        found = masks.other_texts(strategy.tokenizer, rows, tokens, answers_of, length)
+        if found:
+            self._current.other_texts += found.rows
+            LOG.warning(f"datasets: {self._entry['path']}: {found.line()}")
 
     def prepared(self, rows: Any) -> None:
         if self._current is not None and isinstance(rows, Dataset):

@@ -49,11 +49,13 @@ class RowCount:
         read: Rows of the sources.
         dropped: Rows that are not trained, by cause.
         trained: Rows that are left, once they are prepared; some may be held out for evaluation.
+        other_texts: Rows that train another text than their answers, see `masks`.
     """
 
     read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     trained: int | None = None
+    other_texts: int = 0
 
     def drop(self, name: str | None, rows: int) -> None:
         """Count rows that a filter called `name` has left out."""
@@ -65,12 +67,17 @@ class RowCount:
         self.dropped[cause or name or "left out by a filter"] += rows
 
     def facts(self) -> dict[str, Any]:
-        return {"read": self.read, "trained": self.trained, "dropped": dict(self.dropped)}
+        return {
+            **{"read": self.read, "trained": self.trained, "other_texts": self.other_texts},
+            "dropped": dict(self.dropped),
+        }
 
     def line(self) -> str:
         """``"rows: 40 read, 2 trained; 38 longer than sequence_len"``"""
         causes = "".join(f"; {rows} {cause}" for cause, rows in self.dropped.items() if rows)
-        return f"rows: {self.read} read, {self.trained} trained{causes}"
+        other = f"; {self.other_texts} train another text than their answer"
+        lines = f"rows: {self.read} read, {self.trained} trained{causes}"
+        return lines + (other if self.other_texts else "")
 
     def way_out(self, cfg: Mapping[str, Any]) -> str:
         """What to do about the cause that took the most rows."""

@@ -239,7 +239,7 @@ def test_a_zero_checkpoint_of_other_processes_is_refused_before_anything_starts(
     write_checkpoint(Path("run/cpt") / step_folder, 5, zero_processes=2)
     place = Path("run/cpt") / step_folder
     line = (
-        f"Error: cpt: {place}/checkpoint-5 was saved by 2 processes under DeepSpeed's ZeRO, and "
+        f"Error: {place}/checkpoint-5 was saved by 2 processes under DeepSpeed's ZeRO, and "
         f"this run would resume it on 4. Start 2 (--launcher torchrun -- --nproc-per-node=2), or "
         f"delete {place}/checkpoint-* to begin there from the start."
     )

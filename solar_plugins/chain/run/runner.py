@@ -129,19 +129,15 @@ class Runner:
         resumes on as many processes as saved its checkpoint, and on no other number."""
         place = self.folder.stage(stage.name)
         now = launchers.processes(self.launcher, self.launcher_args)
+        if now is None:
+            return
+        name = "accelerate" if self.launcher == "accelerate" else "torchrun"
+        option = "--num_processes" if name == "accelerate" else "--nproc-per-node"
+        way_out = f"--launcher {name} -- {option}={{saved}}"
         steps = [step for step in place.glob("step_*") if not (step / MARKER).exists()]  # of sDPO
         for folder in (place, *steps):
-            found = training_checkpoints.zero_processes(folder)
-            if found is None or now in (None, found[1]):
-                continue
-            checkpoint, saved = found
-            name = "accelerate" if self.launcher == "accelerate" else "torchrun"
-            option = "--num_processes" if name == "accelerate" else "--nproc-per-node"
-            raise SolarError(
-                f"{stage.name}: {checkpoint} was saved by {saved} processes under DeepSpeed's "
-                f"ZeRO, and this run would resume it on {now}. Start {saved} (--launcher {name} -- "
-                f"{option}={saved}), or delete {folder}/checkpoint-* to begin there from the start."
-            )
+            newest = training_checkpoints.newest_in(folder)
+            training_checkpoints.refuse_other_processes(newest, now, way_out)
 
     def _workers(self, kinds: set[str]) -> Workers:
         if self.launcher != launchers.IN_PROCESS:
