@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NOTE = r'note: ; @printf "%s\n" "$$MADE_FOR" >.venv/.installed'
+NOTE = 'note: ; @printf "%s\\n" "$$MADE_FOR" >.venv/.installed\n'
 """What the rule writes at its end, without what it installs before."""
 
 
 def run_make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`make` as from a shell, also where `make test` runs this."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("MAKE") and k != "PYTHON"}
-    command = ["make", "-C", str(folder), f"--eval={NOTE}", *arguments]
+    command = ["make", "-C", str(folder), "-f", "Makefile", "-f", "note.mk", *arguments]
     return subprocess.run(command, env=plain, capture_output=True, text=True, timeout=60)
 
 
@@ -35,6 +35,7 @@ def checkout(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, folder)
+    (folder / "note.mk").write_text(NOTE, encoding="utf-8")
     venv = [sys.executable, "-m", "venv", "--without-pip", str(folder / ".venv")]
     subprocess.run(venv, check=True, timeout=60)
     make(folder, "note")
