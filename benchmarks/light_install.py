@@ -39,7 +39,7 @@ COMMANDS = (
     "unpack https://localhost:9/their.solar.zip",
     "verify tiny.solar.zip",
     "verify theirs --rerun",
-    "new other --from theirs",
+    "new other --from tiny.solar.zip",
     "run recipes/tiny/solar.yml --dry-run",
     "run recipes/tiny/solar.yml",
     "run index.yml",
@@ -55,7 +55,8 @@ COMMANDS = (
     "evaluate base",
     "contamination base --reference base",
     "synth-math from-metamathqa",
-    "synth-math generate --server http://localhost:9/v1 --model m --seeds rows.jsonl",
+    "synth-math generate --server http://localhost:9/v1 --model m --math math.jsonl "
+    "--math-test math.jsonl --gsm8k math.jsonl --out math",
 )
 FILES = {
     "mine.yml": "base_model: base\ndatasets:\n  - {path: rows.parquet, type: alpaca}\n"
@@ -66,6 +67,7 @@ FILES = {
     "index.yml": "name: index\nbase_model: base\noutput_dir: ./outputs/index\n"
     "stages: {index: {data: recipes/flan_index.yml}}\n",
     "rows.jsonl": '{"prompt": "What is 2 + 2?", "task_name": "cot_gsm8k", "question": "a"}\n' * 3,
+    "math.jsonl": '{"question": "What is 2 + 2?", "answer": "4\\n#### 4"}\n',
     "rows.parquet": "PAR1",
     "base/config.json": '{"architectures": ["LlamaForCausalLM"], "model_type": "llama", '
     '"num_hidden_layers": 4, "hidden_size": 8, "vocab_size": 32}',

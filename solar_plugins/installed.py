@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 
@@ -24,6 +25,22 @@ def install_hint(module: str) -> str:
     name = module.partition(".")[0].replace("_", "-")
     extra = "filter" if name in {tool.name for tool in _tools("filter")} else "train"
     return f"pip install '{NAME}[{extra}]'"
+
+
+def is_missing(module: str) -> str:
+    """What to say of a module that is not installed."""
+    return f"{module} is not installed here. Write {install_hint(module)}"
+
+
+def require(*modules: str) -> None:
+    """Refuse to start without what will be needed later.
+
+    Raises:
+        SolarError: a module is not installed.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise SolarError(f"{is_missing(module)}.")
 
 
 def outside_range() -> Iterator[tuple[Requirement, str | None]]:

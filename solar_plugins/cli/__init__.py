@@ -71,10 +71,10 @@ class Rooms(click.Group):
         except ModuleNotFoundError as error:
             if not error.name or error.name.startswith("solar_plugins"):
                 raise
-            from solar_plugins.installed import install_hint
+            from solar_plugins.installed import is_missing
 
             raise click.ClickException(
-                f"{error.name} is not installed here. Write {install_hint(error.name)}; "
+                f"{is_missing(error.name)}; "
                 "`solar check --quick`, new, show, diff, pack and unpack work without it."
             ) from error
         except BrokenPipeError:

@@ -229,8 +229,8 @@ def test_parquet_is_a_note_where_nothing_reads_it(found, monkeypatch):
     assert found(ALPACA, path="rows.parquet", type="alpaca") == [
         (
             "note: datasets[0].path",
-            "rows.parquet was not read, pyarrow is not installed: "
-            "pip install 'solar-plugins[filter]'",
+            "rows.parquet was not read: pyarrow is not installed here. "
+            "Write pip install 'solar-plugins[filter]'.",
         )
     ]
 
