@@ -135,8 +135,8 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
         ),
         (
             {"datasets": ["Open-Orca/OpenOrka"]},
-            "flan_filter.datasets: 'Open-Orca/OpenOrka' is not the path of an entry of datasets "
-            "(PATH).",
+            "flan_filter.datasets[0]: no entry of datasets, test_datasets or sdpo.steps has the "
+            "path 'Open-Orca/OpenOrka'. Paths: PATH.",
         ),
         (
             {"tasks": "solar"},
@@ -147,7 +147,7 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
             None,
             "flan_filter: the recipe loads solar_plugins.FlanFilterPlugin and has no such block. "
             "Write flan_filter: {tasks: solar, datasets: [PATH]} with the path of an entry of "
-            "datasets.",
+            "datasets or of a step of sdpo.",
         ),
     ],
 )
@@ -204,3 +204,20 @@ def test_two_datasets_each_with_its_own_column(tiny_model, tmp_path, orca_file):
     assert len(texts) == 20
     assert [text for text in texts if "GSM_" in text] == []
     assert sum("MATH_" in text for text in texts) == 2
+
+
+def test_held_out_data_are_filtered_too(tiny_model, tmp_path, orca_file):
+    from axolotl.cli.args import TrainerCliArgs
+    from axolotl.common.datasets import load_datasets
+    from axolotl.integrations.base import PluginManager
+
+    entry = {"path": str(orca_file), "type": "alpaca_w_system.load_open_orca"}
+    keys = recipe(tiny_model, tmp_path, orca_file, test_datasets=[entry])
+    with pytest.raises(SolarError, match=r"^test_datasets\[0\]: .* has no split 'test'\. Write "):
+        tokenised(keys, tmp_path)
+
+    keys["test_datasets"] = [{**entry, "split": "train"}]
+    cfg = configured(keys, tmp_path)
+    PluginManager.get_instance().load_datasets(cfg, preprocess=False)
+    data = load_datasets(cfg=cfg, cli_args=TrainerCliArgs())
+    assert (len(data.train_dataset), len(data.eval_dataset)) == (18, 18)
