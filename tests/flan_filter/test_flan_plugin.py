@@ -58,9 +58,10 @@ def tokenised(keys: dict, tmp_path: Path) -> tuple[list[str], str]:
     from axolotl.common.datasets import load_datasets
     from axolotl.integrations.base import PluginManager
     from axolotl.loaders import load_tokenizer
-    from axolotl.utils.data.shared import generate_dataset_hash_from_config
 
     cfg = configured(keys, tmp_path)
+    from axolotl.utils.data.shared import generate_dataset_hash_from_config  # as plugins have it
+
     assert PluginManager.get_instance().load_datasets(cfg, preprocess=False) is None
     tokenizer = load_tokenizer(cfg)
     key = generate_dataset_hash_from_config(cfg, cfg.datasets, tokenizer.name_or_path)
@@ -206,18 +207,19 @@ def test_two_datasets_each_with_its_own_column(tiny_model, tmp_path, orca_file):
     assert sum("MATH_" in text for text in texts) == 2
 
 
-def test_held_out_data_are_filtered_too(tiny_model, tmp_path, orca_file):
+def test_held_out_data_are_filtered_too(tiny_model, tmp_path):
     from axolotl.cli.args import TrainerCliArgs
     from axolotl.common.datasets import load_datasets
     from axolotl.integrations.base import PluginManager
 
-    entry = {"path": str(orca_file), "type": "alpaca_w_system.load_open_orca"}
-    keys = recipe(tiny_model, tmp_path, orca_file, test_datasets=[entry])
-    with pytest.raises(SolarError, match=r"^test_datasets\[0\]: .* has no split 'test'\. Write "):
-        tokenised(keys, tmp_path)
-
-    keys["test_datasets"] = [{**entry, "split": "train"}]
-    cfg = configured(keys, tmp_path)
+    folder = tmp_path / "orca"
+    folder.mkdir()
+    for split, rounds in (("train", 3), ("test", 1)):
+        lines = "".join(json.dumps(row) + "\n" for row in orca_rows(rounds))
+        (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    # No split is named: Axolotl takes `train` for the one and `test` for the other.
+    keys = recipe(tiny_model, tmp_path, folder)
+    cfg = configured(keys | {"test_datasets": keys["datasets"]}, tmp_path)
     PluginManager.get_instance().load_datasets(cfg, preprocess=False)
     data = load_datasets(cfg=cfg, cli_args=TrainerCliArgs())
-    assert (len(data.train_dataset), len(data.eval_dataset)) == (18, 18)
+    assert (len(data.train_dataset), len(data.eval_dataset)) == (18, 6)
