@@ -6,6 +6,7 @@ and the end of sequence itself, so `apply_chat_template(tokenize=True)` gives th
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -106,6 +107,14 @@ def ids_of(tokenizer, messages: list[dict[str, str]], generate: bool = False) ->
     )
 
 
+def first_token_after(tokenizer, messages: list[dict[str, str]]) -> int:
+    """The first token with a character behind the prompt of the rendered text."""
+    render = functools.partial(tokenizer.apply_chat_template, tokenize=False)
+    begin = len(render(messages[:-1], add_generation_prompt=True))
+    text = tokenizer(render(messages), add_special_tokens=False, return_offsets_mapping=True)
+    return next(i for i, (_, end) in enumerate(text["offset_mapping"]) if end > begin)
+
+
 def config(name: str):
     from axolotl.utils.dict import DictDefault
 
@@ -161,10 +170,10 @@ def test_sft_trains_the_ids_of_the_chat_template(tokenizer, answers):
         messages = conversation(row)
         whole, prompt = ids_of(tokenizer, messages), ids_of(tokenizer, messages[:-1], True)
         assert tokens["input_ids"] == whole
-        # Only the answer and its end are trained; at an edge a token may be of prompt and answer.
-        masked = [label == -100 for label in tokens["labels"]].index(False)
-        assert tokens["labels"][masked:] == whole[masked:]
-        assert masked == len(prompt) if answers is ANSWERS else masked <= len(prompt)
+        # The answer and its end are trained, from the first token that has a part of the answer.
+        masked = first_token_after(tokenizer, messages)
+        assert tokens["labels"] == [-100] * masked + whole[masked:]
+        assert masked == len(prompt) or answers is EDGES
         assert whole[-1] == tokenizer.eos_token_id
 
 
@@ -174,6 +183,15 @@ def test_sft_of_several_turns_trains_the_ids_of_the_chat_template(tokenizer):
     assert tokens["input_ids"] == ids_of(tokenizer, messages)
     ends = [label for label in tokens["labels"] if label == tokenizer.eos_token_id]
     assert len(ends) == 2
+
+
+def test_data_without_the_columns_are_refused():
+    with pytest.raises(SolarError) as error:
+        chat.conversation_of({"question": "Which?", "text": "That."})
+    assert str(error.value) == (
+        "type: solar_plugins.chat: no column output, response, answer in the data, which have "
+        "question, text. Rename the one that holds it, or choose another type."
+    )
 
 
 def test_stepwise_dpo_trains_the_ids_of_the_chat_template(tokenizer):
