@@ -159,7 +159,7 @@ def compared(tokenizer, kind: Any, row: dict[str, Any]) -> dict[str, list[int]]:
 def test_these_are_the_types_of_all_shipped_recipes():
     found = set()
     for file in RECIPES.rglob("*.yml"):
-        found |= set(types_in(yaml.safe_load(file.read_text(encoding="utf-8"))))
+        found |= set(map(str, types_in(yaml.safe_load(file.read_text(encoding="utf-8")))))
     assert found == {CHAT, ULTRA, "completion"}
 
 
