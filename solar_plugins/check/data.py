@@ -25,7 +25,7 @@ from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 from solar_plugins.installed import is_missing
-from solar_plugins.recipes.columns import Fault, RowReader
+from solar_plugins.recipes.columns import CHAT, Fault, RowReader
 
 LISTS = ("datasets", "test_datasets", "pretraining_dataset")
 
@@ -205,6 +205,10 @@ class _Entry:
         """Axolotl looks for the type when it loads the data, after the model was fetched."""
         name = self.entry.get("type")
         if not isinstance(name, str) or self.rl not in _TYPES:
+            return
+        if name == CHAT and self.rl and self.place[0] != "sdpo":
+            way = "Write `type: chat_template.default`, or put the entry below `sdpo: steps:`."
+            self.add("type", f"under `rl: {self.rl}` Axolotl alone does not find {name}. {way}")
             return
         names = known("axolotl")["dataset_types"][_TYPES[self.rl]]
         base = name.split(":")[0]
