@@ -182,11 +182,15 @@ def test_base_model_made_by_a_stage_moves_along(write):
         (
             "sed: 3\n" + HEAD + "  cpt: {train: a.yml}\n",
             "chain.yml: sed: unknown key. Did you mean 'seed'? "
-            "A chain has name, base_model, output_dir, stages, seed, remove_checkpoints.",
+            "A chain has name, base_model, output_dir, stages, data, seed, remove_checkpoints.",
         ),
         (
             "remove_checkpoints: yes please\n" + HEAD + "  cpt: {train: a.yml}\n",
             "chain.yml: remove_checkpoints: 'yes please' found. Write true or false.",
+        ),
+        (
+            "data: [a.jsonl]\n" + HEAD + "  cpt: {train: a.yml}\n",
+            "chain.yml: data: ['a.jsonl'] found. Write {DATA SET: FILE OR FOLDER}.",
         ),
         (
             HEAD + "  cpt: {train: a.yml}\n  cpt: {train: a.yml}\n",
