@@ -232,3 +232,16 @@ def test_wrong_settings_are_one_line(write):
     chain = load_chain(write(GOOD.replace("[b, a]", "b")))
     with pytest.raises(SolarError, match=r"2 models found \(ONE, TWO\), but stages.mix.from has 1"):
         resolve(chain, chain.stages["mix"])
+
+
+def test_data_of_the_chain_and_of_the_command_line_are_read_by_every_stage(write):
+    text = "data: {data/t.jsonl: ./mine.jsonl, held_out_text: ./articles.txt}\n" + GOOD
+    chain = load_chain(write(text), overrides={"data.data/t.jsonl": "./other.jsonl"})
+    a, h6 = (resolve(chain, chain.stages[name]) for name in ("a", "h6"))
+    assert [entry["path"] for entry in a["datasets"]] == [
+        "./outputs/small/world/t.jsonl",
+        "./other.jsonl",
+    ]
+    assert h6["metadata"] == {
+        "data": {"data/t.jsonl": "./other.jsonl", "held_out_text": "./articles.txt"}
+    }
