@@ -17,15 +17,9 @@ from solar_plugins import atomic
 from solar_plugins.recipes import rows
 
 SEED = 2312
-HELD_OUT = {"answers": 60, "pairs": 40}
-LETTERS = {"article": 1_500, "pair": 2_200}  # of a pair: prompt and longer answer
-ITEMS = {
-    "arc_challenge": 100,
-    "hellaswag": 100,
-    "truthfulqa_mc": 50,
-    "winogrande": 100,
-    "gsm8k": 20,
-}
+HELD_OUT = {"answers": 40, "pairs": 24}
+LETTERS = {"article": 600, "pair": 1_500}  # of a pair: prompt and longer answer
+ITEMS = {"arc_challenge": 50, "hellaswag": 50, "truthfulqa_mc": 25, "winogrande": 100, "gsm8k": 10}
 ITEMS_OF_A_SUBJECT = 2  # of MMLU's 57
 
 Row = dict[str, Any]

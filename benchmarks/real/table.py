@@ -20,38 +20,50 @@ BEFORE = {"dus": "base_model", "control": "base_model", "cpt": "base_model", "sf
 """The model that each is compared with."""
 
 Items = Sequence[tuple[float, ...]]
+Result = dict[str, Any]
 
 
 def main(run: Path) -> None:
-    """Print the tables of held-out data and of H6."""
-    results = _results(run / "held_out")
-    print("| model | text | against | answers | against | pairs: likelier | per byte | reward |")
-    print("|---|---|---|---|---|---|---|---|")
-    for model, result in results.items():
-        before = results.get(BEFORE.get(model, ""))
-        cells = []
-        for task in ("held_out_text", "held_out_answers"):
-            loss = result["losses"][task]
-            change = _change(loss["items"], before["losses"][task]["items"]) if before else ""
-            cells += [f"{loss['value']:.4f} ± {loss['stderr']:.4f}", change]
-        pairs = result["other"]["held_out_pairs"]
-        for metric in ("acc", "acc_norm"):
-            value, error = (pairs["values"][f"{metric}{part},none"] for part in ("", "_stderr"))
-            cells.append(f"{100 * value:.0f} ± {100 * error:.0f}")
-        cells.append(_reward(pairs, before["other"]["held_out_pairs"]) if before else "")
-        print(f"| {' | '.join([model, *cells])} |")
-    print(f"\n| model | {' | '.join(benchmark.title for benchmark in BENCHMARKS)} | H6 |")
-    print(f"|---{'|---' * (len(BENCHMARKS) + 1)}|")
+    """Print the tables of held-out text, of answers and pairs, and of H6."""
+    _print("model", "text, bits per byte", "change")
+    texts = _results(run / "text_loss")
+    for model, result in texts.items():
+        _print(model, *_loss("held_out_text", result, texts.get(BEFORE.get(model, ""))))
+    print()
+    _print("model", "answers, bits per byte", "change", "likelier", "per byte", "reward")
+    both = _results(run / "answers_and_pairs")
+    for model, result in both.items():
+        before, pairs = both.get(BEFORE.get(model, "")), result["other"]["held_out_pairs"]
+        wins = [_percent(pairs["values"], metric) for metric in ("acc", "acc_norm")]
+        reward = _reward(pairs, before["other"]["held_out_pairs"]) if before else ""
+        _print(model, *_loss("held_out_answers", result, before), *wins, reward)
+    print()
+    _print("model", *(benchmark.title for benchmark in BENCHMARKS), "H6")
     for model, result in _results(run / "h6").items():
         scores = {task["benchmark"]: task for task in result["tasks"].values()}
         of = [(scores[one.key]["value"], scores[one.key]["stderr"]) for one in BENCHMARKS]
-        cells = [
-            f"{100 * v:.1f} ± {100 * e:.1f}" for v, e in (*of, (result["h6"], result["h6_stderr"]))
-        ]
-        print(f"| {' | '.join([model, *cells])} |")
+        of.append((result["h6"], result["h6_stderr"]))
+        _print(model, *(f"{100 * value:.1f} ± {100 * error:.1f}" for value, error in of))
 
 
-def _results(folder: Path) -> dict[str, dict[str, Any]]:
+def _print(first: str, *cells: str) -> None:
+    """A row in Markdown, and the line below it if it is the heading."""
+    print(f"| {' | '.join([first, *cells])} |")
+    if first == "model":
+        print(f"|---{'|---' * len(cells)}|")
+
+
+def _loss(task: str, result: Result, before: Result | None) -> tuple[str, str]:
+    loss = result["losses"][task]
+    change = _change(loss["items"], before["losses"][task]["items"]) if before else ""
+    return f"{loss['value']:.4f} ± {loss['stderr']:.4f}", change
+
+
+def _percent(values: dict[str, float], metric: str) -> str:
+    return f"{100 * values[f'{metric},none']:.0f} ± {100 * values[f'{metric}_stderr,none']:.0f}"
+
+
+def _results(folder: Path) -> dict[str, Result]:
     files = {name: folder / f"{name}.json" for name in ("base_model", *BEFORE)}
     return {n: json.loads(f.read_text(encoding="utf-8")) for n, f in files.items() if f.is_file()}
 
