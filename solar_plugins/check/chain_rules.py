@@ -6,7 +6,6 @@ import copy
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,8 +99,7 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
         yield below, stage.kind
     if chain is not None:
         _changed_keys(source, chain)
-        with suppress(SolarError):  # of a stage's file, which has a finding of its own
-            check_data(source, chain, chain.data)
+        check_data(source, chain, chain.data)
         Files(Path(source.name), here.made).expect_model(source, (BASE_MODEL,), chain.base_model)
         if not Path(chain.base_model).is_relative_to(chain.output_dir):
             base_terms.check(source, chain.base_model, chain.name, base_model is not None)
@@ -129,7 +127,10 @@ def check_data(source: YamlFile, chain: Chain, names: Iterable[str]) -> None:
 
     Which data sets an evaluation reads is known to lm-eval; what is near a training's is a mistake.
     """
-    as_written = [(s.kind, replace(chain, data={}).recipe(s)) for s in chain.stages.values()]
+    try:
+        as_written = [(s.kind, replace(chain, data={}).recipe(s)) for s in chain.stages.values()]
+    except SolarError:
+        return  # a stage's file, which has a finding of its own
     trained_on = {e["path"] for kind, r in as_written if kind == "train" for e in datasets_of(r)}
     others = {text for kind, r in as_written if kind != "train" for text in strings(r)}
     evaluates = any(kind == "evaluate" for kind, _ in as_written)
