@@ -67,7 +67,7 @@ def from_files(kind: str, recipe: dict[str, Any], files: Mapping[str, str]) -> d
         if Path(file).suffix:  # a file is one split, which `datasets` calls train
             entry["split"] = f"train{''.join(str(entry.get('split', '')).partition('[')[1:])}"
             if place.startswith("pretraining"):  # that is read by `datasets` without Axolotl
-                entry |= {"path": _LOADERS.get(Path(file).suffix, "json"), "data_files": [file]}
+                entry |= {"path": _LOADERS.get(Path(file).suffix, "json"), "data_files": file}
     return _renamed(recipe, files)
 
 

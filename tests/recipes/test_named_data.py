@@ -74,7 +74,7 @@ def test_a_stream_is_read_from_a_file_by_the_loader_of_its_ending(written):
     (entry,) = datasets_of(
         from_files("train", {"pretraining_dataset": written}, {"a/b": "./mine.parquet"})
     )
-    assert entry == {"path": "parquet", "data_files": ["./mine.parquet"], "split": "train"}
+    assert entry == {"path": "parquet", "data_files": "./mine.parquet", "split": "train"}
 
 
 def test_other_stages_get_the_names_as_they_read_them():
