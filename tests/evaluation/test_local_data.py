@@ -23,7 +23,11 @@ ANSWERS = [
     {"instruction": "what sees a stone ?", "input": "the river", "output": "no dog ."},
 ]
 PAIRS = [
-    {"question": "who eats salt ?", "system": "", "chosen": "a cat", "rejected": "the moon ."},
+    {
+        "question": "who eats salt ?",
+        "chosen": [{"role": "assistant", "content": "a cat"}],
+        "rejected": [{"role": "assistant", "content": "the moon ."}],
+    },
     {
         "prompt": "who sees the sun ?",
         "chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "so it is"}],

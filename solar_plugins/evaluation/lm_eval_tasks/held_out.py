@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from solar_plugins.errors import SolarError
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -84,11 +86,11 @@ def _cell(doc: Mapping[str, Any], names: tuple[str, ...], missing: str | None = 
     """The text of the first of the columns `names` that the row has.
 
     Raises:
-        ValueError: it has none of them, and `missing` is None.
+        SolarError: it has none of them, and `missing` is None.
     """
     value = next((doc[name] for name in names if doc.get(name) is not None), missing)
     if value is None:
-        raise ValueError(f"columns {', '.join(doc)}: none of {', '.join(names)} with a text")
+        raise SolarError(f"a row has {', '.join(doc)}. Needed: a text in {' or '.join(names)}")
     if isinstance(value, list):
         value = value[-1]
     return value["content"] if isinstance(value, Mapping) else value
