@@ -47,7 +47,7 @@ demo: install
 real: install
 	@test -d "$(DATA)" || { echo "error: DATA: no such folder: '$(DATA)'. Write make real DATA=FOLDER; docs/real_model.md says which files it holds" >&2; exit 2; }
 	$(BIN)/python benchmarks/real/model.py outputs/smollm2-135m-instruct
-	$(BIN)/python benchmarks/real/data.py "$(DATA)" outputs/real/data
+	$(BIN)/python benchmarks/real/data.py "$(DATA)" outputs/real-data
 	$(BIN)/solar run benchmarks/real/chain.yml
 	$(BIN)/python benchmarks/real/table.py outputs/real
 

@@ -20,6 +20,7 @@ SEED = 2312
 HELD_OUT = {"answers": 40, "pairs": 24}
 LETTERS = {"article": 600, "pair": 1_500}  # of a pair: prompt and longer answer
 ITEMS = {"arc_challenge": 50, "hellaswag": 50, "truthfulqa_mc": 25, "winogrande": 100, "gsm8k": 10}
+NO_TRAIN_SPLIT, EXAMPLES = ("hellaswag", "winogrande"), 10
 ITEMS_OF_A_SUBJECT = 2  # of MMLU's 57
 
 Row = dict[str, Any]
@@ -49,8 +50,10 @@ def main(source: Path, folder: Path) -> None:
 
     for name, items in ITEMS.items():
         for file in sorted((source / "h6" / name).glob("*.jsonl")):
-            drawn = _drawn(rng, _read(file))[:items]
-            _write(folder / "h6" / name / file.name, map(_as_on_the_hub, drawn))
+            drawn = [_as_on_the_hub(row) for row in _drawn(rng, _read(file))]
+            _write(folder / "h6" / name / file.name, drawn[:items])
+            if name in NO_TRAIN_SPLIT:  # which lm-eval opens for examples, also where it shows none
+                _write(folder / "h6" / name / "train.jsonl", drawn[items : items + EXAMPLES])
     for file in (source / "h6/mmlu").glob("*.jsonl"):
         by_subject: dict[str, list[Row]] = {}
         for row in _read(file):

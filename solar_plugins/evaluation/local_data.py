@@ -33,8 +33,8 @@ class Splits(dict[str, Dataset]):
 
     def __missing__(self, split: str) -> Dataset:
         raise FileNotFoundError(
-            f"{self._place}: no rows for the split {split}. Write a folder with {split}.jsonl in "
-            "it, or ask for no examples in the prompt (num_fewshot: 0)"
+            f"{self._place}: no rows for the split {split}, from which the task takes items or "
+            f"examples. Give a folder with {split}.jsonl in it"
         )
 
 
@@ -88,4 +88,4 @@ def _rows(file: Path, mtime_ns: int) -> list[dict[str, Any]]:
         paragraphs = re.split(r"\n\s*\n", file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise SolarError(f"{file}: not UTF-8. Save the file as UTF-8") from error
-    return [{"text": paragraph} for paragraph in paragraphs if paragraph.strip()]
+    return [{"text": paragraph.strip()} for paragraph in paragraphs if paragraph.strip()]
