@@ -243,7 +243,12 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
         place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
         path = dotted(place)
         # One line per place: a union reports each of its members.
-        is_said = any(path == said or path.startswith(f"{said}.") for said in reported if said)
+        line = _line(fault.get("ctx", {}).get("error", ""))
+        is_said = any(
+            path == said or path.startswith(f"{said}.") or line.startswith(f"{said}:")
+            for said in reported
+            if said
+        )
         reported.add(path)
         if is_said:
             continue
@@ -251,8 +256,7 @@ def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
             found = "empty" if _is_empty(source, fault) else "missing"
             source.add(place, "missing-key", f"{found}. Axolotl needs it.")
         elif fault["type"] in ("value_error", "assertion_error"):
-            message = f"refused by Axolotl: {_line(fault['ctx']['error'])}"
-            source.add(place, "refused", message)
+            source.add(place, "refused", f"refused by Axolotl: {line}")
         else:
             source.add(place, "wrong-value", f"{short(fault['input'])} found{_needed(fault)}")
 

@@ -80,7 +80,28 @@ def check(source: YamlFile, files: Files) -> list[tuple[Path_, Any]]:
             for index, entry in enumerate(entries or []):
                 types.append(((*place, index, "type"), entry.get("type")))
                 _Entry(source, (*place, index), entry).check(files)
+            if place[-1] == "test_datasets":
+                _held_out(source, place, entries or [])
     return types
+
+
+def _held_out(source: YamlFile, place: Path_, entries: list[dict[str, Any]]) -> None:
+    """Rows to evaluate on that are trained as well: their loss says nothing of other texts."""
+
+    def rows(entry: dict[str, Any], split: str) -> tuple[str, ...]:
+        split = "train" if os.path.isfile(str(entry.get("path"))) else split
+        named = [str(entry.get(key)) for key in ("path", "name", "data_files", "shards_idx")]
+        return (*named, str(entry.get("split") or split))
+
+    trained = at(source.content, (*place[:-1], "datasets"))
+    trained = [one for one in trained if isinstance(one, dict)] if isinstance(trained, list) else []
+    known_rows = {rows(entry, "train"): index for index, entry in enumerate(trained)}
+    for index, entry in enumerate(entries):
+        same = known_rows.get(rows(entry, "test"))
+        if same is not None:
+            found = f"the rows of datasets[{same}], which are trained: their loss says nothing of "
+            found += "other texts. Name rows of their own, or write `val_set_size: 0.01`."
+            source.add((*place, index), "data", found, is_note=True)
 
 
 class _Entry:

@@ -119,6 +119,8 @@ def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: st
             continue
         if config is not None:
             here.append(_Model(name, place, config, tokenizer_files.find(model)))
+            if fault := _foreign_adapter(name, here[-1]):
+                source.add(place, "model", fault)
     aligns = content.get("tokenizer_source") or content.get("tokenizer")
     for other in here[1:]:
         if fault := _unfit(here[0], other, is_whole):
@@ -137,6 +139,22 @@ def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: st
                     else f"Write `base_model: {here[0].name}`, or the other."
                 )
             source.add(other.place, "model", found + way, is_note=bool(donor))
+
+
+def _foreign_adapter(name: str, model: _Model) -> str | None:
+    """Why the adapter of ``MODEL+ADAPTER`` does not fit the model, where its own base is here."""
+    folder = Path(os.path.expanduser(name.partition("+")[2]))
+    file = folder / "adapter_config.json"
+    if not name.partition("+")[2] or not file.is_file():
+        return None
+    try:
+        base = str(model_config.read(file).get("base_model_name_or_path"))
+        config = model_config.find(base)
+    except SolarError:
+        return None
+    plain = model._replace(name=name.partition("+")[0])
+    fault = _unfit(plain, _Model(base, model.place, config, None), True) if config else None
+    return fault and f"{folder} is an adapter of {base}. {fault}"
 
 
 def _unfit(one: _Model, other: _Model, are_whole: bool) -> str | None:
@@ -201,7 +219,9 @@ def _settings(model: _Model, is_tokenizer_given: bool) -> dict[str, Any]:
     for key in ("rope_scaling", "rope_parameters"):
         block = found.pop(key, None)
         rope |= block if isinstance(block, dict) else {}
+    # What an older config leaves out, as transformers fills it in for Llama and its relatives.
     found["rope_theta"] = rope.pop("rope_theta", found.get("rope_theta", 10000.0))
+    found.setdefault("rms_norm_eps", 1e-6)
     found["rope_type"] = rope.pop("rope_type", rope.pop("type", "default"))
     found |= {f"rope {key}": value for key, value in rope.items()}
     if found.get("use_sliding_window") is False:

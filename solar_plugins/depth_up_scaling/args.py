@@ -117,6 +117,8 @@ class DepthUpScalingBlock(BaseModel):
                 "them alone sets the depth. Keep one."
             )
         layout = block.get("layout")
+        if layout not in (None, *CHOICES["layout"]):
+            return block  # which `_known_choice` refuses
         for key in named:
             wanted = LAYOUT_OF[key]
             if wanted is None and layout is not None:

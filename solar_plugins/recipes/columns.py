@@ -174,6 +174,12 @@ class RowReader:
                 else:
                     is_note = column.holds == "text" or not self.rl
                     yield Fault(column, f"{name} is empty", is_note)
+        answers = [column for column in self.columns if column.holds in ("answer", "conversation")]
+        if self.rl and len(answers) == 2:
+            chosen, rejected = ((column, *cell(row, column)) for column in answers)
+            if chosen[2] == rejected[2] and not is_empty(chosen[2]):
+                same = f"{chosen[1]} and {rejected[1]} are the same: nothing is learned from it"
+                yield Fault(rejected[0], same, is_note=True)
 
     def _messages(self, column: Column, name: str, value: Any) -> Iterator[Fault]:
         messages = [value] if self.rl and isinstance(value, dict) else value
@@ -186,6 +192,10 @@ class RowReader:
             yield Fault(column, *faults[0])  # what cannot be trained on before what can
             if not faults[0][1]:
                 return
+        last = self.roles.get(str(messages[-1].get(self.fields["role"])))
+        if column.holds == "conversation" and last != "assistant":
+            text = f"the last message of {name} is of {last}: it would be trained as the answer"
+            yield Fault(column, f"{text}. Remove it, or the row")
         roles = list(dict.fromkeys(str(message.get(self.fields["role"])) for message in messages))
         if self.by_role and not {self.roles.get(role, role) for role in roles} & self.trained:
             strange = [role for role in roles if role not in self.roles]

@@ -199,7 +199,8 @@ def answers_of(strategy: Any) -> Callable[[dict[str, Any]], list[str] | None] | 
         A function of the row; it returns None where only a part of a message is trained, or its
         reasoning or calls too. None itself for a strategy that looks for no answer.
     """
-    if not isinstance(strategy, ChatTemplateStrategy) or strategy.train_on_inputs:
+    # (Its subclass for mistral_common has a tokenizer without added tokens.)
+    if type(strategy) is not ChatTemplateStrategy or strategy.train_on_inputs:
         return None
     trains_last = not (strategy.roles_to_train or strategy.train_on_eos or strategy.train_on_eot)
     more = ("training_detail", "tool_calls", strategy.prompter.template_thinking_key)

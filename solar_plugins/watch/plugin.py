@@ -31,12 +31,12 @@ from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import datasets as datasets_seam
 from solar_plugins.watch import content, learned, masks
 from solar_plugins.watch.rows import (
-    NO_ANSWER,
     RowCount,
     count,
     empty_texts,
     refuse_gaps,
     refusing_gaps,
+    same_answers,
     without_labels,
 )
 
@@ -46,6 +46,10 @@ RECORD = "training"
 COUNT = "solar_rows.json"
 """Beside prepared data: where their rows went."""
 _EMPTY = "{}: no rows. Put some in, or remove the entry."
+_MASKED = (
+    "datasets: none of {} rows has a token to train on: all labels are masked. Look at "
+    "train_on_inputs, roles_to_train, train_on_eos and the format or chat template."
+)
 
 
 class WatchedPlugin(BasePlugin):
@@ -111,10 +115,9 @@ class Watch(BasePlugin):
         one, before = self._counts[-1], self._said
         if not cfg.rl and "labels" in rows.column_names:
             tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
-            ends = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-            lost = without_labels(rows, ends)
+            lost = without_labels(rows, tokenizer)
             if lost == len(rows):
-                raise SolarError(_why_no_label(cfg, len(rows)))
+                raise SolarError(_why_not_trained(cfg) or _MASKED.format(len(rows)))
             one.drop("Zero Trainable", lost)
         self._current = None
         if one.dropped.total() != before:  # by the labels, or by TRL
@@ -211,6 +214,12 @@ class Watch(BasePlugin):
 
     def prepared(self, rows: Any) -> None:
         if self._current is not None and isinstance(rows, Dataset):
+            if same := same_answers(rows):
+                names = ", ".join(str(entry["path"]) for entry in self._cfg.datasets)
+                fault = f"chosen and rejected are the same in {same} of {len(rows)} rows of {names}"
+                if same == len(rows):
+                    raise SolarError(f"{fault}: nothing to prefer. Look at the columns of `type`.")
+                LOG.warning(f"{fault}: nothing is learned from them.")
             lost = self._current.read - self._current.dropped.total() - len(rows)
             is_double = self._cfg.dataset_exact_deduplication
             self._current.drop("Deduplication" if is_double else "Preparation", max(0, lost))
@@ -228,8 +237,8 @@ class Watch(BasePlugin):
     def _dropped(self, name: str | None, before: int, after: int) -> None:
         if self._current is not None and " eval " not in (name or ""):
             self._current.drop(name, before - after)
-            if before and not after and NO_ANSWER in self._current.dropped:
-                raise SolarError(_why_no_label(self._cfg, before))
+            if before and not after and (why := _why_not_trained(self._cfg)):
+                raise SolarError(why)
 
     def _finish(self, one: RowCount, rows: int) -> None:
         one.trained = rows
@@ -288,16 +297,13 @@ def _load_one(entry: Any) -> Any:
     return axolotl_seam.load_rows(DictDefault(entry))
 
 
-def _why_no_label(cfg: Any, count: int) -> str:
-    for number, entry in enumerate(cfg.datasets or []):
+def _why_not_trained(cfg: Any) -> str | None:
+    """Why supervised rows have nothing to train on, where the rows show it."""
+    for number, entry in enumerate([] if cfg.rl else cfg.datasets or []):
         loaded = _load_one(entry)
         if isinstance(loaded, DatasetDict):
             loaded = loaded[entry.split or "train"]
         rows = list(loaded.take(min(len(loaded), 1000)))
-        why = learned.why_nothing_is_trained(entry, rows)
-        if why:
+        if why := learned.why_nothing_is_trained(entry, rows):
             return f"datasets[{number}]: {entry['path']}: no token is trained: {why}"
-    return (
-        f"datasets: none of {count} rows has a token to train on: all labels are masked. Look at "
-        "train_on_inputs, roles_to_train, train_on_eos and the format or chat template."
-    )
+    return None

@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.compute as pc
 
 from solar_plugins.errors import SolarError
+from solar_plugins.recipes.columns import RowReader
 from solar_plugins.recipes.text_columns import gap, text_columns
 from solar_plugins.watch.content import local_files
 
@@ -23,7 +24,7 @@ _CAUSES = {
     "Long": "longer than sequence_len",
     "Un-truncatable": "with a prompt longer than sequence_len",
     "fully truncated": "with a prompt longer than sequence_len",
-    "Invalid Sequences": "longer than sequence_len, or empty",
+    "Invalid Sequences": "longer than sequence_len, or shorter than min_sample_len",
     "Zero Trainable": NO_ANSWER,
     "Strategy": "left out by their type",
     "Empty Text": "with an empty text",
@@ -32,13 +33,14 @@ _CAUSES = {
     "Preparation": "lost while they were prepared",
 }
 """By a word of what Axolotl, TRL or `Watch` calls a filter of rows."""
+_LENGTH = "Raise sequence_len (now {sequence_len}), shorten them, or write "
+_LENGTH += "excess_length_strategy: truncate."
 _WAY_OUT = {
     NO_ANSWER: "Fill the answers in, or name the roles to train (roles, roles_to_train).",
     _CAUSES["Short"]: "Lower min_sample_len, or remove them.",
+    _CAUSES["Invalid Sequences"]: f"{_LENGTH} Or lower min_sample_len.",
     _CAUSES["FLAN"]: "Its audit says which: flan_filter_audit.md.",
 }
-_LENGTH = "Raise sequence_len (now {sequence_len}), shorten them, or write "
-_LENGTH += "excess_length_strategy: truncate."
 
 
 @dataclass
@@ -117,9 +119,19 @@ def empty_texts(rows: datasets.Dataset, entry: Mapping[str, Any]) -> int:
     return sum(pc.sum(pc.equal(batch.column(columns[0]), "")).as_py() or 0 for batch in batches)
 
 
-def without_labels(rows: datasets.Dataset, ends: tuple[int | None, ...]) -> int:
-    """How many tokenised rows have no label but `ends`, so that no word is learned from them."""
-    nothing = [-100, *(token for token in ends if token is not None)]
+def same_answers(rows: datasets.Dataset) -> int:
+    """How many prepared pairs have the same text as chosen and as rejected."""
+    if not {"chosen", "rejected"} <= set(rows.column_names):
+        return 0
+    batches = rows.select_columns(["chosen", "rejected"]).iter(1000)
+    return sum(a == b for batch in batches for a, b in zip(*batch.values(), strict=True))
+
+
+def without_labels(rows: datasets.Dataset, tokenizer: Any) -> int:
+    """How many tokenised rows have no label but blanks and special tokens: no word is learned."""
+    every = [[token] for token in range(len(tokenizer))]
+    texts = tokenizer.batch_decode(every, skip_special_tokens=True)
+    nothing = [-100, *(token for token, text in enumerate(texts) if not text.strip())]
     found = 0
     for batch in rows.select_columns(["labels"]).with_format("arrow").iter(1000):
         labels = batch.column("labels").combine_chunks()
@@ -138,7 +150,7 @@ def refuse_gaps(
     rl: str,
     load: Callable[[Mapping[str, Any]], Any],
 ) -> None:
-    """Refuse a row that has nothing in a column that its type reads as text.
+    """Refuse rows without a column that their type reads, or with nothing in one of its texts.
 
     Args:
         load: Loads another entry: of the single files, to say which of them it is.
@@ -146,7 +158,12 @@ def refuse_gaps(
     Raises:
         SolarError: with the file, the row's number in it, and the column.
     """
-    columns = [name for name in text_columns(entry, rl) if name in rows.column_names]
+    there = rows.column_names
+    for column in RowReader(entry, rl).columns if not rl else ():  # sDPO has its own line
+        if not column.may_be_missing and not {*column.names} & {*there}:
+            found = f"no column {column.names[0]!r}, the rows have {', '.join(there)}"
+            raise SolarError(f"{entry['path']}: {found}. Name one of them, or choose another type.")
+    columns = [name for name in text_columns(entry, rl) if name in there]
     if not columns:
         return
     number = 0
@@ -160,7 +177,10 @@ def refuse_gaps(
 
 
 def refusing_gaps(rows: Any, entry: Mapping[str, Any], rl: str) -> Any:
-    """A stream whose rows are looked at while they are read, as by `refuse_gaps`."""
+    """A stream whose rows are looked at while they are read, as by `refuse_gaps`.
+
+    Empty texts are left out: the model would fail on a batch of them.
+    """
     name = ", ".join(map(str, local_files(entry))) or str(entry.get("path"))
 
     def look(row: dict[str, Any], place: int) -> dict[str, Any]:
@@ -168,7 +188,9 @@ def refusing_gaps(rows: Any, entry: Mapping[str, Any], rl: str) -> Any:
             raise SolarError(_gap_line(name, place, fault))
         return row
 
-    return rows.map(look, with_indices=True, features=rows.features)
+    looked_at = rows.map(look, with_indices=True, features=rows.features)
+    columns = text_columns(entry, rl)
+    return looked_at.filter(lambda row: any(row.get(name) != "" for name in columns))
 
 
 def _gap_line(name: str, place: int, fault: str) -> str:

@@ -189,7 +189,8 @@ def write(folder: Path) -> None:
         file.write_table(alpaca)
     csv.write_csv(pyarrow.table({"query": ["q"], "response": ["r"]}), data / "qa.csv")
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]
-    ultra = {"prompt": "q", "chosen": turns, "rejected": turns, "messages": turns}
+    worse = [turns[0], {"role": "assistant", "content": "x"}]
+    ultra = {"prompt": "q", "chosen": turns, "rejected": worse, "messages": turns}
     parquet.write_table(pyarrow.Table.from_pylist([ultra] * 9), data / "ultra.parquet")
     lines: dict[str, Any] = {
         "chat.jsonl": {"messages": turns},

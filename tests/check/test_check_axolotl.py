@@ -38,6 +38,11 @@ REFUSED = {
         "setting an adapter for training.If you want to full finetune, please turn off "
         "load_in_8bit and load_in_4bit.",
     ),
+    "fault in a block of ours, said once": (
+        "cpt.yml", "  remove_layers: 8", "  layout: ovrlap\n  remove_layers: 8",
+        "cpt.yml:5:3: depth_up_scaling.layout: 'ovrlap' is unknown. Write one of: overlap, "
+        "interleave, repeat. Did you mean 'overlap'?",
+    ),
     "plugin whose import fails": (
         "sft.yml", "plugins:\n", "plugins:\n  - broken.Plugin\n",
         "sft.yml:3:5: plugins[0]: broken.Plugin does not import (No module named "

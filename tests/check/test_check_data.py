@@ -132,9 +132,19 @@ CELLS: dict[str, tuple[dict, dict, str, str, str]] = {
         "messages has the roles user, assistant, and tool is trained",
     ),
     "role that preference data lack": (
-        {"chosen": [{"role": "human", "content": "q"}], "rejected": [{"role": "user", "content":
-         "q"}]}, {"type": "chat_template.argilla_chat"}, "dpo", "datasets[0].type",
+        {"chosen": [{"role": "human", "content": "q"}]}, {"type": "chat_template.argilla_chat"},
+        "dpo", "datasets[0].type",
         "chosen has the role 'human'; with `rl` Axolotl takes user, assistant, system and tool.",
+    ),
+    "question after the answer": (
+        {"chosen": [*GOOD_CHAT["messages"], {"role": "user", "content": "more?"}]},
+        {"type": "chat_template.argilla_chat"}, "dpo", "datasets[0].type",
+        "the last message of chosen is of user: it would be trained as the answer. Remove it",
+    ),
+    "pair of one answer": (
+        {**PAIR, "rejected": "c"}, {"type": "chatml.prompt_pairs"}, "dpo",
+        "note: datasets[0].type",
+        "chosen and rejected are the same: nothing is learned from it.",
     ),
     "fields of another name": (
         {"messages": [{"from": "user", "value": "q"}]}, {"type": "chat_template"}, "",
@@ -157,7 +167,8 @@ def test_a_cell_that_holds_nothing_is_found_with_its_row_and_column(found, case)
     if entry["type"] == "chat_template.default":
         del good["prompt"]
     if entry["type"] == "chat_template.argilla_chat":
-        good |= {"chosen": GOOD_CHAT["messages"], "rejected": GOOD_CHAT["messages"]}
+        worse = _chat(("user", "q"), ("assistant", "b"))
+        good |= {"chosen": GOOD_CHAT["messages"], "rejected": worse["messages"]}
     if case == "role that is not among those to train":
         good["messages"] = [{"role": "tool", "content": "a"}]
     recipe = {"rl": rl} if rl else {}
@@ -234,6 +245,22 @@ def test_of_a_large_file_the_beginning_is_read(found, monkeypatch):
         Path(f"folder/{name}.jsonl").write_text(lines)
     files = [text.partition(" of ")[2][:14] for _, text in found([], path="folder", type="alpaca")]
     assert files == ["folder/a.jsonl"]
+
+
+def test_rows_to_evaluate_on_that_are_trained_are_named(found):
+    trained = {"path": "rows.jsonl", "type": "alpaca"}
+    for entry, is_same in (
+        (trained, True),
+        ({**trained, "type": "completion", "split": "train"}, True),
+        ({**trained, "path": "other.jsonl"}, False),
+        ({"path": "org/set", "type": "alpaca"}, False),  # another split: test
+        ({"path": "org/set", "type": "alpaca", "split": "train"}, True),
+    ):
+        other = {"path": "org/set", "type": "alpaca"}
+        recipe = {"datasets": [trained, other], "test_datasets": [entry]}
+        notes = [f for f in found(ALPACA, "none", recipe) if f[0] == "note: test_datasets[0]"]
+        assert len(notes) == is_same
+        assert not notes or "their loss says nothing of other texts" in notes[0][1]
 
 
 HUB = "would be looked for on the Hub: "

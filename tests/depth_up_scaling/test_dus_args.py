@@ -122,6 +122,11 @@ def test_the_other_layouts():
             "Write layout: interleave, or remove every.",
         ),
         (
+            {"layout": "interleve", "every": 4},
+            "depth_up_scaling.layout: 'interleve' is unknown. Write one of: overlap, interleave, "
+            "repeat. Did you mean 'interleave'?",
+        ),
+        (
             {"layout": "repeat", "remove_layers": 8},
             "depth_up_scaling.remove_layers: belongs to layout: overlap, and the layout is repeat. "
             "Write layout: overlap, or remove remove_layers.",

@@ -224,8 +224,8 @@ def test_pairs_that_are_one_answer_twice(told, small_world):
     path.write_text("".join(json.dumps(r | {"rejected": r["chosen"]}) + "\n" for r in rows))
 
     assert told({"datasets": [dataset(path, "chatml.default")]}) == (
-        "sdpo.steps[1].datasets: chosen and rejected are the same in all 16 rows of "
-        f"{path}, so there is nothing to prefer. Check which columns its `type` reads."
+        f"sdpo.steps[1]: chosen and rejected are the same in 20 of 20 rows of {path}: nothing to "
+        "prefer. Look at the columns of `type`."
     )
 
 

@@ -52,6 +52,15 @@ def put(train: Trainer, rows: list[dict[str, Any]], name: str = "data.jsonl") ->
         (sums(*range(8), output=""), ALPACA, {"sample_packing": True}, "column 'output' is empty"),
         (sums(1, 2), ALPACA, {"sample_packing": True, "micro_batch_size": 8}, "steps: 0 of them."),
         (sums(*range(8), output=LONG), ALPACA, {}, "8 longer than sequence_len"),
+        (sums(*range(8), output=" \n"), ALPACA, {}, "column 'output' is empty in all 8 rows"),
+        ([{"instruction": "q"}] * 8, ALPACA, {}, "no column 'output', the rows have instruction"),
+        (sums(*range(8)), ALPACA, {"min_sample_len": 300}, "or shorter than min_sample_len"),
+        (
+            [{"prompt": "q", "chosen": " a", "rejected": " a"}] * 8,
+            {**ALPACA, "type": "chatml.prompt_pairs"},
+            {"rl": "dpo", "rl_beta": 0.1},
+            "chosen and rejected are the same in 8 of 8 rows of data.jsonl",
+        ),
         (sums(*range(8), output=LONG), ALPACA, {"sample_packing": True}, "No row is left"),
         (
             [{"instruction": LONG, "input": "", "output": "y"}] * 8,
@@ -182,7 +191,7 @@ def test_a_call_without_words_is_no_gap(train):
             {},
             10,
             8,
-            {"longer than sequence_len, or empty": 2},
+            {"longer than sequence_len, or shorter than min_sample_len": 2},
         ),
         (
             sums(*[1] * 20),
@@ -229,7 +238,8 @@ def test_rows_are_counted_and_a_loss_is_said(train, rows, entry, keys, read, tra
     put(train, rows)
     for _ in range(2):  # the second time from prepared data
         assert train(entry, **keys) == ""
-        assert train.rows == {"read": read, "trained": trained, "dropped": dropped}
+        counted = {"read": read, "trained": trained, "other_texts": 0, "dropped": dropped}
+        assert train.rows == counted
         assert ("of the rows are not trained" in train.log) == bool(dropped)
     assert train(entry, **keys, max_dropped_share=0.99) == ""
     assert "of the rows are not trained" not in train.log

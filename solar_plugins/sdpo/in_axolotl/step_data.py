@@ -86,11 +86,6 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
             f"{where}: column {name!r} in {paths}. The reference pass reads token ids only; "
             f"remove the column, or train on it with plain DPO."
         )
-    if all(a == b for a, b in zip(rows["chosen"], rows["rejected"], strict=True)):
-        raise SolarError(
-            f"{where}: chosen and rejected are the same in all {len(rows)} rows of {paths}, so "
-            "there is nothing to prefer. Check which columns its `type` reads."
-        )
     return meta
 
 
