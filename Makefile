@@ -1,4 +1,5 @@
 # make demo         the paper in miniature, on two CPU cores
+# make real         a real model of 135M parameters and real data, DATA=FOLDER, on two CPU cores
 # make check-fast   lint, types, imports and the pure tests, in less than a minute
 # make test         the whole test suite
 # Each installs what it needs first; `make install` is that alone.
@@ -37,7 +38,7 @@ CLEAR := --clear
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: install demo test check-fast lint format lock
+.PHONY: install demo real test check-fast lint format lock
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -54,6 +55,13 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 demo: $(INSTALLED)
 	$(BIN)/solar run recipes/tiny/solar.yml
+
+real: $(INSTALLED)
+	@test -d "$(DATA)" || { echo "error: DATA: no such folder: '$(DATA)'. Write make real DATA=FOLDER; docs/real_model.md says which files it holds" >&2; exit 2; }
+	$(BIN)/python benchmarks/real/model.py outputs/smollm2-135m-instruct
+	$(BIN)/python benchmarks/real/data.py "$(DATA)" outputs/real-data
+	$(BIN)/solar run benchmarks/real/chain.yml
+	$(BIN)/python benchmarks/real/table.py outputs/real
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -296,6 +296,7 @@ class Runner:
                 for stage in chain.stages.values()
             },
             **({} if chain.seed is None else {"seed": chain.seed}),
+            **({"data": dict(chain.data)} if chain.data else {}),
             **({"remove_checkpoints": True} if chain.remove_checkpoints else {}),
         }
         heading = f"# {chain.path} as it is run; paths count from the working directory.\n"
