@@ -17,7 +17,8 @@ from solar_plugins.check.tokenizer_files import Tokenizer
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
-from solar_plugins.models import model_config
+from solar_plugins.models import chat_template, model_config
+from solar_plugins.recipes.columns import CHAT
 
 FOLLOWS = "solar_plugins.StagePlugin"
 """Fits padding and sequence length to the base model, see `training.follow_base`."""
@@ -72,7 +73,7 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
     follows = FOLLOWS in str(content.get("plugins"))
     recipe = _Recipe(source, tokenizer, str(written), special, follows)
     named = [(where, type_.split(".")[0]) for where, type_ in types if isinstance(type_, str)]
-    chats = [where for where, name in named if name == "chat_template"]
+    chats = [where for where, type_ in types if str(type_).startswith(("chat_template", CHAT))]
     place, template = _template(source, tokenizer)
     if tokenizer is not None:
         _special_tokens(recipe, tokenizer)
@@ -89,6 +90,13 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
             if str(key).endswith("format") and str(text).startswith(str(bos)):
                 fault = f"begins with {bos!r}, which the tokenizer writes before every text: there "
                 recipe.add((*where, key), f"{fault}would be two. Take it out.")
+    for where, type_ in types if tokenizer and tokenizer.adds_blank else ():
+        if not content.get("rl") and (isinstance(type_, dict) or str(type_).startswith("alpaca")):
+            fault = (
+                f"prompt and answer are tokenised apart, and {written} puts a blank before both:"
+            )
+            fault += f" at inference the answer begins with another token. Write `type: {CHAT}`."
+            recipe.add(where, fault, is_note=True)
     _classes(source)
     try:
         config = model_config.language_model(model_config.find(model) or {}) if model else {}
@@ -243,7 +251,7 @@ def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
     eos, ending = special.get("eos_token"), template
     if not is_named:
         try:
-            text = tokenizer_files.render(
+            text = chat_template.render(
                 template, _TURN * 2, **{"eos_token": "eos_token", **special}
             )
         except TemplateSyntaxError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ class Tokenizer:
         special: Of `SPECIAL`, those that it has.
         chat_template: Its own chat template, or None.
         adds_bos: Whether it begins every text with its ``bos_token``.
+        adds_blank: Whether it puts a blank before every text, as Llama 2's and Mistral's do.
         ends: By file (``config.json``), the ids that its model ends a text with.
     """
 
@@ -31,6 +31,7 @@ class Tokenizer:
     special: dict[str, str]
     chat_template: str | None
     adds_bos: bool
+    adds_blank: bool
     ends: dict[str, list[int]]
 
 
@@ -71,33 +72,10 @@ def _read(folder: Path, mtime_ns: int) -> Tokenizer | None:
         if ids is not None:
             ends[name] = ids if isinstance(ids, list) else [ids]
     adds_bos = bool(config.get("add_bos_token", writes_bos))
-    return Tokenizer(vocabulary, special, template, adds_bos, ends)
-
-
-def render(template: str, messages: list[dict[str, Any]], **special: Any) -> str:
-    """What a chat template writes, as transformers renders it.
-
-    Raises:
-        jinja2.TemplateError: and whatever else a template may raise.
-    """
-    return _compiled(template).render(messages=messages, **special)
-
-
-@lru_cache(maxsize=64)
-def _compiled(template: str) -> Any:
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals |= {"raise_exception": refuse, "strftime_now": lambda form: ""}
-    # {% generation %} is transformers' own tag for what the model has to say.
-    plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
-    return environment.from_string(plain)
+    parts = json.dumps([described.get("normalizer"), described.get("pre_tokenizer")])
+    adds_blank = '"Prepend"' in parts or '"add_prefix_space": true' in parts
+    adds_blank |= '"Metaspace"' in parts and '"prepend_scheme": "never"' not in parts
+    return Tokenizer(vocabulary, special, template, adds_bos, adds_blank, ends)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import lm_eval.models  # noqa: F401  (fills the registry)
 import numpy as np
 from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import HTTPError
 from lm_eval import evaluate
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model
@@ -42,7 +42,7 @@ OUTPUT_KEYS = (
 )
 
 # Without network the Hub's client raises a RuntimeError: it has closed itself.
-CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
+CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, HTTPError)
 
 
 def read_config(

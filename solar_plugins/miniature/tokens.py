@@ -9,8 +9,9 @@ from pathlib import Path
 BOS, EOS, PAD, UNK = "<s>", "</s>", "<pad>", "<unk>"
 
 # The frame of every instruction: SOLAR's own template (model card of SOLAR-10.7B-Instruct-v1.0),
-# with the EOS that the card's leaves out and training needs.
+# with the BOS and the EOS that the card's leaves out, as recipes/templates/solar.jinja writes it.
 CHAT_TEMPLATE = (
+    "{{ bos_token }}"
     "{% for message in messages %}"
     "{{ '### ' + {'system': 'System', 'user': 'User', 'assistant': 'Assistant'}[message['role']]"
     " + ':\n' + message['content'] }}"

@@ -15,7 +15,9 @@ from typing import Any
 
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.flan_filter import task_names
+from solar_plugins.models import chat_template
 from solar_plugins.recipes import data_recipe as recipes
+from solar_plugins.recipes.columns import CHAT
 from solar_plugins.recipes.strings import strings
 
 _SAMPLE = 2000
@@ -124,10 +126,12 @@ class DataReader:
             block = None
         tokens: float | None
         if all(file.is_file() for file in files):
-            rows, tokens, note = self._local(files, entry, block, bool(recipe.get("rl")))
+            rows, tokens, note = self._local(files, entry, block, recipe)
             note = f"{', '.join(names)}: {note}"
         elif known is not None:
             rows, tokens, kept = known.rows, known.tokens_per_row, ""
+            if block is not None:
+                kept = ", before the filter"
             if block is not None and known.filtered_rows is not None:
                 rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
             counted = f"{known.rows:,} rows ({known.source}){kept}"
@@ -144,7 +148,7 @@ class DataReader:
         files: list[Path],
         entry: dict[str, Any],
         block: Mapping[str, Any] | None,
-        is_preference: bool,
+        recipe: Mapping[str, Any],
     ) -> tuple[int, float | None, str]:
         """Rows of `files`, their mean length with the ends of sequences that Axolotl adds, and how
         they were counted."""
@@ -158,7 +162,7 @@ class DataReader:
             rows = round(rows * len(kept) / len(found))
         if not kept:
             return rows, None, "no rows that could be read"
-        frame = _prompt_frame(entry.get("type"))
+        frame, is_preference = _prompt_frame(entry.get("type"), recipe), bool(recipe.get("rl"))
         texts = [_text(row, is_preference, frame) for row in kept]
         if self.tokenizer is not None and self.tokenizer.is_file():
             from tokenizers import Tokenizer
@@ -187,9 +191,16 @@ def part_of_split(rows: int, split: str) -> int:
     return max(0, bound(inside[2], rows) - bound(inside[1], 0))
 
 
-def _prompt_frame(type_: Any) -> str:
-    """The text that a user-defined prompt format writes around the fields of a row."""
+def _prompt_frame(type_: Any, recipe: Mapping[str, Any]) -> str:
+    """What a user-defined format, or a chat template in a file, writes around a row's question."""
     if not isinstance(type_, dict):
+        file = Path(str(recipe.get("chat_template_jinja")))
+        if not str(type_).startswith(("chat_template", CHAT)) or not file.is_file():
+            return ""
+        asked = [{"role": "user", "content": " "}]
+        with suppress(Exception):  # whatever a template raises, it is not counted here
+            text = file.read_text(encoding="utf-8")
+            return chat_template.render(text, asked, add_generation_prompt=True)
         return ""
     formats = [type_.get("prompt_format"), type_.get("no_input_format") or type_.get("format")]
     if type_.get("field_system"):

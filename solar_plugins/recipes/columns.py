@@ -49,6 +49,12 @@ READS: dict[str, tuple[str | tuple[str, ...], ...]] = {
 }  # fmt: skip
 """By dataset type: columns without which a row cannot be read, alternatives as a tuple."""
 
+CHAT = "solar_plugins.chat"
+"""Our own dataset type: plain columns as a conversation, see that module."""
+CHAT_SYSTEM = ("system_prompt", "system")
+CHAT_QUESTION = ("instruction", "question", "query", "prompt")
+CHAT_ANSWER = ("output", "response", "answer")
+
 READS_KTO: dict[str, tuple[str | tuple[str, ...], ...]] = {
     f"{family}.{name}": reads
     for family in ("chatml", "llama3")
@@ -274,6 +280,11 @@ def _columns(entry: Mapping[str, Any], rl: str) -> Iterator[Column]:
     elif kind in ("completion", "pretrain"):
         key = "field" if kind == "completion" else "text_column"
         yield Column((str(entry.get(key) or "text"),), "text", (key if key in entry else "type",))
+    elif kind == CHAT:
+        yield Column(CHAT_QUESTION, "prompt")
+        answers = [Column((name,), "answer") for name in ("chosen", "rejected")]
+        yield from answers if rl else [Column(CHAT_ANSWER, "answer")]
+        yield from (Column(c, "context", may_be_missing=True) for c in (("input",), CHAT_SYSTEM))
     elif rl not in ("", "dpo", "ipo", "simpo", "kto"):
         return
     elif kind in ("chat_template", "chat_template.default"):

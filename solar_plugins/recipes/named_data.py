@@ -27,8 +27,8 @@ def places_of(recipe: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     block = recipe.get("sdpo")
     steps = block.get("steps") if isinstance(block, Mapping) else None
     for number, step in enumerate(steps if isinstance(steps, list) else []):
-        if isinstance(step, Mapping):
-            lists[f"sdpo.steps[{number}].datasets"] = step.get("datasets")
+        for key in _KEYS[:2] if isinstance(step, Mapping) else ():
+            lists[f"sdpo.steps[{number}].{key}"] = step.get(key)
     for key, value in lists.items():
         entries = value if isinstance(value, list) else [value]
         for number, entry in enumerate(entries):

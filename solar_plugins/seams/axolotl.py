@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import axolotl
 import axolotl.train
-from axolotl.datasets import TokenizedPromptDataset
-from axolotl.prompt_strategies.chat_template import ChatTemplateStrategy
+from axolotl.datasets import TokenizedPromptDataset, wrap_dataset_for_tokenized_prompt
+from axolotl.prompt_strategies.chat_template import ChatTemplateStrategy, StrategyLoader
 from axolotl.prompt_strategies.dpo import chat_template
+from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.chat_templates import base as chat_templates
 from axolotl.utils.data import rl, sft, shared
 from axolotl.utils.dict import DictDefault, remove_none_values
+from datasets import Features, Value
 
 from solar_plugins.errors import SolarError
 
@@ -49,17 +51,61 @@ def replace_reference_model(reference_for: Callable[[Any], Any]) -> None:
     axolotl.train.setup_reference_model = once
 
 
+Messages = list[dict[str, str]]
+
+
+class _Conversations(DatasetWrappingStrategy):
+    """Tokenises what `messages_of` makes of each row as Axolotl's type ``chat_template`` does."""
+
+    def __init__(self, strategy: Any, messages_of: Callable[[dict[str, Any]], Messages]) -> None:
+        self.strategy, self.messages_of = strategy, messages_of
+
+    def wrap_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        talk = functools.partial(_as_conversation, self.messages_of)
+        message = {"role": Value("string"), "content": Value("string")}
+        features = Features({"messages": [message]})
+        rows = dataset.map(talk, remove_columns=list(dataset.features), features=features)
+        return wrap_dataset_for_tokenized_prompt(self.strategy, rows, *args, **kwargs)
+
+
+def _as_conversation(messages_of: Callable[..., Messages], row: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": messages_of(row)}
+
+
+def conversations(
+    tokenizer: Any, cfg: Any, entry: Any, messages_of: Callable[[dict[str, Any]], Messages]
+) -> Any:
+    """A strategy that tokenises the messages which `messages_of` makes of a row, and trains the
+    assistant's."""
+    return _Conversations(StrategyLoader()(tokenizer, cfg, entry), messages_of)
+
+
+def conversation_pairs(
+    cfg: Any, dataset_idx: int, prompt_of: Callable[[dict[str, Any]], Messages]
+) -> Callable[..., dict[str, Any]]:
+    """A preference type whose prompt is the messages that `prompt_of` makes of a row."""
+    write, _ = chat_template.default(cfg, dataset_idx=dataset_idx)
+
+    def pair(row: dict[str, Any], tokenizer: Any = None) -> dict[str, Any]:
+        return write({**row, "messages": prompt_of(row)}, tokenizer)
+
+    return pair
+
+
 @contextmanager
-def preference_rows(write_row: Callable[..., dict[str, Any]]) -> Iterator[None]:
+def preference_rows(
+    write_row: Callable[..., dict[str, Any]], types: Mapping[str, Callable[..., Any]]
+) -> Iterator[None]:
     """Inside, Axolotl loads preference data with `write_row` around the function of their type.
 
     It is called as `write_row(write, entry, row, index, tokenizer=…)`, with the type's function and
     the entry of `datasets` (or `test_datasets`, for which Axolotl 0.19 takes those of `datasets`).
+    `types` loads those that are not Axolotl's own, by name.
     """
     load, load_split = rl.load_dpo, rl._load_split
 
     def load_type(kind: str, cfg: Any, dataset_idx: int) -> Any:
-        found = load(kind, cfg, dataset_idx=dataset_idx)
+        found = types.get(kind, functools.partial(load, kind))(cfg, dataset_idx=dataset_idx)
         write, options = found if isinstance(found, tuple) else (found, {})
         around = functools.partial(write_row, write, cfg["datasets"][dataset_idx])
         return write and (around, {"with_indices": True, **options})

@@ -18,6 +18,26 @@ TRIED = ">=1.9,<1.10"
 _BASE: Any = DPOTrainer if TYPE_CHECKING else object
 
 
+def starts(tokenizer: Any, text: str) -> dict[str, bool]:
+    """How a tokenizer is to be called for `text`: it adds no start to one that begins with it.
+
+    A chat template writes the start of sequence itself (transformers adds none to what it renders);
+    TRL tokenises the text as any other, and would train on two.
+    """
+    bos = tokenizer.bos_token
+    return {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+
+
+class _OneStart:
+    """A tokenizer as TRL calls it for its rows, see `starts`."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.apply_chat_template = tokenizer, tokenizer.apply_chat_template
+
+    def __call__(self, text: str) -> Any:
+        return self.tokenizer(text, **starts(self.tokenizer, text))
+
+
 class TrainerHooks(_BASE):
     """Public names for the private moments of a DPOTrainer; put it before one in the bases."""
 
@@ -35,6 +55,9 @@ class TrainerHooks(_BASE):
     def rows_for_reference(self, dataset: Any) -> Any:
         """The data set as it is trained on; TRL's own pass for the reference is left out."""
         return dataset
+
+    def _prepare_dataset(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
+        return super()._prepare_dataset(dataset, _OneStart(tokenizer), args, name)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.around_checkpoint():
@@ -81,7 +104,7 @@ def self_test() -> None:
         SolarError: the installed TRL or transformers lacks one.
     """
     names = {
-        DPOTrainer: ("_precompute_ref_logps", "compute_ref_log_probs"),
+        DPOTrainer: ("_precompute_ref_logps", "_prepare_dataset", "compute_ref_log_probs"),
         Trainer: (
             *("_save_checkpoint", "_prepare_for_training", "_load_from_checkpoint"),
             *("_get_train_sampler", "_get_eval_sampler"),

@@ -141,6 +141,34 @@ def test_a_start_in_a_format_that_the_tokenizer_writes_as_well():
     assert found(PAIRS + "rl: dpo\n") == []
 
 
+def test_prompt_and_answer_apart_under_a_tokenizer_that_puts_blanks_before_both():
+    own = ALPACA.replace("type: alpaca", 'type: {format: "{instruction}"}')
+    ours = ALPACA.replace("type: alpaca", "type: solar_plugins.chat") + "chat_template: alpaca\n"
+    assert [found(text) for text in (own, ALPACA, ours)] == [[], [], []]
+    blanks = {"normalizer": {"type": "Prepend", "prepend": "\u2581"}}
+    for parts in (blanks, {"normalizer": None, "pre_tokenizer": {"type": "Metaspace"}}):
+        change("tokenizer.json", **parts)
+        for text in (own, ALPACA):
+            ((path, message, is_note),) = found(text)
+            assert (path, is_note) == ("datasets[0].type", True)
+            assert message == (
+                "prompt and answer are tokenised apart, and models/llama puts a blank before both: "
+                "at inference the answer begins with another token. Write `type: "
+                "solar_plugins.chat`."
+            )
+        assert found(ours) == []
+
+
+def test_our_type_is_read_in_a_step_of_sdpo_alone_of_preference_data():
+    text = RECIPE.replace("TYPE", "solar_plugins.chat").replace("chat.jsonl", "pairs.jsonl")
+    ((path, message, is_note),) = found(text + "chat_template: alpaca\nrl: dpo\n")
+    assert (path, is_note) == ("datasets[0].type", False)
+    assert message == (
+        "under `rl: dpo` Axolotl alone does not find solar_plugins.chat. Write `type: "
+        "chat_template.default`, or put the entry below `sdpo: steps:`."
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "is_there"),
     [

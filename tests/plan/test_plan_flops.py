@@ -121,6 +121,18 @@ def test_what_a_prompt_format_writes_is_counted(tmp_path):
     assert tokens == pytest.approx([(2 * 40 + 160) / 4 + 2, (2 * 80 + 160) / 4 + 2], abs=2)
 
 
+def test_what_a_chat_template_writes_is_counted(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"question": "a" * 40, "answer": "b" * 80}))
+    template = {"chat_template_jinja": "recipes/templates/solar.jinja"}
+    entry = {"path": str(file), "type": "solar_plugins.chat"}
+    tokens = [
+        DataReader().size({"datasets": [entry], **keys}).tokens_per_row for keys in ({}, template)
+    ]
+    frame = "### User:\n \n\n### Assistant:\n"
+    assert tokens[1] - tokens[0] == pytest.approx(len(frame) / 4, abs=1)
+
+
 def test_rows_that_the_filter_knows_by_name_are_left_out(tmp_path):
     file = tmp_path / "rows.jsonl"
     tasks = ["cot_gsm8k", "cot_esnli", "hellaswag:1.1.0", None] * 10

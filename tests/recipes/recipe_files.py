@@ -69,6 +69,18 @@ def configured(keys: dict[str, Any], folder: Path):
     return load_cfg(str(file))
 
 
+def tokenised_pairs(rows: Any, tokenizer: Any) -> Any:
+    """Texts of pairs as stepwise DPO's trainer tokenises them; no model is needed for it."""
+    from trl import DPOConfig
+
+    from solar_plugins.sdpo.trainer import StepTrainer
+
+    trainer = StepTrainer.__new__(StepTrainer)
+    trainer._tokenizer = tokenizer
+    settings = DPOConfig("unused", max_length=512, use_cpu=True, bf16=False)
+    return trainer._prepare_dataset(rows, tokenizer, settings, "train")
+
+
 def lost(written: Any, kept: Any, where: str = "") -> Iterator[str]:
     """Keys and values of `written` that `kept` does not hold."""
     if isinstance(written, dict):

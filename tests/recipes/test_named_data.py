@@ -12,13 +12,20 @@ def test_every_place_that_axolotl_and_sdpo_read_is_found():
         "datasets": [{"path": "a"}, {"type": "no path"}],
         "test_datasets": [{"path": "b"}],
         "pretraining_dataset": [{"path": "c"}],
-        "sdpo": {"steps": [{"datasets": [{"path": "d"}]}, {"datasets": None}, "no step"]},
+        "sdpo": {
+            "steps": [
+                {"datasets": [{"path": "d"}], "test_datasets": [{"path": "e"}]},
+                {"datasets": None},
+                "no step",
+            ]
+        },
     }
     assert [(where, entry["path"]) for where, entry in places_of(recipe)] == [
         ("datasets[0]", "a"),
         ("test_datasets[0]", "b"),
         ("pretraining_dataset[0]", "c"),
         ("sdpo.steps[0].datasets[0]", "d"),
+        ("sdpo.steps[0].test_datasets[0]", "e"),
     ]
 
 

@@ -5,10 +5,8 @@ The twins have the public datasets' columns; only paths are changed, and what ne
 
 from __future__ import annotations
 
-import copy
-
 import pytest
-from recipe_files import ROOT, configured, recipe, repointed
+from recipe_files import ROOT, configured, recipe, repointed, tokenised_pairs
 from recipe_twins import (
     alpaca_gpt4,
     fineweb_edu,
@@ -89,13 +87,13 @@ def test_the_filter_is_what_keeps_gsm8k_out(tiny_base, twins, tmp_path):
             PluginManager.get_instance().load_datasets(cfg, preprocess=False)
         rows = load_datasets(cfg=cfg, cli_args=TrainerCliArgs()).train_dataset
         texts[name] = {load_tokenizer(cfg).decode(ids) for ids in rows["input_ids"]}
-    assert len(texts["off"]) == 48
-    assert {text for text in texts["off"] if "GSM_" not in text} == texts["on"]
+    assert len(texts["off"]) == 49
+    assert {t for t in texts["off"] if "GSM_" not in t and "Anna paints" not in t} == texts["on"]
     assert len(texts["on"]) == 24
 
 
-def preference_text(system: str | None, user: str) -> str:
-    head = "" if system is None else f"### System:\n{system}\n\n"
+def preference_text(system: str, user: str) -> str:
+    head = f"### System:\n{system}\n\n" if system else ""
     return f"<s>{head}### User:\n{user}\n\n### Assistant:\n"
 
 
@@ -105,27 +103,34 @@ PAIRS = {
         for r in orca_dpo_pairs()
     ],
     1: [
-        (preference_text(None, r["prompt"]), r["chosen"][1]["content"], r["rejected"][1]["content"])
+        (preference_text("", r["prompt"]), r["chosen"][1]["content"], r["rejected"][1]["content"])
         for r in ultrafeedback_cleaned()
     ],
-    2: [(preference_text(None, r["prompt"]), r["chosen"], r["rejected"]) for r in math_alignment()],
+    2: [(preference_text("", r["prompt"]), r["chosen"], r["rejected"]) for r in math_alignment()],
 }
 
 
 @pytest.mark.parametrize("step", PAIRS)
 def test_each_step_of_cand_1_compares_what_it_should(step, tiny_base, twins, tmp_path):
     """cand_1 has all the steps that the other alignment recipes have (test_recipe_headers)."""
-    from axolotl.common.datasets import load_preference_datasets
-    from axolotl.train import setup_model_and_trainer
+    from axolotl.integrations.base import PluginManager
+    from axolotl.loaders import load_tokenizer
+
+    from solar_plugins.sdpo import args
+    from solar_plugins.sdpo.in_axolotl import step_data
 
     keys = repointed(recipe("cand_1"), twins) | {"base_model": str(tiny_base), "plugins": []}
-    keys["datasets"] = copy.deepcopy(keys.pop("sdpo")["steps"][step]["datasets"])
-    cfg = configured(keys, tmp_path)
-    trainer, *_ = setup_model_and_trainer(cfg, load_preference_datasets(cfg=cfg))
-    tokenizer = trainer.processing_class
+    planned = args.parse(keys.pop("sdpo")).steps[step]
+    if (path := planned.datasets[0]["path"]) in keys["flan_filter"]["datasets"]:
+        keys["plugins"] = ["solar_plugins.FlanFilterPlugin"]
+        keys["flan_filter"]["datasets"] = [path]
+    cfg = configured(keys | {"datasets": planned.datasets}, tmp_path)
+    PluginManager.get_instance().load_datasets(cfg, preprocess=False)
+    tokenizer = load_tokenizer(cfg)
+    rows = tokenised_pairs(step_data.load(cfg, planned).train_dataset, tokenizer)
     seen = [
         tuple(tokenizer.decode(row[f"{part}_ids"]) for part in ("prompt", "chosen", "rejected"))
-        for row in trainer.train_dataset
+        for row in rows
     ]
     # Whole texts are compared: no answer stands in a prompt, no system message is lost, and both
     # answers end with the end of the sequence, once.

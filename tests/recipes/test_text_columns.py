@@ -8,6 +8,7 @@ from solar_plugins.recipes.text_columns import gap, text_columns
 
 OWN = {"field_instruction": "q", "field_output": "a", "format": "{instruction}"}
 CHAT = {"type": "chat_template"}
+OURS = {"type": "solar_plugins.chat"}
 
 
 def said(*contents, role="user", **more):
@@ -40,6 +41,19 @@ def said(*contents, role="user", **more):
         ),
         ({"prompt": "q", "completion": None}, {"type": "chatml.ultra"}, "kto", "'completion' is"),
         ({"instruction": None}, {"type": "my.own.strategy"}, "", None),
+        (
+            {"query": "q", "response": None},
+            OURS,
+            "",
+            "'response' is null",
+        ),
+        (
+            {"system": None, "question": "q", "answer": "a"},
+            OURS,
+            "",
+            None,
+        ),
+        ({"prompt": "q", "chosen": ""}, OURS, "dpo", "'chosen' is empty"),
     ],
 )
 def test_a_gap_is_named(row, entry, rl, fault):

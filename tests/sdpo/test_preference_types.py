@@ -139,7 +139,7 @@ def test_types_are_put_back():
     from solar_plugins.seams import axolotl as seam
 
     before = rl.load_dpo, rl._load_split
-    with seam.preference_rows(lambda *_: {}):
+    with seam.preference_rows(lambda *_: {}, {}):
         assert rl.load_dpo is not before[0]
     assert (rl.load_dpo, rl._load_split) == before
     seam.self_test()

@@ -25,6 +25,7 @@ LORA = {
     **{f"lora_{part}_kernel": False for part in ("mlp", "qkv", "o")},
 }
 LONG = "x" * 600
+SOLAR = str(Path("recipes/templates/solar.jinja").resolve())
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
 
 
@@ -205,6 +206,14 @@ def test_a_call_without_words_is_no_gap(train):
             [*talks(*range(8)), *talks(*range(4), answer="")],
             CHAT,
             {},
+            12,
+            8,
+            {"without a trained token (no answer, or a role that is not trained)": 4},
+        ),
+        (
+            [*sums(*range(8)), *sums(*range(4), output="")],
+            {**ALPACA, "type": "solar_plugins.chat"},
+            {"chat_template": "jinja", "chat_template_jinja": SOLAR, "sample_packing": True},
             12,
             8,
             {"without a trained token (no answer, or a role that is not trained)": 4},

@@ -15,10 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import SchedulerType
 from transformers.training_args import OptimizerNames
 
+from solar_plugins import chat
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.recipes.columns import CHAT
 from solar_plugins.sdpo.args import Step
 from solar_plugins.sdpo.preference_rows import Empty, refuse_joined, render_pair, texts_of
 from solar_plugins.seams import axolotl as seam
+from solar_plugins.seams.trl import starts
 
 _NAMES = {
     "lr_scheduler": [*(kind.value for kind in SchedulerType), "one_cycle", "rex"],
@@ -66,7 +69,7 @@ def load(cfg: DictDefault, step: Step) -> TrainDatasetMeta:
     where = f"{step.where}.datasets"
     paths = ", ".join(str(d["path"]) for d in step.datasets)
     try:
-        with seam.preference_rows(write_row):
+        with seam.preference_rows(write_row, {CHAT: chat.load_pairs}):
             meta = load_preference_datasets(cfg=cfg)
     except SolarError as error:
         raise SolarError(f"{step.where}: {error}") from error
@@ -101,7 +104,8 @@ def write_row(
     try:
         texts = texts_of(dict(row), lambda cells: _texts(write, entry, cells, tokenizer))
         if all(isinstance(texts[name], str) for name in ("prompt", "chosen", "rejected")):
-            refuse_joined(lambda text: tokenizer(text)["input_ids"], texts)
+            options = starts(tokenizer, texts["prompt"])
+            refuse_joined(lambda text: tokenizer(text, **options)["input_ids"], texts)
         return texts
     except SolarError as error:
         fault = str(error)
