@@ -70,5 +70,5 @@ def test_the_schema_test_would_notice_a_typo():
     keys = recipe(SFT[0])
     assert list(lost(keys | {"learning_rat": 1}, keys)) == ["learning_rat"]
     entry = copy.deepcopy(keys)
-    entry["datasets"][0]["type"]["field_sytem"] = "x"
-    assert list(lost(entry, keys)) == ["datasets[0].type.field_sytem"]
+    entry["datasets"][0]["splitt"] = "x"
+    assert list(lost(entry, keys)) == ["datasets[0].splitt"]
