@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 
@@ -12,12 +13,39 @@ from solar_plugins.errors import SolarError
 NAME = "solar-plugins"
 
 
-def outside_range(extra: str = "train") -> Iterator[tuple[Requirement, str | None]]:
-    """The tools of `extra` whose installed version is not in its range; None: not installed."""
-    for line in metadata.requires(NAME) or ():
-        tool = Requirement(line)
-        if tool.name == NAME or tool.marker is None or not tool.marker.evaluate({"extra": extra}):
-            continue
+def _tools(extra: str) -> Iterator[Requirement]:
+    """What `extra` alone adds to the package."""
+    for tool in map(Requirement, metadata.requires(NAME) or ()):
+        if tool.name != NAME and tool.marker is not None and tool.marker.evaluate({"extra": extra}):
+            yield tool
+
+
+def install_hint(module: str) -> str:
+    """What to write for a module that is missing: the smallest of our extras that brings it."""
+    name = module.partition(".")[0].replace("_", "-")
+    extra = "filter" if name in {tool.name for tool in _tools("filter")} else "train"
+    return f"pip install '{NAME}[{extra}]'"
+
+
+def is_missing(module: str) -> str:
+    """What to say of a module that is not installed."""
+    return f"{module} is not installed here. Write {install_hint(module)}"
+
+
+def require(*modules: str) -> None:
+    """Refuse to start without what will be needed later.
+
+    Raises:
+        SolarError: a module is not installed.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise SolarError(f"{is_missing(module)}.")
+
+
+def outside_range() -> Iterator[tuple[Requirement, str | None]]:
+    """The tools of [train] whose installed version is not in its range; None: not installed."""
+    for tool in _tools("train"):
         try:
             version = metadata.version(tool.name)
         except metadata.PackageNotFoundError:
@@ -40,5 +68,5 @@ def cannot_import(plugin: str, error: ImportError) -> SolarError:
     because = f" Outside the tried range: {'; '.join(found)}." if found else ""
     return SolarError(
         f"plugins: solar_plugins.{plugin} cannot be imported ({cause}).{because} Install what was "
-        f"tried together: pip install '{NAME}[train]'"
+        f"tried together: {install_hint(error.name or '')}"
     )

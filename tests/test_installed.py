@@ -37,6 +37,21 @@ def test_what_is_outside_is_named_with_what_works(monkeypatch):
     )
 
 
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("numba.typed", "filter"), ("pyarrow", "filter"), ("lm_eval", "train"), ("wandb", "train")],
+)
+def test_the_smallest_extra_that_helps(module, extra):
+    assert installed.install_hint(module) == f"pip install 'solar-plugins[{extra}]'"
+
+
+def test_a_plugin_that_lacks_what_the_filter_needs_asks_for_no_more():
+    error = ModuleNotFoundError("No module named 'xxhash'", name="xxhash")
+    assert str(installed.cannot_import("FlanFilterPlugin", error)).endswith(
+        "Install what was tried together: pip install 'solar-plugins[filter]'"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", list(PLUGINS))
 def test_the_error_is_none_that_axolotl_swallows(plugin):

@@ -15,6 +15,12 @@ with ``from`` whose model goes in:
 
 ``set`` changes keys of the plain file for this stage (dotted for nested ones), as
 ``--set STAGE.KEY=VALUE`` does on the command line, which comes last.
+
+``data`` reads data sets from files of your own with the same columns, in every stage:
+
+    data:
+      HuggingFaceFW/fineweb-edu: ./text.jsonl   # what a recipe has as a data set's path
+      allenai/ai2_arc: ./h6/arc_challenge       # or an lm-eval task: a folder of SPLIT.jsonl
 """
 
 from __future__ import annotations
@@ -30,14 +36,14 @@ from typing import Any
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation import paper
-from solar_plugins.recipes import extends
+from solar_plugins.recipes import extends, named_data
 from solar_plugins.recipes.registry import STAGE_KINDS
 
 BASE_MODEL = "base_model"
 """The name of the chain's own base model in a stage's ``from``."""
 
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
-CHAIN_KEYS = (*REQUIRED_KEYS, "seed", "remove_checkpoints")
+CHAIN_KEYS = (*REQUIRED_KEYS, "data", "seed", "remove_checkpoints")
 STAGE_KEYS = (*STAGE_KINDS, "from", "after", "set")
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -84,6 +90,7 @@ class Chain:
     path: Path
     written_output_dir: Path
     remove_checkpoints: bool = False  # Axolotl's ``checkpoint-N``, once the stage is verified
+    data: Mapping[str, str] = field(default_factory=dict)  # data set -> the file or folder read
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -98,7 +105,7 @@ class Chain:
         recipe = copy.deepcopy(self._read[stage.file])
         for dotted, value in self.settings.get(stage.name, {}).items():
             set_key(recipe, dotted, copy.deepcopy(value), stage)
-        return self.rebase(recipe)
+        return self.rebase(named_data.from_files(stage.kind, recipe, self.data))
 
     def order(self, until: str | None = None) -> list[Stage]:
         """The stages, each after what it needs; ties as in the file.
@@ -231,6 +238,7 @@ def load_chain(
             os.path.normpath(extends.written_output_dir(path, written or content["output_dir"]))
         ),
         remove_checkpoints=content.get("remove_checkpoints", False),
+        data=content.get("data", {}),
         settings={name: values for name, values in settings.items() if values},
     )
     # A data stage may make the base model; then it moves along with the other outputs.
@@ -243,7 +251,9 @@ def _apply(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, d
     known = [key for key in CHAIN_KEYS if key != "stages"]
     for key, value in overrides.items():
         head, _, rest = key.partition(".")
-        if rest:
+        if rest and head == "data":
+            content["data"] = {**content.get("data", {}), rest: value}
+        elif rest:
             settings.setdefault(head, {})[rest] = value
         elif key in known:
             content[key] = value
@@ -269,6 +279,9 @@ def _check(path: Path, content: dict[str, Any]) -> None:
     remove = content.get("remove_checkpoints", False)
     if not isinstance(remove, bool):
         raise SolarError(f"{path}: remove_checkpoints: {remove!r} found. Write true or false.")
+    data = content.get("data", {})
+    if not isinstance(data, dict) or not all(isinstance(file, str) for file in data.values()):
+        raise SolarError(f"{path}: data: {data!r} found. Write {{DATA SET: FILE OR FOLDER}}.")
     if not isinstance(content["stages"], dict) or not content["stages"]:
         raise SolarError(f"{path}: stages: no stage found. Write NAME: {{train: FILE}} below it.")
 

@@ -18,6 +18,7 @@ from solar_plugins.check.finding import KINDS, Finding
 from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
+from solar_plugins.recipes import extends
 
 __all__ = ["KINDS", "Finding", "check_files", "check_settings", "faults_of", "kind_of"]
 
@@ -111,7 +112,12 @@ def faults_of(path: str | Path, text: str) -> set[tuple[str, ...]]:
 
 
 def check_settings(chain: Chain) -> Iterator[Finding]:
-    """What is wrong in the keys of trainings that ``set`` and ``--set STAGE.KEY=VALUE`` give."""
+    """What is wrong in the keys of trainings that ``set`` and ``--set STAGE.KEY=VALUE`` give, and
+    in what ``--set data.NAME=FILE`` does."""
+    in_file = extends.read_mapping(chain.path).get("data", {})
+    given = YamlFile("--set", {}, {})
+    chain_rules.check_data(given, chain, [n for n in chain.data if chain.data[n] != in_file.get(n)])
+    yield from given.findings
     for name, settings in chain.settings.items():
         stage = chain.stages[name]
         # What stands in the chain file is checked with it.

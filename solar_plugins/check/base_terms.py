@@ -44,7 +44,6 @@ def check(source: YamlFile, model: str, name: str | None = None, is_swapped: boo
 
 def _ask_hub(model: str, is_here: bool) -> tuple[Any, str | None, str | None]:
     """What the Hub says of `model`; why it cannot be had; why the Hub says nothing."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi, constants, errors
 
     repo, _, revision = model.partition("@")
@@ -63,7 +62,7 @@ def _ask_hub(model: str, is_here: bool) -> tuple[Any, str | None, str | None]:
         return None, f"{page} is not there, or is private. {way}", None
     except errors.RevisionNotFoundError:
         return None, f"{page} has no revision {revision!r}.", None
-    except (HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
+    except (errors.HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
         how = f"did not answer ({type(error).__name__})"
         how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else how
         return info, None, f"{constants.ENDPOINT} {how}"

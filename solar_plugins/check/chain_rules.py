@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from solar_plugins.chain.resolve import follow_depth, merge_models, resolve
 from solar_plugins.check import base_terms, lm_eval_rules, merge, recipe, tokenizer
 from solar_plugins.check.files import Files, Made, made_by
 from solar_plugins.check.source import YamlFile
-from solar_plugins.errors import SolarError
+from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.recipes import registry
+from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.recipes.strings import strings
 
 
 @dataclass
@@ -97,6 +99,7 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
         yield below, stage.kind
     if chain is not None:
         _changed_keys(source, chain)
+        check_data(source, chain, chain.data)
         Files(Path(source.name), here.made).expect_model(source, (BASE_MODEL,), chain.base_model)
         if not Path(chain.base_model).is_relative_to(chain.output_dir):
             base_terms.check(source, chain.base_model, chain.name, base_model is not None)
@@ -117,6 +120,29 @@ def _changed_keys(source: YamlFile, chain: Chain) -> None:
                 if f"{finding.path}.".startswith(f"{key}."):
                     place = ("stages", stage.name, "set", key)
                     source.add(place, finding.kind, finding.message, finding.is_note)
+
+
+def check_data(source: YamlFile, chain: Chain, names: Iterable[str]) -> None:
+    """Add what is wrong in those entries of the chain's `data`: no such file, or nothing reads it.
+
+    Which data sets an evaluation reads is known to lm-eval; what is near a training's is a mistake.
+    """
+    try:
+        as_written = [(s.kind, replace(chain, data={}).recipe(s)) for s in chain.stages.values()]
+    except SolarError:
+        return  # a stage's file, which has a finding of its own
+    trained_on = {e["path"] for kind, r in as_written if kind == "train" for e in datasets_of(r)}
+    others = {text for kind, r in as_written if kind != "train" for text in strings(r)}
+    evaluates = any(kind == "evaluate" for kind, _ in as_written)
+    for name in names:
+        file, place = chain.data[name], ("data", name)
+        if not Path(file).exists() and not Path(file).is_relative_to(chain.output_dir):
+            fault = f"no such file or folder: {file}. Paths count from the working directory."
+            source.add(place, "missing-file", fault)
+        near = nearest(name, trained_on)
+        if name not in {*trained_on, *others} and (near or not evaluates):
+            known = near or f" They read {', '.join(sorted(trained_on))}."
+            source.add(place, "unknown-key", f"no stage reads a data set {name!r}.{known}")
 
 
 def _load(source: YamlFile, base_model: str | None) -> Chain | None:

@@ -24,6 +24,7 @@ from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
+from solar_plugins.installed import is_missing
 from solar_plugins.recipes.columns import CHAT, Fault, RowReader
 
 LISTS = ("datasets", "test_datasets", "pretraining_dataset")
@@ -262,6 +263,9 @@ class _Entry:
                     lengths += self._lengths(reader, rows, _SAMPLE - len(lengths))
         except data_files.UnreadableData as error:
             self.add("path", f"{self.path} {error}.")
+        except ModuleNotFoundError as error:  # the light install
+            message = f"{self.path} was not read: {is_missing(str(error.name))}."
+            self.add("path", message, is_note=True)
         if lost := sum(lengths):
             length = self.source.content.get("sequence_len") or 512  # as Axolotl takes it
             most = f"{lost} of {len(lengths)}" if lost < len(lengths) else f"all {lost}"

@@ -35,7 +35,8 @@ _TOOLS = {
 }
 _OPTIONAL = {
     "deepspeed": "ZeRO-2 and ZeRO-3 need it",
-    "flash_attn": "faster attention on GPUs; without it, write attn_implementation: sdpa",
+    "flash_attn": "faster attention on GPUs: pip install 'solar-plugins[gpu]'; "
+    "without it, write attn_implementation: sdpa",
     "bitsandbytes": "8-bit optimizers and QLoRA need it",
 }
 _ENOUGH_DISK_GIB = 20

@@ -134,10 +134,11 @@ def _our_blocks(source: YamlFile, files: Files) -> None:
             parsed = parse(value)
             if isinstance(parsed, sdpo_args.StepwiseDPOConfig):
                 recipe_rules.check_recipe(source.content, parsed, _SDPO_TRAINER)
+            if isinstance(parsed, flan_filter_args.FlanFilterBlock):
+                parsed.refuse_unreached(source.content)
         except SolarError as error:
             _add_fault(source, block, error)
         if block == "flan_filter" and isinstance(value, dict):
-            _filtered_datasets(source, value.get("datasets"))
             files.expect(source, (block, "index"), value.get("index"), "the filter's index")
 
 
@@ -193,16 +194,3 @@ def grown_depth(source: YamlFile, depth: int | None) -> int | None:
     except SolarError as error:
         source.add_error(error, "layer-range")
         return None
-
-
-def _filtered_datasets(source: YamlFile, filtered: Any) -> None:
-    entries = source.content.get("datasets")
-    entries = entries if isinstance(entries, list) else []
-    paths = [str(entry.get("path")) for entry in entries if isinstance(entry, dict)]
-    for index, path in enumerate(filtered if isinstance(filtered, list) else []):
-        if path not in paths:
-            found = f"no entry of datasets has the path {path!r}.{nearest(str(path), paths)}"
-            message = f"{found} Paths: {', '.join(paths) or 'none'}."
-            fix = unambiguous_match(str(path), paths)
-            place = ("flan_filter", "datasets", index)
-            source.add(place, "wrong-value", message, new_value=fix)

@@ -177,6 +177,10 @@ def chain_schema() -> dict[str, Any]:
         "name": described(text, "What the chain makes."),
         "base_model": described(text, "Hub id or folder: the one line to change."),
         "output_dir": described(text, "Where the folders of the stages go."),
+        "data": described(
+            {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
+            "Data sets that are read from a file or folder with the same columns.",
+        ),
         "seed": described({"type": "integer", "minimum": 0}, "Of every stage."),
         "remove_checkpoints": described(
             {"type": "boolean"}, "Whether checkpoint-N folders go once their stage is verified."

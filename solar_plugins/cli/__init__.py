@@ -40,10 +40,6 @@ COMMANDS = {
 }
 
 
-# What the extra `filter` installs.
-_OF_FILTER = ("filelock", "fsspec", "numba", "numpy", "tokenizers", "xxhash")
-
-
 class Rooms(click.Group):
     """The commands, each imported when called; a `SolarError` ends in one line, status 1."""
 
@@ -75,9 +71,10 @@ class Rooms(click.Group):
         except ModuleNotFoundError as error:
             if not error.name or error.name.startswith("solar_plugins"):
                 raise
-            extra = "filter" if error.name.partition(".")[0] in _OF_FILTER else "train"
+            from solar_plugins.installed import is_missing
+
             raise click.ClickException(
-                f"{error.name} is not installed here. Write pip install 'solar-plugins[{extra}]'; "
+                f"{is_missing(error.name)}; "
                 "`solar check --quick`, new, show, diff, pack and unpack work without it."
             ) from error
         except BrokenPipeError:

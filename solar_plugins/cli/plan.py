@@ -65,6 +65,7 @@ def plan_command(
     from rich.console import Console
 
     from solar_plugins import project
+    from solar_plugins.installed import require
     from solar_plugins.plan import gpu_specs, table
     from solar_plugins.plan.stages import GIB, Machine, plan_chain
 
@@ -87,6 +88,7 @@ def plan_command(
         utilisation,
         is_cpu,
     )
+    require("torch", "transformers")
     result = plan_chain(project.enter(chain), machine, base_model)
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=2))

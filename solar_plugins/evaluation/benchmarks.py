@@ -68,6 +68,22 @@ def mean_stderr(errors: Sequence[float | None]) -> float | None:
     return math.hypot(*found) / len(errors) if errors and len(found) == len(errors) else None
 
 
+def ratio_stderr(items: Sequence[tuple[float, float]]) -> float | None:
+    """The standard error of sum(a) / sum(b) over independent items (a, b), None for one item.
+
+    The delta method: that of the mean of `a - ratio * b`, divided by the mean of `b`.
+
+    >>> ratio_stderr([(1.0, 1.0), (3.0, 1.0)])  # as of the mean of 1 and 3
+    1.0
+    """
+    if len(items) < 2:
+        return None
+    total = math.fsum(b for _, b in items)
+    ratio = math.fsum(a for a, _ in items) / total
+    square = math.fsum((a - ratio * b) ** 2 for a, b in items)
+    return math.sqrt(square * len(items) / (len(items) - 1)) / total
+
+
 def h6(scores: Mapping[str, float | None]) -> float | None:
     """The mean of the six scores by benchmark key; None unless all six are there.
 

@@ -29,6 +29,7 @@ from solar_plugins.evaluation.benchmarks import (
     h6_stderr,
     mean_stderr,
     plain_mean,
+    ratio_stderr,
 )
 from solar_plugins.evaluation.result_file import ItemLog, settings_digest
 
@@ -159,10 +160,13 @@ def _result(name: str, measured: dict) -> tuple[str, dict]:
     if benchmark is not None:
         score = _score(name, benchmark, measured)
         return "tasks", {**score, "chance": metadata.get("chance", benchmark.chance), **facts}
+    items = values.get("items,none")
+    if items is not None:  # of our held-out tasks: what the model makes of each item
+        facts["items"] = [list(item) for item in items]
     if "bits_per_byte,none" in values:
         # Per byte, so that it can be compared between models with different tokenizers.
         loss = {"metric": "bits_per_byte", "value": _finite(values["bits_per_byte,none"])}
-        return "losses", {**loss, **facts}
+        return "losses", {**loss, **({"stderr": ratio_stderr(items)} if items else {}), **facts}
     numbers = {key: _finite(value) for key, value in values.items() if isinstance(value, float)}
     return "other", {"values": numbers, **facts}
 

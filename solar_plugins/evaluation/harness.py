@@ -14,10 +14,10 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import lm_eval.models  # noqa: F401  (fills the registry)
 import numpy as np
 from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import HTTPError
 from lm_eval import evaluate
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model
@@ -27,6 +27,7 @@ from lm_eval.tasks import TaskManager, get_task_dict
 from lm_eval.utils import load_yaml_config, set_torch_seed, simple_parse_args_string
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.evaluation import local_data
 from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import BY_TASK
 from solar_plugins.evaluation.result_file import check_model
@@ -41,7 +42,7 @@ OUTPUT_KEYS = (
 )
 
 # Without network the Hub's client raises a RuntimeError: it has closed itself.
-CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
+CANNOT_LOAD = (OSError, ValueError, RuntimeError, DatasetsError, HTTPError)
 
 
 def read_config(
@@ -155,8 +156,10 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     for seed, sow in zip(config.seed, (random.seed, np.random.seed, set_torch_seed), strict=False):
         if seed is not None:
             sow(seed)
+    files = local_data.files_of(config.metadata)
     try:
-        tasks = get_task_dict([entry], manager)
+        with seam.data_from(lambda task: local_data.read(task, files)):
+            tasks = get_task_dict([entry], manager)
     except CANNOT_LOAD as error:
         raise SolarError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
     for task in leaves(tasks):

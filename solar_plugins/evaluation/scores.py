@@ -68,7 +68,9 @@ def scores_table(result: Mapping) -> Table:
         cells = [percent(result["h6"]), percent(result["h6_stderr"], ""), "", "", ""]
         table.add_row("H6", *cells, *[f"{row.h6:.2f}" for _, row in rows], style="bold")
     for name, loss in result["losses"].items():
-        table.add_row(name, _plain(loss["value"]), "", "", "", str(loss["n"]))
+        error = loss.get("stderr")
+        shown = _plain(loss["value"]), "" if error is None else _plain(error)
+        table.add_row(name, *shown, "", "", str(loss["n"]))
     for name, kept in result["other"].items():
         for metric, value in kept["values"].items():
             if "_stderr" not in metric:

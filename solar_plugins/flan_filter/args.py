@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.evidence import DECONTAMINATION
+from solar_plugins.recipes.named_data import places_of
 from solar_plugins.watch.args import WatchedArgs
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ class FlanFilterBlock(BaseModel):
         "[solar, related, cot_esnli]",
     )
     datasets: list[str] = Field(
-        min_length=1, description="which entries of `datasets:` to filter, each by its `path`"
+        min_length=1,
+        description="which entries of `datasets`, `test_datasets` and `sdpo.steps[].datasets` to "
+        "filter, each by its `path`",
     )
     task_column: str | dict[str, str] | None = Field(
         default=None,
@@ -46,10 +51,11 @@ class FlanFilterBlock(BaseModel):
         "column}; without it conversations, inputs, question, instruction + input or prompt is "
         "looked for",
     )
-    decontaminate: bool = Field(
+    decontaminate: bool | list[str] = Field(
         default=False,
         description="beyond the paper: also remove rows that share 13 words in a row with an item "
-        "of H6's test splits (needs an index that was built from them)",
+        "of H6's test splits, from all of `datasets` or from those listed here (needs an index "
+        "that was built from the splits)",
     )
     allow_empty: bool = Field(
         default=False,
@@ -65,9 +71,10 @@ class FlanFilterBlock(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> FlanFilterBlock:
-        asked = {"task_column": self.task_column, "prompt_column": self.prompt_column}
-        for key, columns in asked.items():
-            for path in columns if isinstance(columns, dict) else ():
+        by_path = {"task_column": dict, "prompt_column": dict, "decontaminate": list}
+        for key, kind in by_path.items():
+            paths = getattr(self, key)
+            for path in paths if isinstance(paths, kind) else ():
                 if path not in self.datasets:
                     raise ValueError(
                         f"{key} names {path!r}, which is not in flan_filter.datasets."
@@ -91,6 +98,34 @@ class FlanFilterBlock(BaseModel):
         prompt = asked(self.prompt_column)
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt or ())
         return asked(self.task_column), prompts or None
+
+    def decontaminates(self, path: str) -> bool:
+        """Whether rows of the dataset `path` are compared with H6's test splits."""
+        given = self.decontaminate
+        return given if isinstance(given, bool) else any(is_same(path, one) for one in given)
+
+    def refuse_unreached(self, recipe: Mapping[str, Any]) -> None:
+        """Refuse a path that no entry of `recipe` has, or one that the filter does not reach.
+
+        Raises:
+            SolarError: with the path's place in the block.
+        """
+        places = list(places_of(recipe))
+        paths = list(dict.fromkeys(str(entry["path"]) for _, entry in places))
+        for number, path in enumerate(self.datasets):
+            where = f"flan_filter.datasets[{number}]"
+            of_path = [place for place, entry in places if is_same(str(entry["path"]), path)]
+            if not of_path:
+                raise SolarError(
+                    f"{where}: no entry of datasets, test_datasets or sdpo.steps has the path "
+                    f"{path!r}.{nearest(path, paths)} Paths: {', '.join(paths) or 'none'}."
+                )
+            for place in of_path:
+                if not _REACHED.match(place):
+                    raise SolarError(
+                        f"{where}: {path!r} is {place}, which is not filtered. Filter the file "
+                        "with solar filter IN OUT, and name OUT there."
+                    )
 
     @cached_property
     def opened_index(self) -> Index | None:
@@ -120,6 +155,9 @@ class FlanFilterArgs(WatchedArgs):
     )
 
 
+_REACHED = re.compile(r"(test_)?datasets\b|sdpo\.steps\[\d+\]\.datasets\b")
+
+
 def is_same(path: str, other: str) -> bool:
     """Whether two entries' paths are one."""
     return os.path.normpath(path) == os.path.normpath(other)
@@ -135,7 +173,7 @@ def parse(block: Any) -> FlanFilterBlock:
         raise SolarError(
             "flan_filter: the recipe loads solar_plugins.FlanFilterPlugin and has no such block. "
             "Write flan_filter: {tasks: solar, datasets: [PATH]} with the path of an entry of "
-            "datasets."
+            "datasets or of a step of sdpo."
         )
     try:
         return FlanFilterBlock.model_validate(dict(block))

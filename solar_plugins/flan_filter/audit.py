@@ -114,7 +114,8 @@ def _page(facts: dict) -> Iterator[str]:
     if facts["index"] is not None:
         read.append(f"index `{facts['index']['path']}` ({facts['index']['digest'][:12]})")
     removed = facts["rows_removed"]
-    yield f"## {facts['source']}\n\n{'; '.join(read)}.\n"
+    place = f" ({facts['entry']})" if "entry" in facts else ""
+    yield f"## {facts['source']}{place}\n\n{'; '.join(read)}.\n"
     yield (
         f"{facts['rows_in']:,} rows in, {facts['rows_out']:,} out, {removed:,} removed "
         f"({removed / max(facts['rows_in'], 1):.2%}). A published filtered "

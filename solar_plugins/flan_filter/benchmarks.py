@@ -195,6 +195,8 @@ DEFINITIONS = {
     "task229_arc_answer_generation_hard": (
         "are given a science question (hard-level) and four answer options"
     ),
+    # Its items need not be of HellaSwag's training split.
+    "task1389_hellaswag_completion": "Each option is a suggested ending for the context",
     "task026_drop_question_generation": (
         "This task involves creating questions from a given passage that involve some kind of "
         "complex reasoning"
@@ -205,6 +207,15 @@ DEFINITIONS = {
     ),
     "task028_drop_answer_generation": (
         "This task involves creating answers to complex questions, from a given passage"
+    ),
+    "task029_winogrande_full_object": (
+        "create a pair of sentences each containing a blank (_) and their corresponding answer. "
+        "The sentence pair should look similar, and should be about two related but different "
+        "objects"
+    ),
+    "task031_winogrande_question_generation_object": (
+        "question containing a blank (_), based on the given context word. Your question must "
+        "contain two related but different objects"
     ),
     "task032_winogrande_question_generation_person": (
         "question containing a blank (_), based on the given context word. Your question must "
@@ -220,11 +231,16 @@ DEFINITIONS = {
     "task035_winogrande_question_modification_person": (
         "given a fill-in-the-blank question where the answer is PersonX"
     ),
+    "task1391_winogrande_easy_answer_generation": (
+        "given a question containing a blank (_) and two options. You should pick the best option"
+    ),
 }
 """Tasks of Natural Instructions v2 -> stems of their definitions, which a row carries.
 
-Table 8's two, and related tasks that stay. Releases word the definitions differently (the hard ARC
-task's first letter is missing in one), so a stem is kept that all wordings share. Source:
-github.com/allenai/natural-instructions, ``tasks/``; definitions that are not here are read from a
+Table 8's three, and related tasks that stay. Releases word the definitions differently (the hard
+ARC task's first letter is missing in one), so a stem is kept that all wordings share. Source:
+github.com/allenai/natural-instructions, ``tasks/`` (029 at 21d8306 and 0b806c1, 031 at 000bf07 and
+ae457ac, 1391 at 7872629 and e0fd310). The files of 1389 and 030 were not within reach: the stem of
+1389 was not compared with its file, 030 has none. Definitions that are not here are read from a
 folder of its task files.
 """

@@ -62,7 +62,7 @@ def filtered_copy(
         digest,
         sorted(task_names.expand(block.tasks)),
         index.digest if index else None,
-        block.decontaminate,
+        block.decontaminates(source),
         *block.columns_of(source),
     ]
     name = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())

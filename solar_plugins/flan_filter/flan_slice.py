@@ -87,12 +87,11 @@ def read_from(repository: str) -> Iterator[None]:
     Raises:
         SolarError: the Hub does not answer, or has no such dataset.
     """
-    from httpx import HTTPError
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
 
     try:
         yield
-    except (HTTPError, HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HTTPError, OfflineModeIsEnabled, OSError) as error:
         reason = " ".join(str(error).split())
         raise SolarError(
             f"{repository}: cannot be read ({type(error).__name__}: {reason[:200]}). Without a "

@@ -24,6 +24,7 @@ PROMPT_COLUMNS = (
     ("instruction",),
     ("prompt",),
     ("query",),
+    ("chosen",),  # pairs of whole conversations, such as trl-lib/ultrafeedback_binarized
 )
 """Shapes of prompts; the first that fits is taken."""
 

@@ -65,7 +65,7 @@ class RowFilter:
             if self._prompt:
                 from solar_plugins.flan_filter.matcher import Matcher
 
-                self._matcher = Matcher(index, wanted, block.decontaminate)
+                self._matcher = Matcher(index, wanted, block.decontaminates(source))
         self._task_of = lru_cache(NAMES_REMEMBERED)(
             lambda name: wanted.get(task_names.normalised(name))
         )

@@ -130,11 +130,11 @@ def copy_side_files(folder: Path, out: Path, code: bool) -> bool:
 
 
 def _from_hub(base: str, what: str, fetch: Any, *arguments: Any, **options: Any) -> str:
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
     try:
         return fetch(*arguments, **options)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
+    except (HTTPError, HFValidationError, LocalEntryNotFoundError, RuntimeError) as error:
         # huggingface_hub's second try without a network ends in "the client has been closed"
         raise SolarError(
             f"base_model: {base}: not found locally, and {what} could not be downloaded from the "

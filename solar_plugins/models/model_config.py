@@ -60,6 +60,13 @@ KNOWN: dict[str, dict[str, Any]] = {
     },
 }
 """Hub id -> its config.json."""
+KNOWN["HuggingFaceTB/SmolLM2-135M"] = KNOWN["HuggingFaceTB/SmolLM2-360M"] | {  # recipes/laptop
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_attention_heads": 9,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 3,
+}
 
 
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers")

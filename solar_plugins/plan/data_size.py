@@ -130,6 +130,8 @@ class DataReader:
             note = f"{', '.join(names)}: {note}"
         elif known is not None:
             rows, tokens, kept = known.rows, known.tokens_per_row, ""
+            if block is not None:
+                kept = ", before the filter"
             if block is not None and known.filtered_rows is not None:
                 rows, kept = known.filtered_rows, f", {known.filtered_rows:,} after the filter"
             counted = f"{known.rows:,} rows ({known.source}){kept}"

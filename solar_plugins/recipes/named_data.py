@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 _KEYS = ("datasets", "test_datasets", "pretraining_dataset")
+_LOADERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".txt": "text"}
+_OF_THE_HUB = ("name", "revision", "data_files")
 
 
 def datasets_of(recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -24,8 +27,8 @@ def places_of(recipe: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     block = recipe.get("sdpo")
     steps = block.get("steps") if isinstance(block, Mapping) else None
     for number, step in enumerate(steps if isinstance(steps, list) else []):
-        if isinstance(step, Mapping):
-            lists[f"sdpo.steps[{number}].datasets"] = step.get("datasets")
+        for key in _KEYS[:2] if isinstance(step, Mapping) else ():
+            lists[f"sdpo.steps[{number}].{key}"] = step.get(key)
     for key, value in lists.items():
         entries = value if isinstance(value, list) else [value]
         for number, entry in enumerate(entries):
@@ -33,3 +36,45 @@ def places_of(recipe: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
                 entry = {"path": entry}
             if isinstance(entry, dict) and entry.get("path"):
                 yield f"{key}[{number}]" if entries is value else key, entry
+
+
+def from_files(kind: str, recipe: dict[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """A recipe that reads each data set in `files` from there.
+
+    Args:
+        kind: the stage's: an lm-eval config hands `files` to `solar evaluate` as `metadata.data`.
+        recipe: changed in place where it trains.
+        files: data set as the recipe names it -> a file, or a folder with a file for each split.
+
+    >>> entry = {"path": "a/b", "name": "big", "split": "train_prefs[:9]"}
+    >>> from_files("train", {"datasets": [entry]}, {"a/b": "./mine.jsonl"})
+    {'datasets': [{'path': './mine.jsonl', 'split': 'train[:9]'}]}
+    """
+    if not files:
+        return recipe
+    if kind == "evaluate":
+        metadata = recipe.get("metadata") or {}
+        return recipe | {"metadata": {**metadata, "data": {**metadata.get("data", {}), **files}}}
+    if kind == "train" and isinstance(recipe.get("pretraining_dataset"), str):
+        recipe["pretraining_dataset"] = [{"path": recipe["pretraining_dataset"], "split": "train"}]
+    for place, entry in [*places_of(recipe)] if kind == "train" else ():
+        file = files.get(entry["path"])
+        if file is None:
+            continue
+        for key in _OF_THE_HUB:
+            entry.pop(key, None)
+        entry["path"] = file
+        if Path(file).suffix:  # a file is one split, which `datasets` calls train
+            entry["split"] = f"train{''.join(str(entry.get('split', '')).partition('[')[1:])}"
+            if place.startswith("pretraining"):  # that is read by `datasets` without Axolotl
+                entry |= {"path": _LOADERS.get(Path(file).suffix, "json"), "data_files": file}
+    return _renamed(recipe, files)
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """`value` with each text and key in it that is one of `names`: a filter names what it reads."""
+    if isinstance(value, dict):
+        return {names.get(key, key): _renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value

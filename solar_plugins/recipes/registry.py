@@ -36,7 +36,7 @@ PLUGINS = {
 RESULT_VERSIONS = {
     "miniature_world": 1,
     "untrained_model": 1,
-    "flan_index": 1,
+    "flan_index": 2,  # 2: knows the definition of Natural Instructions' task 1389
     "synth_math": 1,
     "merge": 1,
     "evaluate": 2,  # 2: a group of tasks (MMLU) is the plain mean of them; the miniature has none

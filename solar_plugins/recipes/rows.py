@@ -228,12 +228,12 @@ def _split_of(path: Path) -> str | None:
 
 
 def _from_hub(name: str, split: str, config: str | None) -> Iterator[dict]:
-    import httpx
     from datasets import get_dataset_config_names, load_dataset
     from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError
 
     # Without network the Hub's client gives up with a RuntimeError: it has closed itself.
-    faults = (OSError, ValueError, RuntimeError, DatasetsError, httpx.HTTPError)
+    faults = (OSError, ValueError, RuntimeError, DatasetsError, HTTPError)
     try:
         chosen: list[str | None] = [config]
         if config is None:

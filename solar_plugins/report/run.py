@@ -133,7 +133,9 @@ def read_run(folder: str | Path, paper: bool = False) -> Run:
         if stage.kind == "evaluate":
             evaluated |= dict.fromkeys(sources)
             found = {model: _read_json(place / f"{model}.json") for model in sources}
-            results |= {model: result for model, result in found.items() if result is not None}
+            for model, result in found.items():
+                if result is not None:
+                    results[model] = _joined(results.get(model), result)
             recipe = stages[stage.name].recipe
             if not recipe and not any(found.values()):  # neither started nor measured elsewhere
                 with suppress(SolarError):
@@ -153,6 +155,16 @@ def read_run(folder: str | Path, paper: bool = False) -> Run:
         benchmarks=tuple(key for key in BY_KEY if key in asked),
         beside_paper=paper or bool(PAPERS_BASE.search(chain.base_model)),
     )
+
+
+def _joined(before: dict[str, Any] | None, result: dict[str, Any]) -> dict[str, Any]:
+    """A model's result beside that of another evaluation of the chain; H6 is of one of them."""
+    if before is None:
+        return result
+    tables = ("tasks", "losses", "other", "not_run")
+    joined = {name: {**before.get(name, {}), **result.get(name, {})} for name in tables}
+    of_h6 = before if result.get("h6") is None else result
+    return {**result, **joined, "h6": of_h6.get("h6"), "h6_stderr": of_h6.get("h6_stderr")}
 
 
 def _asked_for(tasks: Any) -> set[str]:

@@ -58,7 +58,7 @@ _BOOKKEEPING = (
 )
 
 WEIGHT_AFFECTING_KEYS = (
-    *("base_model", "rl", "bf16", "fp16", "chat_template", "global_batch_size"),
+    *("base_model", "rl", "bf16", "fp16", "chat_template", "global_batch_size", "flan_filter"),
     *("excess_length_strategy", "adapter", "lora_model_dir", "lora_r", "lora_alpha"),
     *("lora_dropout", "lora_target_modules", "lora_target_linear", "lora_target_parameters"),
     *("lora_modules_to_save", "peft_use_dora", "peft_use_rslora", "peft_init_lora_weights"),

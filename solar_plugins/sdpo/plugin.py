@@ -23,7 +23,7 @@ from solar_plugins.sdpo.in_axolotl import models, step_data
 from solar_plugins.sdpo.in_axolotl.session import LOG, AxolotlSession, AxolotlStepTrainer
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import trl as trl_seam
-from solar_plugins.watch.plugin import WatchedPlugin
+from solar_plugins.watch.plugin import WATCH, WatchedPlugin
 
 # Named here for `trainer_cls`, which Axolotl resolves by its dotted path.
 __all__ = ["AxolotlStepTrainer", "StepwiseDPOPlugin"]
@@ -137,6 +137,7 @@ def measure_recipe(file: Path, **changes: Any) -> dict[str, Any]:
     cfg = load_cfg(str(file), **changes)
     for plugin in PluginManager.get_instance().plugins.values():
         if isinstance(plugin, StepwiseDPOPlugin) and plugin.plan:
+            WATCH.load_datasets(cfg, preprocess=True)  # the FLAN filter's rows are not measured
             return plugin.session(cfg).measure()
     raise SolarError(
         f"{file}: no `sdpo:` block with plugins: [solar_plugins.StepwiseDPOPlugin]. Name a recipe "

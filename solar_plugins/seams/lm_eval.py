@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from solar_plugins.errors import SolarError
@@ -17,6 +19,31 @@ TRIED = ">=0.4.11,<0.4.12"
 def group_file(manager: TaskManager, name: str) -> str | None:
     """The YAML file of the task group `name` in the index of `manager`; None for other names."""
     return manager.task_index[name]["yaml_path"] if name in manager.all_groups else None
+
+
+@contextmanager
+def data_from(read: Callable[[Any], dict | None]) -> Iterator[None]:
+    """Within the block, tasks take their items from `read`.
+
+    A config of lm-eval can name other data for one task, not for the subjects of a group.
+
+    Args:
+        read: called with a task's config; returns its rows by split, or None for lm-eval's own way.
+    """
+    from lm_eval.api.task import ConfigurableTask
+
+    download = ConfigurableTask.download
+
+    def own_or_download(task: Any, *args: Any, **kwargs: Any) -> None:
+        task.dataset = read(task.config)
+        if task.dataset is None:
+            download(task, *args, **kwargs)
+
+    ConfigurableTask.download = own_or_download
+    try:
+        yield
+    finally:
+        ConfigurableTask.download = download
 
 
 def draw_examples_as_one_process(task: Task) -> None:
@@ -45,7 +72,7 @@ def self_test() -> None:
     """
     from importlib.metadata import version
 
-    from lm_eval.api.task import Task
+    from lm_eval.api.task import ConfigurableTask, Task
     from lm_eval.tasks import TaskManager
 
     missing = [
@@ -60,6 +87,8 @@ def self_test() -> None:
         taken = getattr(Task, method, None)
         if taken is None or not needed <= set(inspect.signature(taken).parameters):
             missing.append(f"Task.{method}({', '.join(sorted(needed))})")
+    if "self.download(" not in inspect.getsource(ConfigurableTask.__init__):
+        missing.append("ConfigurableTask.download")
     if "self._instances" not in inspect.getsource(Task):
         missing.append("Task._instances")
     if missing:

@@ -159,10 +159,10 @@ def split_hub(source: str) -> tuple[str, str | None, str | None]:
 @contextmanager
 def hub_errors(source: str) -> Iterator[None]:
     """Turns what huggingface_hub raises into one line that begins with the address."""
-    import httpx
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 
-    raised = (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError)
+    # HTTPError is that of the Hub's client: httpx's in its version 1, httpx2's in version 2.
+    raised = (HTTPError, HFValidationError, OfflineModeIsEnabled, OSError)
     try:
         yield
     except raised as error:

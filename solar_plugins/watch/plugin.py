@@ -62,14 +62,21 @@ class WatchedPlugin(BasePlugin):
 
 
 class Watch(BasePlugin):
-    """Watches the trainings whose recipe names a plugin of ours."""
+    """Watches the trainings whose recipe names a plugin of ours.
+
+    Attributes:
+        filter_data: The FLAN filter's, where the recipe names it: points the config's entries at
+            filtered copies before any plugin loads data, in whatever order `plugins` has them.
+            Returns the rows that were removed, by the path of the copy.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._cfg: Any = None
         self._is_training_split = True
         self._counts: list[RowCount] = []
-        self._filtered: int = 0
+        self.filter_data: Callable[[DictDefault], dict[str, int]] | None = None
+        self._filtered: dict[str, int] = {}
         self._current: RowCount | None = None
         self._entry: Any = None
         self._said = 0
@@ -78,7 +85,7 @@ class Watch(BasePlugin):
     # The hooks of Axolotl
 
     def register(self, cfg: dict) -> None:
-        self._cfg = None
+        self._cfg = self.filter_data = None
         if plugins_of(cfg):
             axolotl_seam.watch_data(self)
             datasets_seam.watch_filters(self._dropped)
@@ -87,8 +94,11 @@ class Watch(BasePlugin):
     def load_datasets(self, cfg: DictDefault, preprocess: bool = False) -> None:
         self._watch(cfg)
         self._counts, self.steps = [], 0
-        if self._cfg is None or preprocess:
-            return
+        if self._cfg is not None and not preprocess:
+            self._begin_training(cfg)
+        self._filtered = self.filter_data(cfg) if self.filter_data else {}
+
+    def _begin_training(self, cfg: DictDefault) -> None:
         if run_record.is_first_process():
             run_record.path(cfg.output_dir, RECORD).unlink(missing_ok=True)
         if kept := content.set_aside_old_work(cfg):
@@ -136,12 +146,6 @@ class Watch(BasePlugin):
         """What is known of the training: its steps, and where its rows went."""
         return {"steps": self.steps, "rows": [one.facts() for one in self._counts]}
 
-    # What a plugin of ours says
-
-    def filtered(self, rows: int) -> None:
-        """Rows that the FLAN filter has removed, before Axolotl reads the others."""
-        self._filtered += rows
-
     # What Axolotl does with data, see `seams.axolotl.DataWatcher`
 
     def content(self, cfg: Any, entries: Any, tokenizer: str) -> str | None:
@@ -154,8 +158,9 @@ class Watch(BasePlugin):
         if self._cfg is None or not self._is_training_split:
             return
         if not isinstance(found, Dataset):
-            self._current = RowCount(self._filtered)
-            self._current.drop("FLAN", self._filtered)
+            removed = sum(self._filtered.get(entry["path"], 0) for entry in cfg.datasets or ())
+            self._current = RowCount(removed)
+            self._current.drop("FLAN", removed)
             return
         try:
             facts = json.loads((folder / COUNT).read_text(encoding="utf-8"))
@@ -243,7 +248,6 @@ class Watch(BasePlugin):
     def _finish(self, one: RowCount, rows: int) -> None:
         one.trained = rows
         self._counts.append(one)
-        self._filtered = 0
         self._say(one)
 
     def _say(self, one: RowCount) -> None:

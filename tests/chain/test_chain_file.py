@@ -182,11 +182,15 @@ def test_base_model_made_by_a_stage_moves_along(write):
         (
             "sed: 3\n" + HEAD + "  cpt: {train: a.yml}\n",
             "chain.yml: sed: unknown key. Did you mean 'seed'? "
-            "A chain has name, base_model, output_dir, stages, seed, remove_checkpoints.",
+            "A chain has name, base_model, output_dir, stages, data, seed, remove_checkpoints.",
         ),
         (
             "remove_checkpoints: yes please\n" + HEAD + "  cpt: {train: a.yml}\n",
             "chain.yml: remove_checkpoints: 'yes please' found. Write true or false.",
+        ),
+        (
+            "data: [a.jsonl]\n" + HEAD + "  cpt: {train: a.yml}\n",
+            "chain.yml: data: ['a.jsonl'] found. Write {DATA SET: FILE OR FOLDER}.",
         ),
         (
             HEAD + "  cpt: {train: a.yml}\n  cpt: {train: a.yml}\n",
@@ -228,3 +232,16 @@ def test_wrong_settings_are_one_line(write):
     chain = load_chain(write(GOOD.replace("[b, a]", "b")))
     with pytest.raises(SolarError, match=r"2 models found \(ONE, TWO\), but stages.mix.from has 1"):
         resolve(chain, chain.stages["mix"])
+
+
+def test_data_of_the_chain_and_of_the_command_line_are_read_by_every_stage(write):
+    text = "data: {data/t.jsonl: ./mine.jsonl, held_out_text: ./articles.txt}\n" + GOOD
+    chain = load_chain(write(text), overrides={"data.data/t.jsonl": "./other.jsonl"})
+    a, h6 = (resolve(chain, chain.stages[name]) for name in ("a", "h6"))
+    assert [entry["path"] for entry in a["datasets"]] == [
+        "./outputs/small/world/t.jsonl",
+        "./other.jsonl",
+    ]
+    assert h6["metadata"] == {
+        "data": {"data/t.jsonl": "./other.jsonl", "held_out_text": "./articles.txt"}
+    }

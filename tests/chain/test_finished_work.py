@@ -154,8 +154,9 @@ def test_every_plugin_and_generator_has_a_result_version(finished, monkeypatch):
     assert registry.result_versions("merge", {}) == {"merge": 1}
     assert registry.result_versions("evaluate", {"tasks": ["mmlu", "mini_arc"]}) == {"evaluate": 2}
     assert registry.result_versions("evaluate", {"tasks": ["mini_mmlu"]}) == {"evaluate": 1}
-    for generator in ("miniature_world", "untrained_model", "flan_index", "synth_math"):
-        assert registry.result_versions("data", {"generator": generator}) == {generator: 1}
+    generators = {"miniature_world": 1, "untrained_model": 1, "flan_index": 2, "synth_math": 1}
+    for generator, version in generators.items():
+        assert registry.result_versions("data", {"generator": generator}) == {generator: version}
     newer = registry.Plugin("solar_plugins.flan_filter.plugin", "flan_filter", 2)
     monkeypatch.setitem(registry.PLUGINS, "FlanFilterPlugin", newer)
     status, output = solar("--dry-run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,19 @@ def test_other_formats(found, tmp_path):
     assert "row 2 of folder/b.csv" in found(ALPACA, path="folder", type="alpaca")[0][1]
     Path("rows.json").write_text('[{"instruction": "a", "output": "b"}, {"instruction": ')
     assert "row 2 is not JSON" in found(ALPACA, path="rows.json", type="alpaca")[0][1]
+
+
+def test_parquet_is_a_note_where_nothing_reads_it(found, monkeypatch):
+    """The rest of the recipe is checked all the same."""
+    Path("rows.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as in the light install
+    assert found(ALPACA, path="rows.parquet", type="alpaca") == [
+        (
+            "note: datasets[0].path",
+            "rows.parquet was not read: pyarrow is not installed here. "
+            "Write pip install 'solar-plugins[filter]'.",
+        )
+    ]
 
 
 def test_of_a_large_file_the_beginning_is_read(found, monkeypatch):

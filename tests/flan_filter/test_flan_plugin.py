@@ -58,9 +58,10 @@ def tokenised(keys: dict, tmp_path: Path) -> tuple[list[str], str]:
     from axolotl.common.datasets import load_datasets
     from axolotl.integrations.base import PluginManager
     from axolotl.loaders import load_tokenizer
-    from axolotl.utils.data.shared import generate_dataset_hash_from_config
 
     cfg = configured(keys, tmp_path)
+    from axolotl.utils.data.shared import generate_dataset_hash_from_config  # as plugins have it
+
     assert PluginManager.get_instance().load_datasets(cfg, preprocess=False) is None
     tokenizer = load_tokenizer(cfg)
     key = generate_dataset_hash_from_config(cfg, cfg.datasets, tokenizer.name_or_path)
@@ -135,8 +136,8 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
         ),
         (
             {"datasets": ["Open-Orca/OpenOrka"]},
-            "flan_filter.datasets: 'Open-Orca/OpenOrka' is not the path of an entry of datasets "
-            "(PATH).",
+            "flan_filter.datasets[0]: no entry of datasets, test_datasets or sdpo.steps has the "
+            "path 'Open-Orca/OpenOrka'. Paths: PATH.",
         ),
         (
             {"tasks": "solar"},
@@ -147,7 +148,7 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
             None,
             "flan_filter: the recipe loads solar_plugins.FlanFilterPlugin and has no such block. "
             "Write flan_filter: {tasks: solar, datasets: [PATH]} with the path of an entry of "
-            "datasets.",
+            "datasets or of a step of sdpo.",
         ),
     ],
 )
@@ -204,3 +205,21 @@ def test_two_datasets_each_with_its_own_column(tiny_model, tmp_path, orca_file):
     assert len(texts) == 20
     assert [text for text in texts if "GSM_" in text] == []
     assert sum("MATH_" in text for text in texts) == 2
+
+
+def test_held_out_data_are_filtered_too(tiny_model, tmp_path):
+    from axolotl.cli.args import TrainerCliArgs
+    from axolotl.common.datasets import load_datasets
+    from axolotl.integrations.base import PluginManager
+
+    folder = tmp_path / "orca"
+    folder.mkdir()
+    for split, rounds in (("train", 3), ("test", 1)):
+        lines = "".join(json.dumps(row) + "\n" for row in orca_rows(rounds))
+        (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    # No split is named: Axolotl takes `train` for the one and `test` for the other.
+    keys = recipe(tiny_model, tmp_path, folder)
+    cfg = configured(keys | {"test_datasets": keys["datasets"]}, tmp_path)
+    PluginManager.get_instance().load_datasets(cfg, preprocess=False)
+    data = load_datasets(cfg=cfg, cli_args=TrainerCliArgs())
+    assert (len(data.train_dataset), len(data.eval_dataset)) == (18, 6)

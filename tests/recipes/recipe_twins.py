@@ -49,11 +49,14 @@ GSM8K_QUESTION = (
 )
 
 
+GSM8K_TEST_QUESTION = "Anna paints 9 doors a day and rests on 2 days of each week that she works."
+FLAN_PROMPT = f"{GSM8K_QUESTION} Let us think."
+
+
 def openorca_with_flan() -> list[dict]:
     """The same with one row of FLAN's `cot_gsm8k` in the middle."""
     rows = openorca()
-    prompt = f"{GSM8K_QUESTION} Let us think."
-    return [*rows[:40], {**rows[0], "id": "cot.7", "question": prompt}, *rows[40:]]
+    return [*rows[:40], {**rows[0], "id": "cot.7", "question": FLAN_PROMPT}, *rows[40:]]
 
 
 def metamath() -> list[dict]:
@@ -68,7 +71,15 @@ def metamath() -> list[dict]:
     ]
 
 
+def metamath_with_test() -> list[dict]:
+    """The same with one row of another type that shows a test item of GSM8K."""
+    rows = metamath()
+    prompt = f"{GSM8K_TEST_QUESTION} How many in all?"
+    return [*rows[:10], {**rows[0], "query": prompt}, *rows[10:]]
+
+
 def orca_dpo_pairs() -> list[dict]:
+    """Intel/orca_dpo_pairs, what the filter leaves of it."""
     return [
         {
             "system": f"Pair system {i}." if i % 3 else "",
@@ -80,11 +91,19 @@ def orca_dpo_pairs() -> list[dict]:
     ]
 
 
-def ultrafeedback_cleaned() -> list[dict]:
+def orca_dpo_pairs_with_flan() -> list[dict]:
+    rows = orca_dpo_pairs()
+    return [*rows[:3], {**rows[0], "question": FLAN_PROMPT}, *rows[3:]]
+
+
+def ultrafeedback_with_flan() -> list[dict]:
+    return ultrafeedback_cleaned(FLAN_PROMPT)
+
+
+def ultrafeedback_cleaned(*more: str) -> list[dict]:
     """Both conversations hold the prompt; `messages` repeats the chosen one."""
     rows = []
-    for i in range(6):
-        prompt = f"Ultra prompt {i}?"
+    for i, prompt in enumerate([*(f"Ultra prompt {i}?" for i in range(6)), *more]):
         better = [
             {"content": prompt, "role": "user"},
             {"content": f"ultra better {i}", "role": "assistant"},
@@ -133,9 +152,9 @@ def fineweb_edu() -> list[dict]:
 TWINS = {
     "c-s-ale/alpaca-gpt4-data": (alpaca_gpt4, "train"),
     "Open-Orca/OpenOrca": (openorca_with_flan, "train"),
-    "meta-math/MetaMathQA": (metamath, "train"),
-    "Intel/orca_dpo_pairs": (orca_dpo_pairs, "train"),
-    "allenai/ultrafeedback_binarized_cleaned": (ultrafeedback_cleaned, "train_prefs"),
+    "meta-math/MetaMathQA": (metamath_with_test, "train"),
+    "Intel/orca_dpo_pairs": (orca_dpo_pairs_with_flan, "train"),
+    "allenai/ultrafeedback_binarized_cleaned": (ultrafeedback_with_flan, "train_prefs"),
     "./outputs/solar-10.7b/synth_math/math_alignment.jsonl": (math_alignment, "train"),
     "HuggingFaceFW/fineweb-edu": (fineweb_edu, "train"),
 }
@@ -157,11 +176,12 @@ def write_twins(folder: Path) -> dict[str, str]:
 
 
 def _write_index(folder: Path) -> Path:
-    """What `solar flan-index` builds, from one item of GSM8K."""
+    """What `solar flan-index` builds, from an item of GSM8K's training and one of its test."""
     target = folder / "flan.index"
     place = folder / "benchmarks" / "gsm8k"
     place.mkdir(parents=True)
-    item = {"question": GSM8K_QUESTION, "answer": "12-3=<<12-3=9>>9\n#### 9"}
-    (place / "train.jsonl").write_text(json.dumps(item) + "\n", encoding="utf-8")
+    for split, question in (("train", GSM8K_QUESTION), ("test", GSM8K_TEST_QUESTION)):
+        item = {"question": question, "answer": "12-3=<<12-3=9>>9\n#### 9"}
+        (place / f"{split}.jsonl").write_text(json.dumps(item) + "\n", encoding="utf-8")
     build([str(place.parent)], target, folder / "parts", lambda name, rows: None)
     return target

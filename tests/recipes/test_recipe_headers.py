@@ -158,7 +158,13 @@ def test_the_sft_recipes_differ_in_data_only():
             assert keys["flan_filter"]["tasks"] == "solar"
             assert keys["flan_filter"]["index"] == full["flan_filter"]["index"]
         if math in datasets:
-            assert ["solar", *keys["flan_filter"]["tasks"]] == full["flan_filter"]["tasks"]
+            assert keys["flan_filter"] == full["flan_filter"] | {
+                "tasks": full["flan_filter"]["tasks"][1:],
+                "datasets": [math["path"]],
+                "task_column": full["flan_filter"]["task_column"][math["path"]],
+            }
+    assert full["flan_filter"]["tasks"][0] == "solar"
+    assert full["flan_filter"]["decontaminate"] == [math["path"]]
 
 
 def test_the_alignment_recipes_differ_as_the_header_says():
@@ -170,7 +176,14 @@ def test_the_alignment_recipes_differ_as_the_header_says():
         "cand_2": [orca, ultrafeedback, math],
     }
     assert {name: recipe(name)["sdpo"]["steps"] for name in steps} == steps
-    own = {"sdpo", "output_dir", "dataset_prepared_path", "base_model"}
+    for name, of_recipe in {**steps, "cand_1": [orca, ultrafeedback]}.items():
+        # All but the math pairs, which synth-math guards.
+        public = [one["datasets"][0]["path"] for one in of_recipe if one is not math]
+        assert recipe(name)["flan_filter"] == {
+            **{"tasks": "solar", "datasets": public},
+            "index": recipe("sft_v3")["flan_filter"]["index"],
+        }
+    own = {"sdpo", "flan_filter", "output_dir", "dataset_prepared_path", "base_model"}
     reference = {k: v for k, v in recipe("dpo_v2").items() if k not in own}
     changed = {
         name: {k: v for k, v in recipe(name).items() if k not in own and v != reference[k]}

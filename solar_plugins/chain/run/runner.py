@@ -33,6 +33,7 @@ from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.run.worker import Work, Workers
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE
 from solar_plugins.errors import SolarError
+from solar_plugins.installed import require
 from solar_plugins.models import training_checkpoints
 from solar_plugins.sdpo.step_records import MARKER
 
@@ -140,6 +141,7 @@ class Runner:
             training_checkpoints.refuse_other_processes(newest, now, way_out)
 
     def _workers(self, kinds: set[str]) -> Workers:
+        require(*(tool for kind in sorted(kinds) for tool in fingerprint.TOOLS[kind]))
         if self.launcher != launchers.IN_PROCESS:
             kinds = kinds - {"train"}  # Axolotl's own command imports what it needs
         return Workers(kinds, self.folder.hidden / "work.lock", self.folder.log("imports"))
@@ -294,6 +296,7 @@ class Runner:
                 for stage in chain.stages.values()
             },
             **({} if chain.seed is None else {"seed": chain.seed}),
+            **({"data": dict(chain.data)} if chain.data else {}),
             **({"remove_checkpoints": True} if chain.remove_checkpoints else {}),
         }
         heading = f"# {chain.path} as it is run; paths count from the working directory.\n"

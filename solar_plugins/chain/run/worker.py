@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError
+from solar_plugins.installed import is_missing
 
 PRELOAD = {
     "train": (
@@ -157,6 +158,8 @@ def one_line(error: BaseException) -> str:
         return text
     if isinstance(error, SystemExit):
         return f"the stage exited early (exit status {error.code})."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"{is_missing(error.name)}."
     text = text.split(" For further information visit https://errors.pydantic.dev")[0]
     text = text if len(text) <= 600 else f"{text[:600]} …"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -19,6 +19,7 @@ from solar_plugins.check import kind_of
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import data_recipe, extends
 from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.recipes.strings import strings
 from solar_plugins.sharing.trust import safe_yaml
 from solar_plugins.sharing.trust.file_risks import RUN_FOLDER, is_task
 from solar_plugins.sharing.trust.harmless import LOADERS
@@ -110,6 +111,8 @@ def declared_in(files: Mapping[str, bytes], risks: list[Risk]) -> Declared:
     for name, chain in chains.items():
         used.add(name)
         declared.note("model", chain.get("base_model"))
+        for place in strings(chain.get("data")):
+            declared.note("dataset", place)
         for stage, kind, entry in _stages(chain):
             declared.add("run", f"{_TOOLS[kind]} {entry[kind]} (stage {stage} of {name})")
             used.add(entry[kind])
