@@ -34,7 +34,7 @@ UV := $(BIN)/uv pip install --python $(BIN)/python --constraint requirements.loc
 # An environment names its folder and its Python: for others it is made anew.
 export MADE_FOR := $(shell "$(PYTHON)" -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])' 2>/dev/null) in $(CURDIR)
 ifneq "$(MADE_FOR)" "$(shell cat $(INSTALLED) 2>/dev/null)"
-CLEAR := --clear
+CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
 .PHONY: $(INSTALLED)
 endif
 

@@ -17,7 +17,7 @@ from solar_plugins.evaluation.benchmarks import BENCHMARKS, ratio_stderr
 BEFORE = {"dus": "base_model", "control": "base_model", "cpt": "base_model", "sft_v3": "cpt",
           "sft_v4": "cpt", "sft_v3_v4": "cpt", "cand_1": "sft_v3", "cand_2": "sft_v3_v4",
           "instruct": "sft_v3_v4"}  # fmt: skip
-"""The model that each is compared with."""
+"""The model that each is compared with; on text, all are compared with the base."""
 
 Items = Sequence[tuple[float, ...]]
 Result = dict[str, Any]
@@ -28,7 +28,8 @@ def main(run: Path) -> None:
     _print("model", "text, bits per byte", "change")
     texts = _results(run / "text_loss")
     for model, result in texts.items():
-        _print(model, *_loss("held_out_text", result, texts.get(BEFORE.get(model, ""))))
+        before = texts.get("base_model") if model in BEFORE else None
+        _print(model, *_loss("held_out_text", result, before))
     print()
     _print("model", "answers, bits per byte", "change", "likelier", "per byte", "reward")
     both = _results(run / "answers_and_pairs")

@@ -28,7 +28,8 @@ class Plugin:
 PLUGINS = {
     "DepthUpScalingPlugin": Plugin("solar_plugins.depth_up_scaling.plugin", "depth_up_scaling"),
     "FlanFilterPlugin": Plugin("solar_plugins.flan_filter.plugin", "flan_filter"),
-    "StepwiseDPOPlugin": Plugin("solar_plugins.sdpo.plugin", "sdpo"),
+    # 2: a text that begins with the start of sequence, as templates write it, gets no second one
+    "StepwiseDPOPlugin": Plugin("solar_plugins.sdpo.plugin", "sdpo", result_version=2),
     "StagePlugin": Plugin("solar_plugins.chain.training.stage_plugin", "stage"),
 }
 """By class name. StagePlugin fixes the order of the rows and adapts recipes to their base."""
@@ -49,7 +50,7 @@ def result_versions(kind: str, recipe: Mapping[str, Any]) -> dict[str, int]:
     """The result versions of what takes part in a stage, by YAML block, generator or stage kind.
 
     >>> result_versions("train", {"plugins": ["solar_plugins.StepwiseDPOPlugin"]})
-    {'sdpo': 1}
+    {'sdpo': 2}
     """
     if kind == "train":
         plugins = [PLUGINS[name] for name in plugins_of(recipe)]

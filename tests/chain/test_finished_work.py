@@ -5,6 +5,7 @@ No tool is started: what would train is replaced by `made`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -388,6 +389,12 @@ def released(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
+    # As if no result had changed since; see
+    # `test_what_changes_the_results_of_a_plugin_since_then_is_found`.
+    sdpo = registry.PLUGINS["StepwiseDPOPlugin"]
+    monkeypatch.setitem(
+        registry.PLUGINS, "StepwiseDPOPlugin", dataclasses.replace(sdpo, result_version=1)
+    )
     return tmp_path
 
 
@@ -426,6 +433,14 @@ def test_what_changed_since_the_released_version_is_found(released):
     _, output = solar_tiny("--dry-run", "--set", "sft_v4.learning_rate=1e-6")
     assert "sft_v4: changed: recipe.learning_rate: " in output
     assert "5 finished stages to be made again" in output
+
+
+def test_what_changes_the_results_of_a_plugin_since_then_is_found(released, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.chdir(released)
+    _, output = solar_tiny("--dry-run")
+    assert "cand_1: changed: result_versions.sdpo: 1 -> 2; took " in output
+    assert "4 finished stages to be made again" in output
 
 
 def test_a_record_of_the_future_is_refused(finished):
