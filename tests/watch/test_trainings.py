@@ -213,7 +213,7 @@ def test_a_call_without_words_is_no_gap(train):
         (
             [*sums(*range(8)), *sums(*range(4), output="")],
             {**ALPACA, "type": "solar_plugins.chat"},
-            {"chat_template": "jinja", "chat_template_jinja": SOLAR, "sample_packing": True},
+            {"chat_template": "jinja", "chat_template_jinja": SOLAR},
             12,
             8,
             {"without a trained token (no answer, or a role that is not trained)": 4},
