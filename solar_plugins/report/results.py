@@ -318,5 +318,7 @@ def filters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _loss(run: Run, model: str) -> float | None:
-    losses = run.results.get(model, {}).get("losses", {})
-    return next((loss["value"] for loss in losses.values()), None)
+    """Of the one task of the run that the first model was measured on: others do not compare."""
+    by_model = [run.results.get(name, {}).get("losses", {}) for name in run.evaluated]
+    task = next((name for losses in by_model for name in losses), None)
+    return run.results.get(model, {}).get("losses", {}).get(task, {}).get("value")

@@ -369,3 +369,16 @@ def test_no_word_of_a_table_is_cut():
         assert any(said in line for line in lines) is not is_terminal
         assert max(map(len, lines)) <= (70 if is_terminal else 90)
         assert console.width == width
+
+
+def test_two_evaluations_of_a_model_are_joined_and_their_losses_not_mixed(run_folder):
+    before = {row.model: row.loss for row in results.model_rows(read_run(run_folder))}
+    chain = run_folder / ".solar/chain.yml"
+    chain.write_text(chain.read_text() + "  answers: {evaluate: h6.yml, from: [cpt]}\n")
+    answers = {"held_out_answers": {"metric": "bits_per_byte", "value": 0.7, "n": 40}}
+    (run_folder / "answers").mkdir()
+    (run_folder / "answers/cpt.json").write_text(json.dumps({"tasks": {}, "losses": answers}))
+    run = read_run(run_folder)
+    assert run.results["cpt"]["losses"].keys() == {"mini_loss", "held_out_answers"}
+    assert run.results["cpt"]["h6"] is not None
+    assert {row.model: row.loss for row in results.model_rows(run)} == before
