@@ -103,6 +103,18 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
         Files(Path(source.name), here.made).expect_model(source, (BASE_MODEL,), chain.base_model)
         if not Path(chain.base_model).is_relative_to(chain.output_dir):
             base_terms.check(source, chain.base_model, chain.name, base_model is not None)
+            _own_base(source, chain)
+
+
+def _own_base(source: YamlFile, chain: Chain) -> None:
+    """Say what becomes of another base in a chain that makes its own, as the miniature does."""
+    own, output_dir = (str(source.content.get(key)) for key in (BASE_MODEL, "output_dir"))
+    trained = [s.name for s in chain.order() if s.kind == "train" and BASE_MODEL in s.from_]
+    makers = [stage.name for stage in chain.order() if stage.kind == "data"]
+    if trained and makers and Path(own).is_relative_to(output_dir):
+        found = f"this chain makes a base of its own ({own}). {chain.base_model} takes its place, "
+        found += f"and stage {trained[0]} trains it on what stage {makers[0]} makes."
+        source.add((BASE_MODEL,), "base-model", found, is_note=True)
 
 
 def _changed_keys(source: YamlFile, chain: Chain) -> None:

@@ -133,7 +133,8 @@ def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> 
     base_model = chain.base_model if other_base_model else None
     found = [*check_files([chain.path], False, base_model, gpus), *check_settings(chain)]
     wrong = [finding for finding in found if not finding.is_note]
-    for finding in wrong:
+    of_base = [f for f in found if f.is_note and f.kind == "base-model" and other_base_model]
+    for finding in (*wrong, *of_base):
         click.echo(finding.text, err=True)
     if wrong:
         click.echo(

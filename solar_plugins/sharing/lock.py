@@ -211,6 +211,12 @@ def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
                 if pinned or name not in hub:
                     hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
             elif not Path(place).is_relative_to(chain.output_dir):
+                place = os.path.relpath(place)
+                if place.startswith(".."):
+                    raise SolarError(
+                        f"{chain.path}: {name} is outside the project, where nobody else has it. "
+                        f"Copy it into the project, or write the id of a {kind} on the Hub."
+                    )
                 local[place] = {"source": "local", "sha256": digest_of(Path(name))}
     return found
 

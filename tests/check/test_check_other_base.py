@@ -91,3 +91,11 @@ def test_a_stack_of_what_is_trained_first_follows_the_depth_as_well(files):
     assert not [p for p in told("chain.yml", files(20, 4096)) if p[0] == "up.yml"]
     found = told("chain.yml", files(2, 4096))
     assert found["chain.yml", "stages.up.from"].message.startswith("base_model: 2 layers.")
+
+
+def test_a_chain_that_makes_its_own_base_says_what_becomes_of_another():
+    root = Path(__file__).parents[2]
+    found = check_files([root / "recipes/tiny/solar.yml"], False, "Owner/Model-7B")
+    (note,) = (f.message for f in found if f.path == "base_model" and "of its own" in f.message)
+    assert note.startswith("this chain makes a base of its own (./outputs/tiny/world/init). Owner/")
+    assert note.endswith("and stage base trains it on what stage world makes.")

@@ -141,6 +141,11 @@ def test_an_absolute_base_is_told_two_ways_out_and_both_work(folder: Path, tmp_p
     assert len(lock["models"]["local"]["mistral"]["sha256"]) == 64
     told = solar("unpack", "out.zip", "--list").output
     assert "needs      mistral (not in the pack)" in told
+    own = folder.resolve() / "own"
+    own.mkdir()
+    (own / "config.json").write_text("{}")
+    chain.write_text(good.replace("owner/base", str(own)))  # inside: it counts from the project
+    assert list(json.loads(pack()[LOCK])["models"]["local"]) == ["own"]
     cached = "/data/hub/models--mistralai--Mistral-7B-v0.1/snapshots/26bca36/"
     chain.write_text(good.replace("owner/base", cached))
     told = solar("pack", "recipes/shared.yml", "--out", "out.zip").output
