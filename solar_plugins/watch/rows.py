@@ -190,7 +190,7 @@ def refusing_gaps(rows: Any, entry: Mapping[str, Any], rl: str) -> Any:
 
     looked_at = rows.map(look, with_indices=True, features=rows.features)
     columns = text_columns(entry, rl)
-    return looked_at.filter(lambda row: any(row.get(name) != "" for name in columns))
+    return looked_at.filter(lambda row: any(row.get(c) != "" for c in columns) or not columns)
 
 
 def _gap_line(name: str, place: int, fault: str) -> str:
