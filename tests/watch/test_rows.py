@@ -18,7 +18,7 @@ def stream(*texts: str | None) -> Dataset:
 def test_a_stream_has_no_empty_text_and_no_gap():
     entry = {"path": "a.jsonl", "type": "pretrain"}
     assert [row["text"] for row in refusing_gaps(stream("a", "", " "), entry, "")] == ["a", " "]
-    with pytest.raises(SolarError, match="a.jsonl: row 2: column 'text' is null"):
+    with pytest.raises(SolarError, match=r"a\.jsonl: row 2: column 'text' is null"):
         list(refusing_gaps(stream("a", None), entry, ""))
 
 
