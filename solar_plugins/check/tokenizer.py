@@ -90,6 +90,11 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
             if str(key).endswith("format") and str(text).startswith(str(bos)):
                 fault = f"begins with {bos!r}, which the tokenizer writes before every text: there "
                 recipe.add((*where, key), f"{fault}would be two. Take it out.")
+    starts = bos and template and re.search(rf"bos_token|^\s*{re.escape(bos)}", template)
+    if starts and chats and content.get("rl") and not content.get("sdpo"):
+        fault = f"the chat template writes {bos!r}, and TRL puts another before it. Write "
+        fault += "`plugins: [solar_plugins.StepwiseDPOPlugin]` with the data as its one step."
+        recipe.add(chats[0], fault, is_note=True)
     for where, type_ in types if tokenizer and tokenizer.adds_blank else ():
         if not content.get("rl") and (isinstance(type_, dict) or str(type_).startswith("alpaca")):
             fault = (

@@ -143,6 +143,22 @@ def test_a_comment_in_every_file_of_the_plugins_changes_nothing(
     assert state_of_run() == before
 
 
+def test_a_file_in_the_run_folder_that_no_stage_made_counts_and_moves_along(chain):
+    def files(run: str) -> dict[str, str]:
+        there = load_chain("chain.yml", overrides={"output_dir": run})
+        recipe = {"datasets": [{"path": f"{run}/mine.jsonl"}]}
+        return fingerprint.inputs(there, there.stages["cpt"], recipe, RunFolder(Path(run)))["files"]
+
+    Path("run").mkdir(exist_ok=True)
+    Path("run/mine.jsonl").write_text("a")
+    before = files("run")
+    assert list(before) == ["mine.jsonl"]
+    Path("run").rename("moved")
+    assert files("moved") == before
+    Path("moved/mine.jsonl").write_text("b")
+    assert files("moved") != before
+
+
 def test_files_of_the_package_that_a_recipe_names_are_known_by_the_result_version(chain):
     recipe = {"include_path": str(fingerprint.PACKAGE / "miniature" / "lm_eval_tasks")}
     found = fingerprint.inputs(chain, chain.stages["cpt"], recipe, RunFolder(chain.output_dir))

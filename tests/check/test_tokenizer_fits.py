@@ -71,6 +71,17 @@ def test_ends_of_tokenizer_and_configs(config, generation, is_note):
     assert found(chosen) == []
 
 
+def test_a_start_that_the_template_and_trl_both_write():
+    change("tokenizer.json", post_processor=SEQUENCE)
+    pairs = CHAT.replace("chat_template", "chat_template.default, field_messages: question")
+    pairs = pairs.replace("chat.jsonl", "pairs.jsonl") + "rl: dpo\n"
+    for start, is_found in (("{{ bos_token }}", True), ("<s>", True), ("", False)):
+        Path("t.jinja").write_text(start + TURN.replace("END", "</s>"))
+        told = found(f"{pairs}chat_template: jinja\nchat_template_jinja: t.jinja\n")
+        notes = [m for path, m, is_note in told if is_note and "TRL puts another" in m]
+        assert len(notes) == is_found, told
+
+
 def test_a_start_that_is_the_end():
     change("tokenizer_config.json", bos_token="</s>")
     ((_, message, is_note),) = found(ALPACA)

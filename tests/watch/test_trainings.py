@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from axolotl_train import DUS, FLAN, SDPO, Trainer, pairs, sums, talks, write_rows
+from model_files import write_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +103,17 @@ def test_a_training_that_learns_nothing_fails(train, rows, entry, keys, line):
     put(train, rows)
     assert line in train(*([entry] if entry else []), **keys)
     assert not (train.folder / "out/solar/training.json").exists()
+
+
+def test_a_zero_checkpoint_of_other_processes_is_refused(train):
+    put(train, sums(*range(8)))
+    write_checkpoint(train.folder / "out", 5, zero_processes=2)
+    line = "out/checkpoint-5 was saved by 2 processes under DeepSpeed's ZeRO, and this run would "
+    assert line in train(ALPACA, auto_resume_from_checkpoints=True)
+    shutil.rmtree(train.folder / "out")
+    put(train, pairs(*range(8)))
+    write_checkpoint(train.folder / "out/step_1", 5, zero_processes=2)
+    assert line.replace("out/", "out/step_1/") in train(**sdpo("data.jsonl"))
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,8 @@ def _digest_of_folder(folder: Path) -> str:
 def _digests_of_files(recipe: Any, chain: Chain, folder: RunFolder) -> dict[str, str]:
     """Digests of the local files and folders that a recipe names anywhere.
 
-    Of files that a stage of this chain made, the recorded ones. The base model has its own place in
+    Of files that a stage of this chain made, the recorded ones; of folders in the run folder, no
+    others. The base model has its own place in
     `inputs`, and files of this package have result versions.
     """
     found: dict[str, str] = {}
@@ -141,10 +142,13 @@ def _digests_of_files(recipe: Any, chain: Chain, folder: RunFolder) -> dict[str,
         if not os.path.exists(text) or path.resolve().is_relative_to(PACKAGE):
             continue
         if path.is_relative_to(chain.output_dir):
-            stage, *parts = path.relative_to(chain.output_dir).parts
+            inside = path.relative_to(chain.output_dir)
+            stage, *parts = inside.parts
             record = folder.read_record(stage) if stage in chain.stages else None
             if record and (made := record.outputs.get(str(Path(*parts)))):
-                found[f"{Path(stage, *parts)}"] = made["sha256"]
+                found[str(inside)] = made["sha256"]
+            elif stage not in chain.stages and path.is_file():  # somebody has put it there
+                found[str(inside)] = cached_sha256(path)
         elif path.is_file():
             found[text] = cached_sha256(path)
         elif path.is_dir() and "/" in text:
