@@ -28,4 +28,4 @@ def test_a_stage_that_learned_nothing_fails(solar):
     assert status == 0, output
     record = json.loads((solar.folder / "run/.solar/stages/sft.json").read_text())
     rows = record["facts"]["proofs"]["training"]["rows"]
-    assert rows == [{"read": 20, "trained": 20, "dropped": {}}]
+    assert rows == [{"read": 20, "trained": 20, "other_texts": 0, "dropped": {}}]
