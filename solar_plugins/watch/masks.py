@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 
 LOOKED_AT = 10_000
-"""At most so many rows of a data set are compared, evenly spread: 3 s."""
+"""At most so many rows of a data set are compared, evenly spread: about a second."""
 _SHOWN = 60
 
 
