@@ -38,6 +38,11 @@ from solar_plugins.plan.gpu_specs import PRESETS, UTILISATION
     show_default=True,
     help="Share of the peak that training reaches.",
 )
+@click.option(
+    "--measured",
+    is_flag=True,
+    help="Scale the hours by the time that the steps of this chain's own run took.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan_command(
     chain: str,
@@ -47,6 +52,7 @@ def plan_command(
     base_model: str | None,
     peak_tflops: float | None,
     utilisation: float,
+    measured: bool,
     as_json: bool,
 ) -> None:
     """Estimate every stage of CHAIN before a GPU is rented.
@@ -59,15 +65,18 @@ def plan_command(
       solar plan recipes/solar.yml --gpus 8 --gpu-memory-gib 80
       solar plan recipes/solar.yml --gpus 8 --gpu h100
       solar plan recipes/tiny/solar.yml --gpu cpu
+      solar plan recipes/tiny/solar.yml --gpu cpu --measured      # once a part of it has run
 
     Exit status: 0 everything fits, 1 a stage does not.
     """
     from rich.console import Console
 
     from solar_plugins import project
+    from solar_plugins.chain.run.run_folder import RunFolder
+    from solar_plugins.chain.training import metrics
     from solar_plugins.installed import require
     from solar_plugins.plan import gpu_specs, table
-    from solar_plugins.plan.stages import GIB, Machine, plan_chain
+    from solar_plugins.plan.stages import GIB, Machine, at_measured_rate, plan_chain
 
     is_cpu = gpus == 0 or gpu == "cpu"
     if is_cpu and (gpus or gpu not in (None, "cpu")):
@@ -90,6 +99,10 @@ def plan_command(
     )
     require("torch", "transformers")
     result = plan_chain(project.enter(chain), machine, base_model)
+    if measured:
+        run = RunFolder(result.chain.output_dir)
+        names = [stage.stage for stage in result.stages]
+        at_measured_rate(result, {name: metrics.read(run.metrics(name)) for name in names})
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=2))
     else:

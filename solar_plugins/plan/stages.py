@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import statistics
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ class ChainPlan:
     chain: Chain
     machine: Machine
     stages: list[StagePlan]
+    measured: float | None = None  # how many times as long as estimated its own steps took
 
     @property
     def disk_gib(self) -> float:
@@ -95,6 +98,7 @@ class ChainPlan:
             "gpu_memory_gib": self.machine.gpu_bytes / GIB,
             "peak_tflops": self.machine.peak_flops / 1e12,
             "utilisation": self.machine.utilisation,
+            "measured": self.measured,
             "stages": list(map(asdict, self.stages)),
             "disk_gib": self.disk_gib,
             "hours": self.hours,
@@ -116,6 +120,33 @@ def plan_chain(path: str | Path, machine: Machine, base_model: str | None = None
         planner = _Planner(chain, machine, Path(temporary))
         stages = [planner.stage(stage) for stage in chain.order()]
     return ChainPlan(chain, machine, stages)
+
+
+def at_measured_rate(plan: ChainPlan, metrics: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Scale the hours of `plan` by the time that the steps of its own run took: the median of its
+    trainings. sDPO's pass for the reference is no step, so its stages are scaled and not measured.
+
+    Args:
+        metrics: By stage, the records of its trainer: `step` and `time_s`, the seconds since the
+            start.
+
+    Raises:
+        SolarError: no training of the chain has two records yet.
+    """
+    factors = []
+    for stage in plan.stages:
+        records = metrics.get(stage.stage) or [{}]
+        first, last = records[0], records[-1]
+        steps = last.get("step", 0) - first.get("step", 0)
+        if stage.hours and stage.steps and steps > 0 and "sdpo_step" not in last:
+            hours = (last["time_s"] - first["time_s"]) / steps * stage.steps / 3600
+            factors.append(hours / stage.hours)
+    if not factors:
+        found = f"{plan.chain.output_dir}: no training of this chain has logged two steps yet"
+        raise SolarError(f"{found}. Run a part of it first: solar run {plan.chain.path}.")
+    plan.measured = statistics.median(factors)
+    for stage in plan.stages:
+        stage.hours = stage.hours and stage.hours * plan.measured
 
 
 class _Planner:

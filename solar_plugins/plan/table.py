@@ -32,11 +32,14 @@ def show(plan: ChainPlan, console: Console) -> None:
         highlight=False,
     )
     speed = f"{node.utilisation:.0%} of {node.peak_flops / 1e12:.3g} TFLOP/s"
+    measured = "no time was measured"
+    if plan.measured is not None:
+        measured = f"times {plan.measured:.3g}, as the steps of its own run took"
     console.print(
         "An estimate: 6 FLOPs per weight and token and those of causal attention, a third more "
         f"with gradient checkpointing, at {speed} "
         f"{'in all' if node.is_cpu else 'per GPU'}, half of that where sequences are not packed; "
-        "no time was measured. Memory: model states by DeepSpeed's arithmetic, for Adam; a "
+        f"{measured}. Memory: model states by DeepSpeed's arithmetic, for Adam; a "
         "training step that the model's own code runs without data; and an assumed "
         f"{PROCESS / GIB:.1f} GiB for the process itself (CUDA's context, or Python and its "
         "libraries, and the allocator's gaps). Compared with real trainings on CPUs, not on GPUs, "

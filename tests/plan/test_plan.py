@@ -16,7 +16,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.plan import data_size, gpu_specs, model_size, table
 from solar_plugins.plan.data_size import DataReader
-from solar_plugins.plan.stages import GIB, Machine, plan_chain
+from solar_plugins.plan.stages import GIB, Machine, at_measured_rate, plan_chain
 
 MISTRAL = model_config.KNOWN["mistralai/Mistral-7B-v0.1"]
 # Mistral 7B by hand: q and o are 4096x4096, k and v 4096x1024, the MLP 3 times 4096x14336, two
@@ -263,3 +263,19 @@ def test_one_card_overnight(monkeypatch):
         assert plan.hours <= most
         assert all((stage.gpu_gib or 0) < 17 for stage in plan.stages)
         assert {stage.layers for stage in plan.stages if stage.layers} == {48}
+
+
+def test_hours_at_the_rate_of_the_chains_own_run(good_chain):
+    def records(seconds: float, **more: int) -> list[dict]:
+        return [{"step": n, "time_s": 9 + n * seconds, **more} for n in (1, 2, 5)]
+
+    estimated = plan_chain("chain.yml", NODE)
+    cpt = next(stage for stage in estimated.stages if stage.stage == "cpt")
+    step_s = cpt.hours * 3600 / cpt.steps
+    plan = plan_chain("chain.yml", NODE)
+    at_measured_rate(plan, {"cpt": records(3 * step_s), "dpo": records(99, sdpo_step=1)})
+    assert plan.measured == pytest.approx(3)
+    assert plan.hours == pytest.approx(3 * estimated.hours)
+    for metrics in ({}, {"cpt": records(1)[:1]}, {"dpo": records(1, sdpo_step=1)}):
+        with pytest.raises(SolarError, match="has logged two steps yet"):
+            at_measured_rate(plan_chain("chain.yml", NODE), metrics)
