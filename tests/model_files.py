@@ -8,9 +8,10 @@ import zipfile
 from pathlib import Path
 
 
-def write_safetensors(path: Path, shapes: dict[str, list[int]]) -> None:
+def write_safetensors(path: Path, **shapes: list[int]) -> None:
     """A file of float32 zeros."""
-    header, end = {}, 0
+    header: dict = {"__metadata__": {"format": "pt"}}
+    end = 0
     for name, shape in shapes.items():
         size = 4
         for length in shape:
@@ -26,7 +27,7 @@ def write_model(folder: Path, layers: int = 2, config: dict | None = None) -> No
     folder.mkdir(parents=True, exist_ok=True)
     shapes = {"model.embed_tokens.weight": [8, 4]}
     shapes.update({f"model.layers.{i}.mlp.up_proj.weight": [6, 4] for i in range(layers)})
-    write_safetensors(folder / "model.safetensors", shapes)
+    write_safetensors(folder / "model.safetensors", **shapes)
     plain = {"model_type": "llama", "num_hidden_layers": layers}
     (folder / "config.json").write_text(json.dumps(plain | (config or {})))
     (folder / "tokenizer_config.json").write_text("{}")

@@ -68,13 +68,13 @@ def from_files(kind: str, recipe: dict[str, Any], files: Mapping[str, str]) -> d
             entry["split"] = f"train{''.join(str(entry.get('split', '')).partition('[')[1:])}"
             if place.startswith("pretraining"):  # that is read by `datasets` without Axolotl
                 entry |= {"path": _LOADERS.get(Path(file).suffix, "json"), "data_files": file}
-    return _renamed(recipe, files)
+    return renamed(recipe, files)
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
     """`value` with each text and key in it that is one of `names`: a filter names what it reads."""
     if isinstance(value, dict):
-        return {names.get(key, key): _renamed(item, names) for key, item in value.items()}
+        return {names.get(key, key): renamed(item, names) for key, item in value.items()}
     if isinstance(value, list):
-        return [_renamed(item, names) for item in value]
+        return [renamed(item, names) for item in value]
     return names.get(value, value) if isinstance(value, str) else value

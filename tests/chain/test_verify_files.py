@@ -30,7 +30,7 @@ def no_weights(folder):
 
 
 def empty_tensor(folder):
-    write_safetensors(folder / "model.safetensors", {"model.layers.0.mlp.weight": [0]})
+    write_safetensors(folder / "model.safetensors", **{"model.layers.0.mlp.weight": [0]})
 
 
 def too_many_layers(folder):
@@ -76,7 +76,7 @@ def test_damage_is_named(tmp_path, damage, line):
 
 
 def test_an_index_must_agree_with_its_files(tmp_path):
-    write_safetensors(tmp_path / "a.safetensors", {"x": [2]})
+    write_safetensors(tmp_path / "a.safetensors", x=[2])
     index = tmp_path / safetensors_header.INDEX
     index.write_text(json.dumps({"weight_map": {"x": "a.safetensors"}}))
     assert safetensors_header.read_model(tmp_path)["x"].shape == (2,)

@@ -4,21 +4,10 @@ import json
 import struct
 
 import pytest
+from model_files import write_safetensors
 
 from solar_plugins.errors import SolarError
 from solar_plugins.models.safetensors_header import read_files, weight_files
-
-
-def write_safetensors(path, **shapes):
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        size = 4
-        for length in shape:
-            size *= length
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
-        end += size
-    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
 
 
 def write_index(folder, *shards):

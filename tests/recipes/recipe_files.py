@@ -38,15 +38,6 @@ def merge(name: str) -> dict[str, Any]:
     return yaml.safe_load((MERGES / f"{name}.yml").read_text(encoding="utf-8"))
 
 
-def repointed(value: Any, places: dict[str, str]) -> Any:
-    """`value` with every string that is a key of `places` replaced, keys of mappings included."""
-    if isinstance(value, dict):
-        return {places.get(key, key): repointed(item, places) for key, item in value.items()}
-    if isinstance(value, list):
-        return [repointed(item, places) for item in value]
-    return places.get(value, value) if isinstance(value, str) else value
-
-
 def configured(keys: dict[str, Any], folder: Path):
     """`keys` as Axolotl's configuration on this machine, with this recipe's plugins only."""
     from axolotl.cli.config import load_cfg

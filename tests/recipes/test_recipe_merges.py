@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from recipe_files import merge, repointed
+from recipe_files import merge
 from safetensors.torch import load_file
+
+from solar_plugins.recipes.named_data import renamed
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +19,7 @@ def merged(name: str, places: dict[str, str], out: Path) -> dict[str, torch.Tens
     from mergekit.merge import run_merge
     from mergekit.options import MergeOptions
 
-    config = MergeConfiguration.model_validate(repointed(merge(name), places))
+    config = MergeConfiguration.model_validate(renamed(merge(name), places))
     run_merge(config, str(out), MergeOptions(clone_tensors=True, quiet=True))
     # Names of tokenizer files as MergeKit copies them: the next stage must find one.
     assert (out / "tokenizer_config.json").is_file()

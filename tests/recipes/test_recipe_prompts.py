@@ -6,7 +6,7 @@ The twins have the public datasets' columns; only paths are changed, and what ne
 from __future__ import annotations
 
 import pytest
-from recipe_files import ROOT, configured, recipe, repointed, tokenised_pairs
+from recipe_files import ROOT, configured, recipe, tokenised_pairs
 from recipe_twins import (
     alpaca_gpt4,
     fineweb_edu,
@@ -18,6 +18,7 @@ from recipe_twins import (
 )
 
 from solar_plugins import run_record
+from solar_plugins.recipes.named_data import renamed
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ def test_sft_v3_shows_and_trains_what_it_should(tiny_base, twins, tmp_path):
     from axolotl.integrations.base import PluginManager
     from axolotl.loaders import load_tokenizer
 
-    keys = repointed(recipe("sft_v3"), twins) | {"base_model": str(tiny_base)}
+    keys = renamed(recipe("sft_v3"), twins) | {"base_model": str(tiny_base)}
     cfg = configured(keys | {"sample_packing": False}, tmp_path)
     PluginManager.get_instance().load_datasets(cfg, preprocess=False)
     rows = load_datasets(cfg=cfg, cli_args=TrainerCliArgs()).train_dataset
@@ -75,7 +76,7 @@ def test_the_filter_is_what_keeps_gsm8k_out(tiny_base, twins, tmp_path):
 
     texts = {}
     for name, filtered in (("off", False), ("on", True)):
-        keys = repointed(recipe("sft_v4"), twins) | {"base_model": str(tiny_base)}
+        keys = renamed(recipe("sft_v4"), twins) | {"base_model": str(tiny_base)}
         keys["datasets"] = [{k: v for k, v in keys["datasets"][1].items() if "shard" not in k}]
         if not filtered:
             del keys["flan_filter"]
@@ -119,7 +120,7 @@ def test_each_step_of_cand_1_compares_what_it_should(step, tiny_base, twins, tmp
     from solar_plugins.sdpo import args
     from solar_plugins.sdpo.in_axolotl import step_data
 
-    keys = repointed(recipe("cand_1"), twins) | {"base_model": str(tiny_base), "plugins": []}
+    keys = renamed(recipe("cand_1"), twins) | {"base_model": str(tiny_base), "plugins": []}
     planned = args.parse(keys.pop("sdpo")).steps[step]
     if (path := planned.datasets[0]["path"]) in keys["flan_filter"]["datasets"]:
         keys["plugins"] = ["solar_plugins.FlanFilterPlugin"]
@@ -138,7 +139,7 @@ def test_each_step_of_cand_1_compares_what_it_should(step, tiny_base, twins, tmp
 
 
 def cpt_recipe(tiny_base, twins) -> dict:
-    return repointed(recipe("cpt"), twins) | {
+    return renamed(recipe("cpt"), twins) | {
         "base_model": str(tiny_base),
         "max_steps": 1,
         "global_batch_size": 1,
