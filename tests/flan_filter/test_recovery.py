@@ -18,7 +18,7 @@ from solar_plugins.flan_filter.evidence import DECONTAMINATION
 from solar_plugins.flan_filter.matcher import Matcher
 
 
-@pytest.mark.skipif(not FLAN_COT.is_dir(), reason="FLAN's chain-of-thought files are not here")
+@pytest.mark.skipif(not FLAN_COT.is_dir(), reason="needs FLAN's own files beside the project")
 def test_all_of_flans_own_gsm8k_goes_and_its_six_neighbours_stay(tmp_path):
     gsm8k = cot_file("gsm8k")
     rows = [{"question": row["q"], "answer": f"{row['r']}\n#### {row['a']}"} for row in gsm8k]
