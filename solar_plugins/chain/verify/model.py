@@ -81,8 +81,8 @@ def _check_tokenizer(folder: Path, rows: int) -> int:
 def _refuse_unchanged(folder: Path, base: str) -> None:
     """Raise if no tensor differs from the one of its name in `base`, or a LoRA adds nothing.
 
-    In a trained model the first tensor that is looked at differs. A base on the Hub is not looked
-    for.
+    In a trained model one of the first tensors that are looked at differs. A base on the Hub is not
+    looked for.
     """
     import torch
     from safetensors import safe_open
@@ -94,7 +94,8 @@ def _refuse_unchanged(folder: Path, base: str) -> None:
         with suppress(SolarError):  # in another format
             before = safetensors_header.read_files(safetensors_header.weight_files(base))
     compared = 0
-    for name, info in trained.items():
+    # The smallest first: where the base is frozen, a norm of an added layer tells in no time.
+    for name, info in sorted(trained.items(), key=lambda item: item[1].elements):
         other = before.get(name)
         if is_adapter and "lora_B" not in name:
             continue
