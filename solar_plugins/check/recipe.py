@@ -17,7 +17,7 @@ from solar_plugins.check.source import YamlFile, at
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
-from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling import as_llama, config_rules
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.models import model_config
@@ -173,6 +173,11 @@ def _up_scaling(source: YamlFile, model: str) -> None:
     try:
         config_rules.refuse_grown(config, model)
         config_rules.grow(text, block.layer_map(depth), key)
+        if block.as_llama and as_llama.stays(source.content, config):
+            kept = f"{model} is a {config.get('model_type')} model, and stays one."
+            source.add(("depth_up_scaling", "as_llama"), "model", kept, is_note=True)
+        elif block.as_llama:
+            as_llama.of_recipe(source.content, config, model)
     except SolarError as error:
         source.add_error(error, "model")
 

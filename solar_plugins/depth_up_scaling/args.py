@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import (
     BaseModel,
     Field,
+    StrictBool,
     StrictInt,
     ValidationError,
     ValidationInfo,
@@ -96,6 +97,14 @@ class DepthUpScalingBlock(BaseModel):
             "as the base's."
         ),
     )
+    as_llama: StrictBool = Field(
+        default=False,
+        description=(
+            "A Mistral base is trained and saved as LlamaForCausalLM, as SOLAR 10.7B is: the same "
+            "tensors, which compute the same within the base's sliding window. A Llama stays one; "
+            "sequences longer than the window, and other architectures, are refused."
+        ),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -140,6 +149,13 @@ class DepthUpScalingBlock(BaseModel):
             return value
         name = str(info.field_name)
         raise ValueError(f"{BLOCK}.{name}: {value!r} is not a whole number. {_NUMBERS[name]}")
+
+    @field_validator("as_llama", mode="before")
+    @classmethod
+    def _true_or_false(cls, value: Any) -> Any:
+        if not isinstance(value, bool):
+            raise ValueError(f"{BLOCK}.as_llama: {value!r} is neither true nor false. Write true.")
+        return value
 
     @field_validator("layer_ranges", mode="before")
     @classmethod
@@ -220,5 +236,5 @@ def command_line(base: str, block: DepthUpScalingBlock, out: str | Path) -> str:
     for key, value in block.model_dump(exclude_defaults=True, exclude={"train"}).items():
         if key == "layer_ranges":
             value = ",".join(f"{start}-{end}" for start, end in value)
-        words += [f"--{key.replace('_', '-')}", str(value)]
+        words += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join([*words, "--out", Path(out).resolve().name])

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from solar_plugins import atomic
-from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling import as_llama, config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
 from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config, reloaded
 from solar_plugins.depth_up_scaling.model_card import model_card
@@ -78,11 +78,13 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
     raw = base_files.read_config(str(folder))
     config_rules.refuse_grown(raw, base)
     base_config = load_config(folder, trust_remote_code)
-    growth = grow(base_config, block.layer_map(base_depth(base_config)), block.init)
+    layers = block.layer_map(base_depth(base_config))
+    llama = as_llama.changes(base_config.to_dict(), base) if block.as_llama else {}
+    growth = grow(base_config, layers, block.init, llama)
     setattr(growth.config, config_rules.MARK, growth.mark)
     stored = read_files(weight_files(folder))
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(base_config, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_config(growth.base, trust_remote_code=trust_remote_code)
     plan = plan_tensors(blueprint(type(model), growth), stored, conversions_of(model))
     return UpScaling(
         base=base,
@@ -158,6 +160,8 @@ def _config_json(raw: dict[str, Any], growth: Growth) -> dict[str, Any]:
     edited = copy.deepcopy(raw)
     edited.pop("_name_or_path", None)  # it would still name the base
     language_model(edited).update(json.loads(json.dumps(growth.changes)))
+    if growth.as_llama:
+        edited = as_llama.applied(edited, growth.changes)
     edited[config_rules.MARK] = config.to_dict()[config_rules.MARK]
     own = {"_name_or_path": "", "transformers_version": None}
     wanted = {**reloaded(config).to_dict(), **own}

@@ -13,7 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from solar_plugins import run_record
-from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling import as_llama, config_rules
 from solar_plugins.depth_up_scaling.args import BLOCK, DepthUpScalingBlock, parse
 from solar_plugins.depth_up_scaling.growth import (
     Growth,
@@ -35,6 +35,7 @@ from solar_plugins.watch.plugin import WatchedPlugin
 LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
 
 OVERRIDES = "overrides_of_model_config"
+CONFIG_CLASS = "cls_model_config"
 DEFAULT_OUTPUT_DIR = "./model-out"  # Axolotl's own
 
 
@@ -103,7 +104,9 @@ class DepthUpScalingPlugin(WatchedPlugin):
         overrides = _user_overrides(cfg, fields_of_depth(base_config, layers))
         for key, value in overrides.items():
             setattr(base_config, key, value)
-        growth = grow(base_config, layers, block.init)
+        llama = _as_llama(cfg, base_config) if block.as_llama else {}
+        block = block.model_copy(update={"as_llama": bool(llama)})
+        growth = grow(base_config, layers, block.init, llama)
         known = _compare_without_weights(cfg, growth)
         for warning in growth.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
@@ -115,7 +118,10 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg[OVERRIDES] = overrides or None
             _train_on_written_base(cfg, block)
         else:
-            cfg[OVERRIDES] = {**overrides, **growth.changes, config_rules.MARK: growth.mark}
+            changes = {key: growth.changes[key] for key in growth.changes if key != "model_type"}
+            cfg[OVERRIDES] = {**overrides, **changes, config_rules.MARK: growth.mark}
+            if llama:
+                cfg[CONFIG_CLASS] = "LlamaConfig"
         self._registered = Registered(base_model, block, growth, known, on_disk)
 
     def pre_model_load(self, cfg: DictDefault) -> None:
@@ -144,6 +150,9 @@ class DepthUpScalingPlugin(WatchedPlugin):
             )
         for warning in plan.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
+        for key, value in growth.changes.items():
+            if value is None:  # not a Llama's, and Axolotl's overrides remove no key
+                vars(model.config).pop(key, None)
         ranges = " + ".join(f"{start}-{end - 1}" for start, end in ranges_of(growth.layer_map))
         LOG.info(
             f"{BLOCK}: {growth.depth} -> {len(growth.layer_map)} layers, base layers {ranges}, "
@@ -170,6 +179,11 @@ class DepthUpScalingPlugin(WatchedPlugin):
             raise SolarError(
                 f"{cfg.output_dir}: saved with {depth} layers where {len(growth.layer_map)} were "
                 "trained. Keep this folder and report it."
+            )
+        if saved.model_type != growth.config.model_type:
+            raise SolarError(
+                f"{cfg.output_dir}: saved as {saved.model_type} where {growth.config.model_type} "
+                "was trained. Keep this folder and report it."
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
         tensors = read_files(weight_files(weights, "output_dir")).values()
@@ -206,6 +220,20 @@ def _load_base_config(cfg: dict) -> PreTrainedConfig:
             "and its plugin."
         )
     return config
+
+
+def _as_llama(cfg: dict, base_config: PreTrainedConfig) -> dict[str, Any]:
+    """What makes the base a Llama; nothing where it is one, or of a family that stays as it is."""
+    base, content = str(cfg["base_model"]), base_config.to_dict()
+    if as_llama.stays(cfg, content):
+        LOG.warning(f"{BLOCK}.as_llama: {base} stays {base_config.model_type}.")
+    llama = as_llama.of_recipe(cfg, content, base)
+    if llama and cfg.get(CONFIG_CLASS) not in (None, "LlamaConfig"):
+        raise SolarError(
+            f"{CONFIG_CLASS}: {cfg[CONFIG_CLASS]} and {BLOCK}.as_llama each choose the model's "
+            "class. Remove one of them."
+        )
+    return llama
 
 
 def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:

@@ -16,6 +16,7 @@ from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.data_stage import generate
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
+from solar_plugins.depth_up_scaling import as_llama
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.plan import data_size, gpu_specs, memory, model_size, training_run
@@ -206,6 +207,11 @@ class _Planner:
             if depth is None:
                 raise SolarError("base_model: its config.json does not say how many layers it has.")
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
+            llama = as_llama.of_recipe(recipe, config, stage.from_[0]) if block.as_llama else {}
+            if llama:
+                config = as_llama.applied(config, llama)
+                kept = config["max_position_embeddings"]
+                plan.notes.append(f"trained as LlamaForCausalLM with {kept} positions")
             grown = model_size.with_layers(config, block.layer_map(depth))
             if block.train == "added":
                 kept = model_size.of(config).parameters / model_size.of(grown).parameters
