@@ -173,11 +173,11 @@ def _up_scaling(source: YamlFile, model: str) -> None:
     try:
         config_rules.refuse_grown(config, model)
         config_rules.grow(text, block.layer_map(depth), key)
-        if block.as_llama and as_llama.stays(source.content, config):
-            kept = f"{model} is a {config.get('model_type')} model, and stays one."
-            source.add(("depth_up_scaling", "as_llama"), "model", kept, is_note=True)
-        elif block.as_llama:
-            as_llama.of_recipe(source.content, config, model)
+        kind = config.get("model_type")
+        llama = block.as_llama and as_llama.of_recipe(source.content, config, model)
+        if block.as_llama and not llama and kind != "llama":
+            place = ("depth_up_scaling", "as_llama")
+            source.add(place, "model", f"{model} stays {kind}.", is_note=True)
     except SolarError as error:
         source.add_error(error, "model")
 

@@ -100,9 +100,8 @@ class DepthUpScalingBlock(BaseModel):
     as_llama: StrictBool = Field(
         default=False,
         description=(
-            "A Mistral base is trained and saved as LlamaForCausalLM, as SOLAR 10.7B is: the same "
-            "tensors, which compute the same within the base's sliding window. A Llama stays one; "
-            "sequences longer than the window, and other architectures, are refused."
+            "A Mistral is trained and saved as LlamaForCausalLM, as SOLAR 10.7B is: the same "
+            "tensors, which compute the same within the base's sliding window."
         ),
     )
 

@@ -1,29 +1,24 @@
-"""A Mistral model as a Llama: the same tensors, the same computation, another config.json.
+"""A Mistral as a Llama: the same tensors and, within its sliding window, the same computation.
 
-Mistral's layers are Llama's with a sliding window. Within the window no token is hidden by it, and
-the two compute the same. SOLAR 10.7B is "the 32-layer Llama 2 architecture" with Mistral 7B's
-weights (paper, section 2); the released model has Mistral's window of 4,096 tokens as its number of
-positions.
+SOLAR 10.7B is "the 32-layer Llama 2 architecture" with Mistral 7B's weights (paper, section 2). The
+released model has as many positions as Mistral 7B's window: 4,096.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from solar_plugins.depth_up_scaling.layer_map import BLOCK
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.registry import is_named
 
-_KEY = f"{BLOCK}.as_llama"
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
-# What transformers takes for a key that is not there; for Llama it takes another value, or none.
-_MISTRAL = {
-    "intermediate_size": 14336,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-    "sliding_window": 4096,
-}
+# What transformers takes for a key that is not there; for a Llama it takes something else.
+_MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8}
+_MISTRAL |= {"max_position_embeddings": 131072, "sliding_window": 4096}
 
 
 def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str, Any]:
@@ -39,7 +34,7 @@ def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str,
         longest: tokens of the longest sequence that the model has to compute.
 
     Returns:
-        Keys with new values, None for a key that is not to be there; nothing for a Llama.
+        Keys and new values; none for a Llama.
 
     Raises:
         SolarError: there is no such Llama.
@@ -47,71 +42,57 @@ def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str,
     kind = config.get("model_type")
     if kind == "llama":
         return {}
-    if kind != "mistral" or config.get("auto_map"):
-        raise SolarError(
-            f"{_KEY}: {base} is of model_type {kind}, and a Mistral alone has a Llama that "
-            "computes the same. Remove as_llama."
-        )
     found = {key: config.get(key, default) for key, default in _MISTRAL.items()}
     window, positions = found["sliding_window"], found["max_position_embeddings"]
     kept = positions if window is None else min(window, positions)
-    if window is not None and longest > window:
-        raise SolarError(
-            f"{_KEY}: sequences of {longest} tokens are longer than the sliding window of {base}, "
-            f"which a Llama does not have. Write sequence_len: {window}, or remove as_llama."
-        )
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     scaling = rope.get("rope_type") or rope.get("type") or "default"
-    if kept < positions and scaling != "default":
-        raise SolarError(
-            f"{_KEY}: {base} scales its rotary embedding ({scaling}) for {positions} positions, "
-            f"and its sliding window leaves a Llama {kept}. Remove as_llama."
-        )
-    if (config.get("hidden_size") or 0) % (config.get("num_attention_heads") or 1):
-        raise SolarError(
-            f"{_KEY}: hidden_size {config['hidden_size']} of {base} is no multiple of its "
-            f"{config['num_attention_heads']} heads, as transformers wants it of a Llama. Remove "
-            "as_llama."
-        )
+    heads = config.get("num_attention_heads") or 1
+    why = None
+    if kind != "mistral" or config.get("auto_map"):
+        why = f"is of model_type {kind}, and only a Mistral has a Llama that computes the same"
+    elif window is not None and longest > window:
+        why = f"has a sliding window of {window} tokens, and sequences here are {longest} long"
+    elif kept < positions and scaling != "default":
+        why = f"scales positions ({scaling}) that lie beyond its sliding window of {window}"
+    elif (config.get("hidden_size") or 0) % heads:
+        why = f"has a hidden_size that its {heads} heads do not divide, as those of a Llama do"
+    if why:
+        shorter = f"Write sequence_len: {window}, or remove" if longest > kept else "Remove"
+        raise SolarError(f"{BLOCK}.as_llama: {base} {why}. {shorter} as_llama.")
     return {
         **found,
-        "max_position_embeddings": kept,
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
-        # a Mistral has no biases, whatever its config says
+        "max_position_embeddings": kept,
+        "sliding_window": None,
+        # a Mistral has neither, whatever its config says
         "attention_bias": False,
         "mlp_bias": False,
-        # Mistral's code reads no layer_types; the cache of a Llama would
-        **dict.fromkeys(["sliding_window", *(["layer_types"] if "layer_types" in config else [])]),
+        "layer_types": None,
     }
 
 
 def of_recipe(recipe: Mapping[str, Any], config: Mapping[str, Any], base: str) -> dict[str, Any]:
     """`changes` for a recipe with ``as_llama: true`` and its base.
 
-    A recipe with `StagePlugin` follows its base: one of another family stays what it is.
+    A recipe with `StagePlugin` follows its base: one of a third family stays what it is.
 
     Raises:
         SolarError: as `changes`.
     """
-    if stays(recipe, config):
+    if config.get("model_type") not in ("llama", "mistral") and is_named(recipe, "StagePlugin"):
         return {}
     length = recipe.get("sequence_len") or 0
-    # Axolotl then fills rows of that many sequences, and each token sees all before it
+    # Axolotl then fills a row with several sequences, and each token sees all before it
     joined = recipe.get("pretraining_dataset") and recipe.get("sample_packing")
     if joined and not recipe.get("pretrain_multipack_attn", True):
         length *= recipe.get("micro_batch_size") or 1
     return changes(config, base, length)
 
 
-def stays(recipe: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether a base is of another family than Mistral and Llama, and the recipe follows it."""
-    other = config.get("model_type") not in ("llama", "mistral")
-    return other and is_named(recipe, "StagePlugin")
+def converted(config: PreTrainedConfig, llama: Mapping[str, Any]) -> PreTrainedConfig:
+    """transformers' own config of a model with its `changes`."""
+    from transformers import LlamaConfig
 
-
-def applied(config: Mapping[str, Any], llama: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with `changes`."""
-    return {
-        key: value for key, value in {**config, **llama}.items() if llama.get(key, 0) is not None
-    }
+    return LlamaConfig.from_dict({**config.to_dict(), **llama}) if llama else config

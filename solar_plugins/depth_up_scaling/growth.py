@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
 )
 
-from solar_plugins.depth_up_scaling import as_llama, config_rules
+from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.layer_map import (
     added_layers,
     check_in_between,
@@ -37,7 +37,6 @@ class Growth:
         init: how the added layers start (`args.Init`).
         changes: fields of the (text) config that differ, with their new values.
         warnings: what depends on the depth and cannot follow it, one sentence each.
-        as_llama: whether the base is a Mistral, and `base` the config of the same Llama.
     """
 
     base: PreTrainedConfig
@@ -46,7 +45,6 @@ class Growth:
     init: str
     changes: dict[str, Any]
     warnings: list[str]
-    as_llama: bool = False
 
     @property
     def depth(self) -> int:
@@ -61,27 +59,15 @@ class Growth:
     @property
     def mark(self) -> dict[str, Any]:
         """What the deeper model's config stores under the key `config_rules.MARK`."""
-        mark = config_rules.mark(self.depth, self.layer_map, self.init)
-        return {**mark, "as_llama": True} if self.as_llama else mark
+        return config_rules.mark(self.depth, self.layer_map, self.init)
 
 
 _NEEDS = {"copy": None, "identity": check_keeps_base, "average": check_in_between}
 """Init -> what it needs of the layer map."""
 
 
-def grow(
-    base: PreTrainedConfig,
-    layer_map: Sequence[int],
-    init: str = "copy",
-    llama: Mapping[str, Any] | None = None,
-) -> Growth:
+def grow(base: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy") -> Growth:
     """Grow the config of a base, with its vision config if it has one; `base` stays unchanged.
-
-    Args:
-        base: the base's config.
-        layer_map: base layer of every target layer.
-        init: how the added layers start (`args.Init`).
-        llama: `as_llama.changes` of the base, if it is to be one.
 
     Raises:
         SolarError: the architecture cannot be grown like this, or its config would not survive
@@ -91,11 +77,8 @@ def grow(
     check = _NEEDS[init]
     if check is not None:
         check(layer_map, depth, init)
-    if llama:
-        base = from_json_values(LlamaConfig, as_llama.applied(base.to_dict(), llama))
     config, grown = grow_part(base, layer_map)
-    changes = {**(llama or {}), **grown.changes}
-    return Growth(base, config, list(layer_map), init, changes, grown.warnings, bool(llama))
+    return Growth(base, config, list(layer_map), init, grown.changes, grown.warnings)
 
 
 def grow_part(

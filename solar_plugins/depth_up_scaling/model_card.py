@@ -51,11 +51,6 @@ _START = {
     "costs quality until the model is trained on.",
 }
 
-_LLAMA = (
-    "\n\nThe base is a Mistral. Its tensors are a LlamaForCausalLM here, with {n} positions: so "
-    "far the two compute the same."
-)
-
 
 def model_card(
     name: str, base: str, folder: Path, command: str, growth: Growth, parameters: int
@@ -74,7 +69,6 @@ def model_card(
         "tags": ["depth-up-scaling", "solar-plugins"],
     }
     shown = f"[{base}](https://huggingface.co/{hub_id})" if hub_id else f"`{front['base_model']}`"
-    positions = getattr(growth.config, "max_position_embeddings", None)
     rows, at = [], 0
     for start, end in ranges_of(growth.layer_map):
         rows.append(f"| {at} to {at + end - start - 1} | {start} to {end - 1} |")
@@ -86,7 +80,7 @@ def model_card(
         depth=at,
         base_depth=growth.depth,
         parameters=parameters,
-        start=_START[growth.init] + (_LLAMA.format(n=positions) if growth.as_llama else ""),
+        start=_START[growth.init],
         command=command,
         version=__version__,
         rows="\n".join(rows),

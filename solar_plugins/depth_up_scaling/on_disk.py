@@ -78,13 +78,14 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
     raw = base_files.read_config(str(folder))
     config_rules.refuse_grown(raw, base)
     base_config = load_config(folder, trust_remote_code)
-    layers = block.layer_map(base_depth(base_config))
-    llama = as_llama.changes(base_config.to_dict(), base) if block.as_llama else {}
-    growth = grow(base_config, layers, block.init, llama)
+    if block.as_llama:
+        llama = as_llama.changes(raw, base)
+        raw, base_config = {**raw, **llama}, as_llama.converted(base_config, llama)
+    growth = grow(base_config, block.layer_map(base_depth(base_config)), block.init)
     setattr(growth.config, config_rules.MARK, growth.mark)
     stored = read_files(weight_files(folder))
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(growth.base, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_config(base_config, trust_remote_code=trust_remote_code)
     plan = plan_tensors(blueprint(type(model), growth), stored, conversions_of(model))
     return UpScaling(
         base=base,
@@ -160,8 +161,6 @@ def _config_json(raw: dict[str, Any], growth: Growth) -> dict[str, Any]:
     edited = copy.deepcopy(raw)
     edited.pop("_name_or_path", None)  # it would still name the base
     language_model(edited).update(json.loads(json.dumps(growth.changes)))
-    if growth.as_llama:
-        edited = as_llama.applied(edited, growth.changes)
     edited[config_rules.MARK] = config.to_dict()[config_rules.MARK]
     own = {"_name_or_path": "", "transformers_version": None}
     wanted = {**reloaded(config).to_dict(), **own}

@@ -35,7 +35,6 @@ from solar_plugins.watch.plugin import WatchedPlugin
 LOG = get_logger("axolotl.solar_plugins.depth_up_scaling")
 
 OVERRIDES = "overrides_of_model_config"
-CONFIG_CLASS = "cls_model_config"
 DEFAULT_OUTPUT_DIR = "./model-out"  # Axolotl's own
 
 
@@ -104,9 +103,12 @@ class DepthUpScalingPlugin(WatchedPlugin):
         overrides = _user_overrides(cfg, fields_of_depth(base_config, layers))
         for key, value in overrides.items():
             setattr(base_config, key, value)
-        llama = _as_llama(cfg, base_config) if block.as_llama else {}
-        block = block.model_copy(update={"as_llama": bool(llama)})
-        growth = grow(base_config, layers, block.init, llama)
+        raw = base_config.to_dict()
+        llama = as_llama.of_recipe(cfg, raw, base_model) if block.as_llama else {}
+        if block.as_llama and not llama and base_config.model_type != "llama":
+            LOG.warning(f"{BLOCK}.as_llama: {base_model} stays {base_config.model_type}.")
+        block.as_llama = bool(llama)
+        growth = grow(as_llama.converted(base_config, llama), layers, block.init)
         known = _compare_without_weights(cfg, growth)
         for warning in growth.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
@@ -118,10 +120,10 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg[OVERRIDES] = overrides or None
             _train_on_written_base(cfg, block)
         else:
-            changes = {key: growth.changes[key] for key in growth.changes if key != "model_type"}
-            cfg[OVERRIDES] = {**overrides, **changes, config_rules.MARK: growth.mark}
+            changes = {**overrides, **llama, **growth.changes}
+            cfg[OVERRIDES] = {**changes, config_rules.MARK: growth.mark}
             if llama:
-                cfg[CONFIG_CLASS] = "LlamaConfig"
+                cfg["cls_model_config"] = "LlamaConfig"
         self._registered = Registered(base_model, block, growth, known, on_disk)
 
     def pre_model_load(self, cfg: DictDefault) -> None:
@@ -150,9 +152,6 @@ class DepthUpScalingPlugin(WatchedPlugin):
             )
         for warning in plan.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
-        for key, value in growth.changes.items():
-            if value is None:  # not a Llama's, and Axolotl's overrides remove no key
-                vars(model.config).pop(key, None)
         ranges = " + ".join(f"{start}-{end - 1}" for start, end in ranges_of(growth.layer_map))
         LOG.info(
             f"{BLOCK}: {growth.depth} -> {len(growth.layer_map)} layers, base layers {ranges}, "
@@ -175,15 +174,12 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
         )
         depth = saved.get_text_config().num_hidden_layers
-        if depth != len(growth.layer_map):
+        found = f"{saved.model_type} with {depth} layers"
+        wanted = f"{growth.config.model_type} with {len(growth.layer_map)} layers"
+        if found != wanted:
             raise SolarError(
-                f"{cfg.output_dir}: saved with {depth} layers where {len(growth.layer_map)} were "
-                "trained. Keep this folder and report it."
-            )
-        if saved.model_type != growth.config.model_type:
-            raise SolarError(
-                f"{cfg.output_dir}: saved as {saved.model_type} where {growth.config.model_type} "
-                "was trained. Keep this folder and report it."
+                f"{cfg.output_dir}: saved as {found} where {wanted} was trained. Keep this folder "
+                "and report it."
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
         tensors = read_files(weight_files(weights, "output_dir")).values()
@@ -192,6 +188,7 @@ class DepthUpScalingPlugin(WatchedPlugin):
             "num_hidden_layers": depth,
             **growth.mark,
             "train": self._registered.block.train,
+            "as_llama": self._registered.block.as_llama,
             "parameters": sum(tensor.elements for tensor in tensors),
         }
         run_record.write(cfg.output_dir, BLOCK, facts)
@@ -220,20 +217,6 @@ def _load_base_config(cfg: dict) -> PreTrainedConfig:
             "and its plugin."
         )
     return config
-
-
-def _as_llama(cfg: dict, base_config: PreTrainedConfig) -> dict[str, Any]:
-    """What makes the base a Llama; nothing where it is one, or of a family that stays as it is."""
-    base, content = str(cfg["base_model"]), base_config.to_dict()
-    if as_llama.stays(cfg, content):
-        LOG.warning(f"{BLOCK}.as_llama: {base} stays {base_config.model_type}.")
-    llama = as_llama.of_recipe(cfg, content, base)
-    if llama and cfg.get(CONFIG_CLASS) not in (None, "LlamaConfig"):
-        raise SolarError(
-            f"{CONFIG_CLASS}: {cfg[CONFIG_CLASS]} and {BLOCK}.as_llama each choose the model's "
-            "class. Remove one of them."
-        )
-    return llama
 
 
 def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:

@@ -207,11 +207,8 @@ class _Planner:
             if depth is None:
                 raise SolarError("base_model: its config.json does not say how many layers it has.")
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
-            llama = as_llama.of_recipe(recipe, config, stage.from_[0]) if block.as_llama else {}
-            if llama:
-                config = as_llama.applied(config, llama)
-                kept = config["max_position_embeddings"]
-                plan.notes.append(f"trained as LlamaForCausalLM with {kept} positions")
+            if block.as_llama:
+                config = {**config, **as_llama.of_recipe(recipe, config, stage.from_[0])}
             grown = model_size.with_layers(config, block.layer_map(depth))
             if block.train == "added":
                 kept = model_size.of(config).parameters / model_size.of(grown).parameters
