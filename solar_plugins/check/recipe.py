@@ -173,8 +173,7 @@ def _up_scaling(source: YamlFile, model: str) -> None:
     try:
         config_rules.refuse_grown(config, model)
         config_rules.grow(text, block.layer_map(depth), key)
-        kind = config.get("model_type")
-        llama = block.as_llama and as_llama.of_recipe(source.content, config, model)
+        kind, llama = config.get("model_type"), as_llama.of_recipe(source.content, config, model)
         if block.as_llama and not llama and kind != "llama":
             place = ("depth_up_scaling", "as_llama")
             source.add(place, "model", f"{model} stays {kind}.", is_note=True)

@@ -90,12 +90,7 @@ if TYPE_CHECKING:
     help="Bits per byte on TEXT before training, of the named stack, or of many to choose from. "
     "Loads the base alone.",
 )
-@click.option(
-    "--as-llama",
-    is_flag=True,
-    help="With --out: write a Mistral as LlamaForCausalLM, as SOLAR 10.7B is: the same tensors, "
-    "with as many positions as the base's sliding window has.",
-)
+@click.option("--as-llama", is_flag=True, help="With --out: write a Mistral as the same Llama.")
 @click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the layer map.")
 @click.option(
     "--trust-remote-code",

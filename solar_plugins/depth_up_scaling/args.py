@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 from pydantic import (
     BaseModel,
     Field,
-    StrictBool,
     StrictInt,
     ValidationError,
     ValidationInfo,
@@ -97,12 +96,8 @@ class DepthUpScalingBlock(BaseModel):
             "as the base's."
         ),
     )
-    as_llama: StrictBool = Field(
-        default=False,
-        description=(
-            "A Mistral is trained and saved as LlamaForCausalLM, as SOLAR 10.7B is: the same "
-            "tensors, which compute the same within the base's sliding window."
-        ),
+    as_llama: bool = Field(
+        default=False, description="A Mistral is trained and saved as the Llama of its tensors."
     )
 
     @model_validator(mode="before")
@@ -149,13 +144,6 @@ class DepthUpScalingBlock(BaseModel):
         name = str(info.field_name)
         raise ValueError(f"{BLOCK}.{name}: {value!r} is not a whole number. {_NUMBERS[name]}")
 
-    @field_validator("as_llama", mode="before")
-    @classmethod
-    def _true_or_false(cls, value: Any) -> Any:
-        if not isinstance(value, bool):
-            raise ValueError(f"{BLOCK}.as_llama: {value!r} is neither true nor false. Write true.")
-        return value
-
     @field_validator("layer_ranges", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -173,15 +161,15 @@ class DepthUpScalingBlock(BaseModel):
                 )
         return value
 
-    @field_validator(*CHOICES, mode="before")
+    @field_validator(*CHOICES, "as_llama", mode="before")
     @classmethod
     def _known_choice(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
-        choices = CHOICES[name]
+        choices = CHOICES.get(name, (True, False))
         if value not in choices and (value, name) != (None, "layout"):
             raise ValueError(
-                f"{BLOCK}.{name}: {value!r} is unknown. Write one of: {', '.join(choices)}."
-                f"{nearest(str(value), choices)}"
+                f"{BLOCK}.{name}: {value!r} is unknown. Write one of: "
+                f"{', '.join(map(str, choices)).lower()}.{nearest(str(value), map(str, choices))}"
             )
         return value
 

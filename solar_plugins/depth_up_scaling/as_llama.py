@@ -7,14 +7,11 @@ released model has as many positions as Mistral 7B's window: 4,096.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from solar_plugins.depth_up_scaling.layer_map import BLOCK
+from solar_plugins.depth_up_scaling.args import BLOCK, parse
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.registry import is_named
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 # What transformers takes for a key that is not there; for a Llama it takes something else.
 _MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8}
@@ -74,14 +71,12 @@ def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str,
 
 
 def of_recipe(recipe: Mapping[str, Any], config: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """`changes` for a recipe with ``as_llama: true`` and its base.
+    """`changes` for a recipe and its base; none without ``as_llama: true``.
 
     A recipe with `StagePlugin` follows its base: one of a third family stays what it is.
-
-    Raises:
-        SolarError: as `changes`.
     """
-    if config.get("model_type") not in ("llama", "mistral") and is_named(recipe, "StagePlugin"):
+    is_third = config.get("model_type") not in ("llama", "mistral")
+    if not parse(recipe.get(BLOCK)).as_llama or (is_third and is_named(recipe, "StagePlugin")):
         return {}
     length = recipe.get("sequence_len") or 0
     # Axolotl then fills a row with several sequences, and each token sees all before it
@@ -91,8 +86,8 @@ def of_recipe(recipe: Mapping[str, Any], config: Mapping[str, Any], base: str) -
     return changes(config, base, length)
 
 
-def converted(config: PreTrainedConfig, llama: Mapping[str, Any]) -> PreTrainedConfig:
-    """transformers' own config of a model with its `changes`."""
+def converted(config: Any, llama: Mapping[str, Any]) -> Any:
+    """transformers' own config of a model, with its `changes`."""
     from transformers import LlamaConfig
 
     return LlamaConfig.from_dict({**config.to_dict(), **llama}) if llama else config

@@ -103,8 +103,7 @@ class DepthUpScalingPlugin(WatchedPlugin):
         overrides = _user_overrides(cfg, fields_of_depth(base_config, layers))
         for key, value in overrides.items():
             setattr(base_config, key, value)
-        raw = base_config.to_dict()
-        llama = as_llama.of_recipe(cfg, raw, base_model) if block.as_llama else {}
+        llama = as_llama.of_recipe(cfg, base_config.to_dict(), base_model)
         if block.as_llama and not llama and base_config.model_type != "llama":
             LOG.warning(f"{BLOCK}.as_llama: {base_model} stays {base_config.model_type}.")
         block.as_llama = bool(llama)
@@ -174,12 +173,11 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
         )
         depth = saved.get_text_config().num_hidden_layers
-        found = f"{saved.model_type} with {depth} layers"
-        wanted = f"{growth.config.model_type} with {len(growth.layer_map)} layers"
-        if found != wanted:
+        kind, wanted = growth.config.model_type, len(growth.layer_map)
+        if (saved.model_type, depth) != (kind, wanted):
             raise SolarError(
-                f"{cfg.output_dir}: saved as {found} where {wanted} was trained. Keep this folder "
-                "and report it."
+                f"{cfg.output_dir}: saved as {saved.model_type} with {depth} layers where {kind} "
+                f"with {wanted} was trained. Keep this folder and report it."
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
         tensors = read_files(weight_files(weights, "output_dir")).values()

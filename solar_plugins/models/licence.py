@@ -38,33 +38,31 @@ _PERMISSIVE = re.compile(
 _NO_DERIVATIVES = re.compile(r"\bcc-by-(nc-)?nd\b", re.IGNORECASE)
 
 
-def strictest(parts: Iterable[Mapping[str, str] | None]) -> dict[str, str]:
+def strictest(parts: Iterable[dict[str, str]]) -> dict[str, str]:
     """The licence of what is made from `parts`; unknown if that of one of them is.
 
     >>> strictest([{"license": "apache-2.0"}, {"license": "cc-by-nc-4.0"}])
     {'license': 'cc-by-nc-4.0'}
     """
-    known = [part or {} for part in parts]
-    if any(part.get("license", "unknown") == "unknown" for part in known):
-        return {"license": "unknown"}
-    return dict(max(known, key=_strictness))
+    found = list(parts)
+    is_known = found and all(part["license"] != "unknown" for part in found)
+    return max(found, key=_strictness) if is_known else {"license": "unknown"}
 
 
-def _strictness(licence: Mapping[str, str]) -> list[bool]:
+def _strictness(licence: dict[str, str]) -> list[bool]:
     every = f"{licence['license']} {licence.get('license_name', '')}"
     forbids = [bool(rule.search(every)) for rule in (_NO_DERIVATIVES, _NOT_COMMERCIAL)]
     return [*forbids, not _PERMISSIVE.fullmatch(licence["license"])]
 
 
-def known(name: str, kind: str) -> dict[str, str] | None:
+def known(name: str, kind: str) -> dict[str, str]:
     """The licence of a model or dataset: on its card here or in ``licences.yml``, the stricter.
 
     A copy's card may allow what the authors of the data do not.
     """
     listed = yaml.safe_load((Path(__file__).parent / "licences.yml").read_text(encoding="utf-8"))
-    found = [find(name, kind), {"license": listed.get(name.partition("@")[0])}]
-    named = [entry for entry in found if entry and entry.get("license")]
-    return strictest(named) if named else None
+    found = [find(name, kind) or {}, {"license": listed.get(name.partition("@")[0])}]
+    return strictest(entry for entry in found if entry.get("license"))
 
 
 def find(model: str, kind: str = "model") -> dict[str, str] | None:

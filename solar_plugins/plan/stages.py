@@ -203,12 +203,9 @@ class _Planner:
         if stage.kind == "merge":
             config = self._merged(recipe, stage, config)
         elif registry.is_named(recipe, "DepthUpScalingPlugin"):
-            depth = model_config.depth(config)
-            if depth is None:
-                raise SolarError("base_model: its config.json does not say how many layers it has.")
+            depth = model_config.required_depth(config, stage.from_[0])
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
-            if block.as_llama:
-                config = {**config, **as_llama.of_recipe(recipe, config, stage.from_[0])}
+            config = {**config, **as_llama.of_recipe(recipe, config, stage.from_[0])}
             grown = model_size.with_layers(config, block.layer_map(depth))
             if block.train == "added":
                 kept = model_size.of(config).parameters / model_size.of(grown).parameters

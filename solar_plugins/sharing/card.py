@@ -18,7 +18,8 @@ from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.models import licence
-from solar_plugins.recipes import data_recipe, global_batch
+from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.data_recipe import SynthMathRecipe, read
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.report.provenance import taken_by
 from solar_plugins.report.render import render
@@ -82,7 +83,6 @@ def card_of(run: Run, name: str) -> str:
             scores=_scores(result).to_markdown() if result else "",
             miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),
             licences=licences(run, lineage),
-            local=sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)}),
             harness=_harness,
             on_hub=_on_hub,
             ranges=_ranges,
@@ -139,8 +139,8 @@ def _front_matter(run: Run, name: str, lineage: list[StageRun]) -> ModelCardData
     )
 
 
-def licences(run: Run, lineage: list[StageRun]) -> dict[str, dict[str, str] | None]:
-    """What the models of `lineage` were made from, and its licence; None where it is not known."""
+def licences(run: Run, lineage: list[StageRun]) -> dict[str, dict[str, str]]:
+    """What the models of `lineage` were made from, and its licence."""
     found = {}
     for stage in lineage:
         base = run.chain.base_model if BASE_MODEL in stage.sources else None
@@ -158,10 +158,8 @@ def _from_elsewhere(run: Run, name: str) -> list[str]:
     maker = run.stages.get(place.relative_to(root).parts[0])
     if maker is None or maker.kind != "data":
         return []
-    made = data_recipe.read(maker.recipe)
-    if isinstance(made, data_recipe.SynthMathRecipe):
-        return [made.metamathqa, made.math]
-    return ["solar_plugins"]  # invented
+    made = read(maker.recipe)
+    return [made.metamathqa, made.math] if isinstance(made, SynthMathRecipe) else ["solar_plugins"]
 
 
 def _eval_results(run: Run, name: str) -> list[EvalResult]:
