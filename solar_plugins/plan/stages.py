@@ -203,9 +203,9 @@ class _Planner:
         if stage.kind == "merge":
             config = self._merged(recipe, stage, config)
         elif registry.is_named(recipe, "DepthUpScalingPlugin"):
-            depth = model_config.required_depth(config, stage.from_[0])
+            depth = model_config.required_depth(config, recipe["base_model"])
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
-            config = {**config, **as_llama.of_recipe(recipe, config, stage.from_[0])}
+            config = {**config, **as_llama.of_recipe(recipe, config, recipe["base_model"])}
             grown = model_size.with_layers(config, block.layer_map(depth))
             if block.train == "added":
                 kept = model_size.of(config).parameters / model_size.of(grown).parameters
