@@ -44,7 +44,6 @@ def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str,
     kept = positions if window is None else min(window, positions)
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     scaling = rope.get("rope_type") or rope.get("type") or "default"
-    heads = config.get("num_attention_heads") or 1
     why = None
     if kind != "mistral" or config.get("auto_map"):
         why = f"is of model_type {kind}, and only a Mistral has a Llama that computes the same"
@@ -52,8 +51,8 @@ def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str,
         why = f"has a sliding window of {window} tokens, and sequences here are {longest} long"
     elif kept < positions and scaling != "default":
         why = f"scales positions ({scaling}) that lie beyond its sliding window of {window}"
-    elif (config.get("hidden_size") or 0) % heads:
-        why = f"has a hidden_size that its {heads} heads do not divide, as those of a Llama do"
+    elif (config.get("hidden_size") or 0) % (config.get("num_attention_heads") or 1):
+        why = "has a hidden_size that its heads do not divide, as those of a Llama do"
     if why:
         shorter = f"Write sequence_len: {window}, or remove" if longest > kept else "Remove"
         raise SolarError(f"{BLOCK}.as_llama: {base} {why}. {shorter} as_llama.")

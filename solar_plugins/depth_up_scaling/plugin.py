@@ -119,8 +119,7 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg[OVERRIDES] = overrides or None
             _train_on_written_base(cfg, block)
         else:
-            changes = {**overrides, **llama, **growth.changes}
-            cfg[OVERRIDES] = {**changes, config_rules.MARK: growth.mark}
+            cfg[OVERRIDES] = overrides | llama | growth.changes | {config_rules.MARK: growth.mark}
             if llama:
                 cfg["cls_model_config"] = "LlamaConfig"
         self._registered = Registered(base_model, block, growth, known, on_disk)

@@ -31,17 +31,19 @@ TEXTS = ("Hello world", " Hello", "\n  two  words", "a<s> b</s> c", "Zügig 😀
 def base(tmp_path_factory) -> Path:
     """A tiny Mistral with the real tokenizer."""
     import mistral_common
+    import sentencepiece
     from tiny_models import write_tiny_model
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import SentencePieceExtractor
+    from transformers.tokenization_utils_base import generate_merges
 
     folder = tmp_path_factory.mktemp("mistral")
     model = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
-    found = SentencePieceExtractor(str(model)).extract(models.BPE)
-    vocab = {piece: i for i, piece in enumerate(found["vocab"])}
-    bpe = models.BPE(vocab, found["merges"], unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    vocab = {pieces.id_to_piece(i): i for i in range(len(pieces))}
+    merges = generate_merges(vocab, {piece: pieces.get_score(i) for piece, i in vocab.items()})
+    bpe = models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
     tokens = Tokenizer(bpe)
     blank = "\u2581"
     tokens.normalizer = normalizers.Sequence(
@@ -100,6 +102,7 @@ def trained(base):
 
 
 def test_the_class_and_the_ids_are_those_of_the_tokenizer_json(base, trained):
+    import sentencepiece
     from tokenizers import Tokenizer
 
     assert type(trained).__name__ == "TokenizersBackend"  # not mistral_common's
@@ -109,7 +112,9 @@ def test_the_class_and_the_ids_are_those_of_the_tokenizer_json(base, trained):
     wanted = plain.encode(text, add_special_tokens=False).ids
     assert trained.apply_chat_template(CHAT, tokenize=True, return_dict=False) == wanted
     assert (len(trained), trained.pad_token_id) == (32000, 0)
-    assert trained("a").input_ids == [1, 264]  # Mistral 7B's ids
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(base / "tokenizer.model"))
+    for text in ("Hello world", "Zügig 😀"):
+        assert trained(text).input_ids == [1, *pieces.encode(text)]
 
 
 @pytest.mark.parametrize("kind", ["mistral", "llama"])
@@ -130,3 +135,24 @@ def test_a_llama_on_disk_has_the_ids_of_its_mistral(base, tmp_path):
     for tokenizer in (ours, theirs):
         tokenizer.pad_token, tokenizer.chat_template = "<unk>", TEMPLATE.read_text()
     assert facts(ours) == facts(theirs)
+
+
+def test_mistral_commons_own_tokenizer_is_refused(base, tmp_path):
+    """Bases with a tekken.json: its class takes no chat template, and cannot pad."""
+    import mistral_common
+
+    from solar_plugins.chain.training.follow_base import follow_base
+    from solar_plugins.errors import SolarError
+
+    folder = shutil.copytree(base, tmp_path / "tekken")
+    data = Path(mistral_common.__file__).parent / "data"
+    shutil.copy(data / "tekken_240911.json", folder / "tekken.json")
+    assert type(load(folder)).__name__ == "MistralCommonBackend"
+    cfg = {"base_model": str(folder), "special_tokens": {"pad_token": "<unk>"}}
+    with pytest.raises(SolarError) as error:
+        follow_base(cfg)
+    assert str(error.value) == (
+        f"tokenizer_config: {folder} has a tekken.json, and mistral_common's tokenizer takes no "
+        "chat template. Name a copy of its tokenizer and config.json without that file."
+    )
+    assert follow_base({**cfg, "tokenizer_config": str(base)}) == []
