@@ -175,8 +175,7 @@ def _up_scaling(source: YamlFile, model: str) -> None:
         config_rules.grow(text, block.layer_map(depth), key)
         kind, llama = config.get("model_type"), as_llama.of_recipe(source.content, config, model)
         if block.as_llama and not llama and kind != "llama":
-            kept = f"{model} stays {kind}."
-            source.add(("depth_up_scaling", "as_llama"), "model", kept, is_note=True)
+            source.add(("depth_up_scaling", "as_llama"), "model", f"{model} stays {kind}.", True)
     except SolarError as error:
         source.add_error(error, "model")
 
