@@ -62,10 +62,10 @@ def changes(config: Mapping[str, Any], base: str, longest: int = 0) -> dict[str,
         "architectures": ["LlamaForCausalLM"],
         "max_position_embeddings": kept,
         "sliding_window": None,
-        # a Mistral has neither, whatever its config says
+        # a Mistral has none of these, whatever its config says
         "attention_bias": False,
         "mlp_bias": False,
-        "layer_types": None,
+        **dict.fromkeys({"layer_types"} & config.keys()),
     }
 
 

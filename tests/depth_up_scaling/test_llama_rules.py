@@ -31,6 +31,8 @@ def test_mistral_7b_becomes_the_released_class():
 
 def test_what_a_file_leaves_out_is_what_a_mistral_has():
     bare = {"model_type": "mistral", "attention_bias": True, "num_attention_heads": 4}
+    assert "layer_types" not in changes(bare, "base")
+    assert changes({**bare, "layer_types": ["sliding_attention"]}, "base")["layer_types"] is None
     found = changes(bare, "base")
     assert (found["intermediate_size"], found["num_key_value_heads"]) == (14336, 8)
     assert found["max_position_embeddings"] == 4096  # its window
