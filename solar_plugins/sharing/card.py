@@ -19,7 +19,7 @@ from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
-from solar_plugins.report.render import render
+from solar_plugins.render import render
 from solar_plugins.report.run import Run, StageRun, read_run
 from solar_plugins.report.tables import Grid, number, percent
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 FILE = "README.md"
-_TEMPLATE = Path(__file__).parent / "templates" / "card.md.j2"
 
 _HARNESS = "https://github.com/EleutherAI/lm-evaluation-harness"
 _ITEMS = {  # dataset on the Hub, configuration and split of each benchmark
@@ -68,7 +67,8 @@ def card_of(run: Run, name: str) -> str:
     lineage, result = _lineage(run, name), run.results.get(name)
     return (
         render(
-            _TEMPLATE,
+            __file__,
+            "card.md",
             run=run,
             stage=run.stages[name],
             data=_front_matter(run, name, lineage),

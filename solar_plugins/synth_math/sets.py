@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.data_recipe import SynthMathRecipe
+from solar_plugins.render import render
 from solar_plugins.synth_math.candidates import REPHRASED, Candidate
 from solar_plugins.synth_math.seeds import draw
 
@@ -18,45 +19,6 @@ INSTRUCT = "math_instruct.jsonl"
 ALIGNMENT = "math_alignment.jsonl"
 CARD = "math_data_card.json"
 README = "README.md"
-
-# The header lets the Hub and `datasets` load both sets.
-_TEXT = """---
-configs:
-- config_name: instruct
-  data_files: math_instruct.jsonl
-- config_name: alignment
-  data_files: math_alignment.jsonl
-tags: [math, synthetic]
----
-# Synth. Math-Instruct and Synth. Math-Alignment, made again
-
-Stand-ins for two sets of SOLAR 10.7B (arXiv 2312.15166, Table 1) that are not public. Made by \
-`{made_by}` of solar_plugins {solar_plugins}, drawn with seed {seed}.
-
-- `math_instruct.jsonl`: question, answer; type, subject and level for information
-- `math_alignment.jsonl`: prompt (rephrased question), chosen (its answer), rejected (MATH's own \
-solution)
-
-{files}
-
-## Sources
-
-{sources}
-
-## Accepted
-
-{candidates}
-
-## Rejected
-
-{rejected}
-
-## Contamination guard
-
-{guard}
-{server}
-Mind the licences of the sources before you publish these files.
-"""
 
 _REASONS = {
     "made_from_gsm8k": "a row that was made from GSM8K",
@@ -145,7 +107,8 @@ def write_sets(
         atomic.write_text(folder / name, text)
         digest = hashlib.sha256(text.encode()).hexdigest()
         card["files"][name] = {"rows": len(drawn), "sha256": digest}
-    atomic.write_text(folder / README, _card_text(card))
+    text = render(__file__, "data_card.md", **card, in_words=reason_in_words)
+    atomic.write_text(folder / README, text + "\n")
     atomic.write_json(folder / CARD, card)
     return card
 
@@ -174,31 +137,3 @@ def reason_in_words(reason: str) -> str:
         if reason.endswith(ending):
             return words.format(reason.removesuffix(ending))
     return _REASONS[reason]
-
-
-def _card_text(card: dict) -> str:
-    """`card` for people, as Markdown."""
-    files = [[f"`{name}`", file["rows"], file["sha256"]] for name, file in card["files"].items()]
-    rejected = [[f"`{r}`", n, reason_in_words(r)] for r, n in sorted(card["rejected"].items())]
-    guard = "**Off**: nothing was compared with MATH's test split or GSM8K."
-    if card["guard"] is not None:
-        compared = ", ".join(f"{count:,} texts of {name}" for name, count in card["guard"].items())
-        guard = f"Questions, answers and original problems were compared with {compared}."
-    server = _table(["", ""], card.get("server", {}).items())
-    return _TEXT.format(
-        **{name: card[name] for name in ("made_by", "solar_plugins", "seed")},
-        files=_table(["file", "rows", "sha256"], files),
-        sources=_table(
-            ["data set", "split", "rows", "sha256 of the rows"],
-            [source.values() for source in card["sources"]],
-        ),
-        candidates=_table(["", ""], card["candidates"].items()),
-        rejected=_table(["reason", "rows", "meaning"], rejected) if rejected else "Nothing.",
-        guard=guard,
-        server=f"\n## Server\n\n{server}\n" if "server" in card else "",
-    )
-
-
-def _table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    cells = [[f"{one:,}" if isinstance(one, int) else str(one) for one in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *cells])
