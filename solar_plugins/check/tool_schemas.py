@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins import atomic
-from solar_plugins.chain import chain_file
 from solar_plugins.check.read_tools import json_schema, named_class, plugin_args
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import registry
@@ -156,74 +155,21 @@ def data_schema() -> dict[str, Any]:
     return {"oneOf": kinds}
 
 
-def chain_schema() -> dict[str, Any]:
-    """Chain files, from the same names as `chain_file` reads them."""
-    text = {"type": "string", "minLength": 1}
-    names = {"anyOf": [text, _list_of(text)]}
-
-    def described(schema: dict[str, Any], description: str) -> dict[str, Any]:
-        return {**schema, "description": description}
-
-    stage: dict[str, Any] = {
-        "train": described(text, "An Axolotl recipe, counted from the chain file's folder."),
-        "merge": described(text, "A MergeKit config."),
-        "evaluate": described(text, "An lm-eval config."),
-        "data": described(text, "A recipe of data that we make ourselves."),
-        "from": described(names, "The stages whose models go in, or base_model."),
-        "after": described(names, "Stages that must be done before."),
-        "set": described({"type": "object"}, "Keys of the file to change for this stage."),
-    }
-    keys: dict[str, Any] = {
-        "name": described(text, "What the chain makes."),
-        "base_model": described(text, "Hub id or folder: the one line to change."),
-        "output_dir": described(text, "Where the folders of the stages go."),
-        "data": described(
-            {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
-            "Data sets that are read from a file or folder with the same columns.",
-        ),
-        "seed": described({"type": "integer", "minimum": 0}, "Of every stage."),
-        "remove_checkpoints": described(
-            {"type": "boolean"}, "Whether checkpoint-N folders go once their stage is verified."
-        ),
-        "stages": {
-            "type": "object",
-            "minProperties": 1,
-            "propertyNames": {"pattern": f"^{chain_file.STAGE_NAME.pattern}$"},
-            "additionalProperties": {
-                "type": ["object", "null"],
-                "properties": {key: stage.get(key, {}) for key in chain_file.STAGE_KEYS},
-                "additionalProperties": False,
-            },
-        },
-    }
-    one_kind = {"type": "object", "oneOf": [{"required": [kind]} for kind in registry.STAGE_KINDS]}
-    return {
-        "type": "object",
-        "properties": {key: keys.get(key, {}) for key in chain_file.CHAIN_KEYS} | _EXTENDS,
-        "additionalProperties": False,
-        "if": {"not": {"required": ["extends"]}},
-        "then": {
-            "required": list(chain_file.REQUIRED_KEYS),
-            "properties": {"stages": {"additionalProperties": one_kind}},
-        },
-    }
-
-
 _EDITORS: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
     "recipe": (
         recipe_schema, "Axolotl recipe", "What `axolotl train` reads, with our plugins' blocks.",
     ),
-    "chain": (chain_schema, "Chain", "What `solar run` reads."),
     "merge": (merge_schema, "MergeKit config", "What `mergekit-yaml` reads."),
     "evaluate": (evaluate_schema, "lm-eval config", "What `lm_eval run --config` reads."),
     "data": (data_schema, "Data recipe", "Data that solar-plugins makes itself."),
 }  # fmt: skip
-NAMES = tuple(_EDITORS)
-"""The schemas for editors, one for each kind of file."""
+MADE = tuple(_EDITORS)
+NAMES = (*MADE, "chain")
+"""The schemas for editors, one for each kind of file; that of chains is written by hand."""
 
 
 def build(name: str) -> dict[str, Any]:
-    """The schema of `NAMES`, made anew from the tools."""
+    """A schema of `MADE`, made anew from the tools."""
     make, title, description = _EDITORS[name]
     return {"$schema": _DIALECT, **make(), "title": title, "description": description}
 
@@ -270,7 +216,7 @@ def write_files() -> None:
     for tool, read in READERS.items():
         write(FACTS / f"{tool}.json", read())
     known.cache_clear()
-    for name in NAMES:
+    for name in MADE:
         write(root() / _SCHEMAS / f"{name}.json", build(name))
 
 
