@@ -11,7 +11,7 @@ from typing import Any
 
 from solar_plugins.check.source import Path_, YamlFile, at, dotted, walk
 from solar_plugins.check.tool_schemas import known, read_schema
-from solar_plugins.check.unambiguous_match import unambiguous_match
+from solar_plugins.check.unambiguous_match import suggestion, unambiguous_match
 from solar_plugins.errors import nearest
 
 Tree = dict
@@ -118,9 +118,9 @@ def add_unknown_keys(
             hint = likely or _elsewhere(str(key), tree)
         # A key without a value loses nothing: somebody kept it as a reminder.
         empty = below is None and meant is None
-        loses = "drops it" if empty else "would drop it in silence"
-        message = f"unknown key, {reader} {loses}. {hint or 'Take it out.'}"
-        source.add(here, "unknown-key", message, is_note=empty, new_key=meant)
+        values = {"reader": reader, "hint": hint or "Take it out."}
+        what = "empty" if empty else "dropped"
+        source.say(here, f"unknown-key/{what}", empty, new_key=meant, **values)
 
 
 def anchors(source: YamlFile) -> set[str]:
@@ -135,9 +135,8 @@ def anchors(source: YamlFile) -> set[str]:
 
 def unknown_name(source: YamlFile, place: Path_, found: str, value: str, names: list[str]) -> None:
     """Add the finding that `value` is none of `names`, with the one that was probably meant."""
-    meant = _OTHER_VALUES.get(value.lower()) or unambiguous_match(value, names)
-    meant = meant if meant in names else None
-    hint = f" Did you mean {meant!r}?" if meant else nearest(value, names)
+    other = _OTHER_VALUES.get(value.lower())
+    meant, hint = suggestion(other if other in names else value, names)
     every = f" Known: {', '.join(names)}."
     source.add(place, "wrong-value", f"{found}{hint or every}", new_value=meant)
 
@@ -297,5 +296,5 @@ def _texts_for_numbers(source: YamlFile) -> None:
             digits, exponent = re.split("[eE]", text)
             dotted_digits = digits if "." in digits else f"{digits}.0"
             number = f"{dotted_digits}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"
-            message = f"{text} is a text in YAML, not a number. Write {number}."
-            source.add(place, "wrong-value", message, new_value=number)
+            values = {"found": text, "number": number}
+            source.say(place, "wrong-value/text-for-number", new_value=number, **values)

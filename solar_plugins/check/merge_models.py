@@ -81,8 +81,7 @@ def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> 
     """Add what is wrong with one model that a merge config names: form, presence, adapters."""
     parts = name.split("+")
     if len(parts) > 2 or any(part.count("@") > 1 for part in parts):
-        fault = f"{name!r} found. Write MODEL, MODEL@REVISION or MODEL+ADAPTER."
-        source.add(place, "wrong-value", fault)
+        source.say(place, "wrong-value/model-name", found=name)
         return
     for index, part in enumerate(parts):
         files.expect_model(source, place, part)
@@ -91,11 +90,9 @@ def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> 
         # Axolotl's adapter folders have the base's config.json as well, but no weights of a model
         is_model = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
         if index == 0 and is_adapter and not is_model:
-            fault = f"{part} is a LoRA adapter. Write its model before it: `MODEL+{part}`."
-            source.add(place, "model", fault)
+            source.say(place, "model/adapter-alone", part=part)
         elif index == 1 and folder.is_dir() and not is_adapter:
-            fault = f"{part} has no adapter_config.json; after the + stands a LoRA adapter."
-            source.add(place, "model", fault)
+            source.say(place, "model/no-adapter", part=part)
 
 
 def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: str | None) -> None:

@@ -12,14 +12,10 @@ from typing import Any
 
 import yaml
 
-from solar_plugins.check.finding import Finding, Fix
+from solar_plugins.check.finding import LOADER, TEXTS, Finding, Fix
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends, yaml_file
 from solar_plugins.recipes.yaml_file import RepeatedKey
-
-# libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
-LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-
 
 Path_ = tuple[str | int, ...]
 """A place in a YAML file: ``("datasets", 0, "path")``."""
@@ -162,6 +158,26 @@ class YamlFile:
                 fix,
             )
         )
+
+    def say(
+        self,
+        place: Path_,
+        what: str,
+        is_note: bool = False,
+        /,
+        new_key: str | None = None,
+        new_value: str | None = None,
+        **values: Any,
+    ) -> None:
+        """`add` one of the texts of ``findings.yml``.
+
+        Args:
+            what: ``KIND/TEXT``, as the file has them.
+            values: What stands in its braces.
+        """
+        kind, _, name = what.partition("/")
+        message = TEXTS[kind][name].format(**values)
+        self.add(place, kind, message, is_note, new_key, new_value)
 
     def add_error(self, error: SolarError, kind: str = "wrong-value") -> None:
         """Add the line of an error that begins with its YAML path."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from solar_plugins.errors import nearest
 
 _NEAR = 0.8
 """How much of a name must be right (difflib's ratio)."""
@@ -32,3 +34,9 @@ def unambiguous_match(name: str, known: Iterable[str]) -> str | None:
     if not near or near[0][0] < _NEAR:
         return None
     return near[0][1] if len(near) == 1 or near[0][0] - near[1][0] >= _APART else None
+
+
+def suggestion(name: str, known: Collection[str]) -> tuple[str | None, str]:
+    """`unambiguous_match`, and a sentence with it, or with what else is near, or ``""``."""
+    meant = unambiguous_match(name, known)
+    return meant, f" Did you mean {meant!r}?" if meant else nearest(name, known)
