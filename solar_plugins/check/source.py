@@ -236,16 +236,22 @@ def _parsed(
     stream.name = path  # what the marks of the nodes call it
     root = yaml.compose(stream, Loader=LOADER)
     comments = " ".join(line.partition("#")[2].strip() for line in text.splitlines() if "#" in line)
-    return content, dict(_places(root, (), frozenset(), set())), comments, repeated
+    return content, dict(places(root)), comments, repeated
 
 
-def _places(
+def places(
     node: yaml.Node | None,
-    place: Path_,
-    open_nodes: frozenset,
-    met: set[int],
+    place: Path_ = (),
+    open_nodes: frozenset = frozenset(),
+    met: set[int] | None = None,
     aliased: bool = False,
 ) -> Iterator[tuple[Path_, Mark]]:
+    """Every place below `node`, with its mark.
+
+    Raises:
+        SolarError: a value holds itself.
+    """
+    met = set() if met is None else met
     if node is None:
         return
     if id(node) in open_nodes:
@@ -261,16 +267,16 @@ def _places(
             if isinstance(key, yaml.ScalarNode):
                 # Merged keys (`<<: *base`) stand where the anchor stands, and lose to written ones.
                 if key.tag == "tag:yaml.org,2002:merge":
-                    yield from _places(value, place, inside, met, True)
+                    yield from places(value, place, inside, met, True)
                 else:
                     here = (*place, key.value)
                     yield here, _mark(key, value, aliased or id(value) in met)
-                    yield from _places(value, here, inside, met, aliased)
+                    yield from places(value, here, inside, met, aliased)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             here = (*place, index)
             yield here, _mark(None, value, aliased or id(value) in met)
-            yield from _places(value, here, inside, met, aliased)
+            yield from places(value, here, inside, met, aliased)
 
 
 def _mark(key: yaml.ScalarNode | None, value: yaml.Node, aliased: bool) -> Mark:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import jsonschema
+import made_schemas
 import planted_files
 import pytest
 import yaml
@@ -49,10 +50,10 @@ def _faults(name: str, text: str) -> list[str]:
     return [error.message for error in _validator(name).iter_errors(yaml.safe_load(text))]
 
 
-@pytest.mark.parametrize("name", tool_schemas.MADE)
+@pytest.mark.parametrize("name", made_schemas.MADE)
 def test_the_shipped_schemas_are_those_of_the_installed_tools(name):
     assert json.loads(tool_schemas.read_schema(name)) == json.loads(
-        json.dumps(tool_schemas.build(name))
+        json.dumps(made_schemas.build(name))
     )
 
 
