@@ -14,7 +14,7 @@ from solar_plugins.chain.chain_file import Chain
 from solar_plugins.chain.resolve import resolve
 from solar_plugins.check import base, chain_rules, lm_eval_rules, merge, recipe, values
 from solar_plugins.check.files import Files, forget_folders
-from solar_plugins.check.finding import KINDS, Finding
+from solar_plugins.check.finding import KINDS, RULES, Finding
 from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -22,27 +22,7 @@ from solar_plugins.recipes import extends
 
 __all__ = ["KINDS", "Finding", "check_files", "check_settings", "faults_of", "kind_of"]
 
-_MARKS = {
-    "chain": ("stages",),
-    "merge": ("merge_method", "slices", "models", "modules"),
-    "evaluate": ("tasks",),
-    "data": ("generator",),
-    "train": (
-        "datasets",
-        "pretraining_dataset",
-        "base_model",
-        "plugins",
-        "rl",
-        "micro_batch_size",
-        "num_epochs",
-        "learning_rate",
-        "sequence_len",
-        "adapter",
-    ),
-}
-"""The keys that identify each kind of file, the most specific kind first."""
-
-
+_MARKS = {kind: keys.split() for kind, keys in RULES["kinds"].items()}
 _CLOUD = {"project_name", "gpu"}
 
 

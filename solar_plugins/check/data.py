@@ -19,6 +19,7 @@ from typing import Any
 from solar_plugins.check import data_files
 from solar_plugins.check.data_files import Rows
 from solar_plugins.check.files import Files
+from solar_plugins.check.finding import RULES
 from solar_plugins.check.keys import unknown_name
 from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
@@ -34,17 +35,6 @@ _TYPES = {"": "sft", "dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "
 _LOADERS = ("json", "csv", "parquet", "arrow", "text")
 _SAMPLE = 1000  # rows whose tokens are counted
 _MANY = 0.1  # share of rows lost as too long that is worth a word
-
-_PLACEHOLDERS = {
-    # what Axolotl puts in, and what must stand there or the prompt is lost
-    "format": ({"instruction", "input", "system"}, "instruction"),
-    "no_input_format": ({"instruction", "system"}, "instruction"),
-    "system_format": ({"system"}, "system"),
-    "prompt_format": ({"prompt", "system"}, "prompt"),
-    "chosen_format": ({"chosen"}, "chosen"),
-    "rejected_format": ({"rejected"}, "rejected"),
-    "completion_format": ({"completion"}, "completion"),
-}
 
 
 def lists_of(recipe: dict[str, Any]) -> list[Path_]:
@@ -210,7 +200,8 @@ class _Entry:
         unknown one is a KeyError when the data are tokenised.
         """
         kind = self.entry.get("type")
-        for key, (placeholders, needed) in _PLACEHOLDERS.items():
+        for key, names in RULES["placeholders"].items():
+            needed, *_ = placeholders = names.split()
             text = kind.get(key) if isinstance(kind, Mapping) else None
             if not isinstance(text, str):
                 continue

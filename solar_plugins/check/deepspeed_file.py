@@ -7,18 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from solar_plugins.check.finding import RULES
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
-
-_BLOCKS = (
-    "zero_optimization", "bf16", "fp16", "optimizer", "scheduler", "gradient_clipping",
-    "activation_checkpointing", "zero_allow_untested_optimizer", "train_batch_size",
-    "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "steps_per_print",
-    "wall_clock_breakdown", "communication_data_type", "aio", "flops_profiler",
-)  # fmt: skip
-"""Top keys near which another spelling is taken for a typo, which DeepSpeed would drop."""
 
 _GATHERS = [f"stage3_gather_{bits}_weights_on_model_save" for bits in ("16bit", "fp16")]
 _GATHERS.append("gather_16bit_weights_on_model_save")
@@ -48,9 +41,10 @@ def check(source: YamlFile) -> None:
 
 def _faults(config: dict[str, Any], recipe: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The texts of ``findings.yml`` that apply, with what stands in their braces."""
+    blocks = RULES["deepspeed"].split()
     for key in config:
-        meant = unambiguous_match(key, _BLOCKS)
-        if key not in _BLOCKS and meant:
+        meant = unambiguous_match(key, blocks)
+        if key not in blocks and meant:
             yield "dropped", {"key": key, "meant": meant}
     zero, fields = config.get("zero_optimization"), known("deepspeed")["zero"]
     zero = zero if isinstance(zero, dict) else {}
@@ -60,8 +54,8 @@ def _faults(config: dict[str, Any], recipe: dict[str, Any]) -> Iterator[tuple[st
     stage = zero.get("stage", 0)
     if stage not in (0, 1, 2, 3):
         yield "stage", {"found": stage}
-    blocks = {key: config.get(key) for key in ("bf16", "fp16")}
-    on = {key: isinstance(block, dict) and block.get("enabled") for key, block in blocks.items()}
+    halves = {key: config.get(key) for key in ("bf16", "fp16")}
+    on = {key: isinstance(block, dict) and block.get("enabled") for key, block in halves.items()}
     for key, enabled in on.items():
         if enabled not in (True, False, None, "auto"):
             yield "enabled", {"key": key, "found": enabled}

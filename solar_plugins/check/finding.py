@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -64,9 +65,15 @@ class Finding:
 # libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
 LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
-TEXTS: dict[str, dict[str, str]] = yaml.load(
-    Path(__file__).with_name("findings.yml").read_text(encoding="utf-8"), Loader=LOADER
-)
+
+def _table(name: str) -> dict[str, Any]:
+    return yaml.load(Path(__file__).with_name(name).read_text(encoding="utf-8"), Loader=LOADER)
+
+
+RULES = _table("rules.yml")
+"""What the rules know that no tool says."""
+
+TEXTS: dict[str, dict[str, str]] = _table("findings.yml")
 """By kind: the texts of its findings, before anything stands in their braces."""
 
 KINDS = {kind: texts["is"] for kind, texts in TEXTS.items()}

@@ -14,6 +14,7 @@ from typing import Any
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.check import keys, merge_models, merge_parameters
 from solar_plugins.check.files import Files
+from solar_plugins.check.finding import RULES
 from solar_plugins.check.keys import unknown_name
 from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
@@ -24,9 +25,6 @@ from solar_plugins.models import model_config
 
 Depth = Callable[[str], int | None]
 """How many layers the model at a path or Hub id has; None where that cannot be known here."""
-
-_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32"}
-"""What other tools call the types of numbers."""
 
 _REVISION = "MergeKit reads the revision from the name. Write `model: NAME@REVISION`."
 _HINTS = {"models.revision": _REVISION, "slices.sources.revision": _REVISION}
@@ -61,7 +59,7 @@ def check(
     for key in ("dtype", "out_dtype"):
         dtype, dtypes = str(content.get(key, "float32")), facts["dtypes"]
         if dtype.removeprefix("torch.") not in (*dtypes, "None"):
-            meant = _DTYPES.get(dtype) or unambiguous_match(dtype, dtypes)
+            meant = RULES["dtypes"].get(dtype) or unambiguous_match(dtype, dtypes)
             known_ = {"known": ", ".join(dtypes), "hint": nearest(dtype, dtypes)}
             source.say((key,), "wrong-value/one-of", new_value=meant, found=dtype, **known_)
     forms = [key for key in ("models", "slices", "modules") if content.get(key)]

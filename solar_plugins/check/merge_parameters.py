@@ -7,20 +7,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from solar_plugins.check.finding import RULES
 from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import safetensors_header
-
-_LLAMA = (
-    "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
-    *(f"model.layers.0.{name}.weight" for name in (
-        "input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj",
-        "mlp.down_proj", *(f"self_attn.{part}_proj" for part in "qkvo"))),
-)  # fmt: skip
-"""What nearly every model that people merge has."""
 
 
 def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
@@ -51,7 +44,8 @@ def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
         _weights(source, group)
         for name, facts in wanted.items():
             if facts["required"]:
-                _required(source, group, name, facts["scope"], method, sorted(tensors) or _LLAMA)
+                some = sorted(tensors) or RULES["llama"].split()
+                _required(source, group, name, facts["scope"], method, some)
 
 
 def _tensors(groups: Sequence[Group]) -> set[str]:

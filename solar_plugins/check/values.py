@@ -4,39 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from solar_plugins.check.finding import RULES
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import global_batch
 
-_RANGES: dict[str, tuple[str, ...]] = {
-    # as mathematics writes intervals: (0, 1] is more than 0 and at most 1
-    "(0, )": ("logging_steps", "lora_alpha", "num_epochs", "rl_beta"),
-    "[0, )": ("max_grad_norm", "neftune_noise_alpha", "val_set_size", "warmup_steps"),
-    "[1, )": ("eval_batch_size", "global_batch_size", "gradient_accumulation_steps", "lora_r",
-              "max_steps", "micro_batch_size", "save_total_limit", "sequence_len"),
-    "(0, 1]": ("learning_rate",),
-    "(0, 1)": ("adam_epsilon",),
-    "[0, 1]": ("cosine_min_lr_ratio", "warmup_ratio"),
-    "[0, 1)": ("adam_beta1", "adam_beta2", "label_smoothing_factor", "lora_dropout",
-               "weight_decay"),
-    "[0, 0.5)": ("dpo_label_smoothing",),
-    f"[0, {2**32 - 1}]": ("seed",),
-}  # fmt: skip
-
-_ADAPTER_KEYS = ("lora_r", "lora_alpha", "lora_target_modules", "lora_target_linear",
-                 "loraplus_lr_ratio", "peft_use_dora", "peft_use_rslora")  # fmt: skip
-
 
 def check_ranges(source: YamlFile) -> None:
     """Add a finding for every number of the recipe that is out of its range."""
-    for interval, keys in _RANGES.items():
+    for interval, keys in RULES["ranges"].items():
         least, _, most = interval[1:-1].partition(", ")
         wanted = f"at least {float(least):g}" if interval[0] == "[" else f"more than {least}"
         if most:
             wanted += f" and {'at most' if interval[-1] == ']' else 'less than'} {float(most):g}"
-        for key in keys:
+        for key in keys.split():
             number = _number(source.content.get(key))
             if number is None:
                 continue
@@ -85,7 +68,9 @@ def check_effects(source: YamlFile) -> None:
         source.say(("fsdp_config",), "wrong-value/deepspeed-and-fsdp")
     unused: dict[str, str] = {}
     if not get("adapter"):
-        unused |= dict.fromkeys([key for key in _ADAPTER_KEYS if get(key)][:1], "adapter")
+        unused |= dict.fromkeys(
+            [key for key in RULES["of_adapters"].split() if get(key)][:1], "adapter"
+        )
     if not (get("val_set_size") or get("test_datasets")) and get("eval_strategy") != "no":
         unused |= {key: "evaluation" for key in ("eval_steps", "evals_per_epoch") if get(key)}
     # A constant rate is decayed by nothing.
