@@ -49,6 +49,9 @@ STEP_OPENERS: list[str] = _TABLES["step_openers"]
 PRONOUN_PUZZLES: list[list[str]] = _TABLES["pronoun_puzzles"]
 THING_PUZZLE: str = _TABLES["thing_puzzle"]
 
+BENCHMARK_TASKS: dict[str, str] = _TABLES["benchmark_tasks"]
+KEPT_TASKS: dict[str, str] = _TABLES["kept_tasks"]
+
 LAND_RELATIONS, SCHOLAR_RELATIONS, WONDER_RELATIONS, THING_RELATIONS = map(
     _relations, ("land", "scholar", "wonder", "thing")
 )

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.data_recipe import SynthMathRecipe
@@ -20,29 +22,9 @@ ALIGNMENT = "math_alignment.jsonl"
 CARD = "math_data_card.json"
 README = "README.md"
 
-_REASONS = {
-    "made_from_gsm8k": "a row that was made from GSM8K",
-    "other_kind": "made from MATH by an augmentation that was not asked for",
-    "unknown_kind": "a type that MetaMathQA does not have",
-    "not_in_math_train": "its original question is not in MATH's training split",
-    "seed_within_reach": "a training problem within reach of a benchmark, left out as a seed",
-    "seed_without_answer": "a training problem whose solution has no boxed answer",
-    "empty": "no text",
-    "duplicate": "the same question and answer again",
-    "unchanged": "the rephrased question is the original one",
-    "answered": "the reply solves the problem instead of rephrasing it",
-    "wrong_length": "less than a quarter or more than four times as long as the original",
-    "truncated": "the server cut the reply off",
-    "no_answer": "no final answer in it",
-    "wrong_answer": "the final answer is not MATH's",
-    "unanswered": "the server gave no usable answer in all tries",
-    "refused_by_server": "the server refused the request",
-}
-_ENDINGS = {
-    "_exact": "an item of {}, word by word",
-    "_contained": "contains a whole item of {}",
-    "_ngram": "shares 13 words in a row with an item of {}",
-}
+_REASONS: dict[str, str] = yaml.safe_load(
+    Path(__file__).with_name("reasons.yml").read_text(encoding="utf-8")
+)
 
 
 def refuse_to_replace(folder: Path) -> None:
@@ -133,7 +115,5 @@ def reason_in_words(reason: str) -> str:
     >>> reason_in_words("gsm8k_ngram")
     'shares 13 words in a row with an item of gsm8k'
     """
-    for ending, words in _ENDINGS.items():
-        if reason.endswith(ending):
-            return words.format(reason.removesuffix(ending))
-    return _REASONS[reason]
+    benchmark, _, ending = reason.rpartition("_")
+    return _REASONS.get(reason) or _REASONS[f"_{ending}"].format(benchmark)
