@@ -19,11 +19,10 @@ from typing import Any
 from solar_plugins.check import data_files
 from solar_plugins.check.data_files import Rows
 from solar_plugins.check.files import Files
-from solar_plugins.check.finding import RULES
+from solar_plugins.check.finding import RULES, suggestion
 from solar_plugins.check.keys import unknown_name
 from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import suggestion
 from solar_plugins.installed import is_missing
 from solar_plugins.recipes.columns import CHAT, Fault, RowReader
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from solar_plugins.check.finding import RULES
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 _GATHERS = [f"stage3_gather_{bits}_weights_on_model_save" for bits in ("16bit", "fp16")]

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from solar_plugins.check.finding import RULES
+from solar_plugins.check.finding import RULES, suggestion, unambiguous_match
 from solar_plugins.check.source import Path_, YamlFile, at, dotted, walk
 from solar_plugins.check.tool_schemas import known, read_schema
-from solar_plugins.check.unambiguous_match import suggestion, unambiguous_match
 from solar_plugins.errors import nearest
 
 Tree = dict

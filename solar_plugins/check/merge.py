@@ -14,12 +14,11 @@ from typing import Any
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.check import keys, merge_models, merge_parameters
 from solar_plugins.check.files import Files
-from solar_plugins.check.finding import RULES
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.keys import unknown_name
 from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 

@@ -7,11 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from solar_plugins.check.finding import RULES
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import safetensors_header
 

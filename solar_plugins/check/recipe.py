@@ -13,9 +13,9 @@ from typing import Any
 import solar_plugins
 from solar_plugins.check import base, data, deepspeed_file, keys, tokenizer, values
 from solar_plugins.check.files import Files
+from solar_plugins.check.finding import suggestion, unambiguous_match
 from solar_plugins.check.source import YamlFile, at
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import suggestion, unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.errors import SolarError

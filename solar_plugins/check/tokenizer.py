@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check import tokenizer_files
+from solar_plugins.check.finding import unambiguous_match
 from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.check.tokenizer_files import Tokenizer
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.models import chat_template, model_config
 from solar_plugins.recipes.columns import CHAT

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from solar_plugins.check.finding import RULES
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import global_batch
 
