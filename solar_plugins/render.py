@@ -1,4 +1,4 @@
-"""Pages, pictures and Markdown from the Jinja templates of a room."""
+"""Pages, pictures, texts and scripts from the Jinja templates of a room."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def render(room: str, template: str, **context: object) -> str:
     Args:
         room: The module that asks, as its ``__file__``.
     """
-    escapes = not template.endswith(".md")
+    escapes = template.endswith((".html", ".svg"))
     environment = _environment(Path(room).parent / "templates", escapes)
     text = environment.get_template(f"{template}.j2").render(context)
     return Markup(text) if escapes else text
