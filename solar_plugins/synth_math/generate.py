@@ -128,11 +128,9 @@ async def generate(
     if run.end:
         raise SolarError(f"{run.end} {kept}goes on from there")
     if run.unanswered and not skip_unanswered:
-        raise SolarError(
-            f"{server.settings.url}: {run.unanswered:,} of {len(jobs):,} candidates have no answer "
-            f"({run.fault}). {kept}asks for the missing ones only, and with --skip-unanswered "
-            "goes on without"
-        )
+        found = f"{run.unanswered:,} of {len(jobs):,} candidates have no answer ({run.fault})"
+        way = f"{kept}asks for the missing ones, and with --skip-unanswered goes on without"
+        raise SolarError(f"{server.settings.url}: {found}. {way}")
     if run.unanswered:
         rejected["unanswered"] = run.unanswered
     return [run.made[number] for number in sorted(run.made)]

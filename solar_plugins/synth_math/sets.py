@@ -34,9 +34,7 @@ def refuse_to_replace(folder: Path) -> None:
     """
     for name in (INSTRUCT, ALIGNMENT, CARD, README):
         if (folder / name).exists():
-            raise SolarError(
-                f"{folder / name}: there already. Give another --out, or --overwrite to replace it"
-            )
+            raise SolarError(f"{folder / name}: there already. Give another --out, or --overwrite")
 
 
 def write_sets(
@@ -61,10 +59,8 @@ def write_sets(
     same = sum(pair["chosen"].strip() == pair["rejected"].strip() for pair in pairs)
     pairs = [pair for pair in pairs if pair["chosen"].strip() != pair["rejected"].strip()]
     if not pairs:
-        raise SolarError(
-            f"{folder / ALIGNMENT}: no rephrased question is left. Rejected: "
-            + (", ".join(f"{reason} {n}" for reason, n in facts["rejected"].items()) or "none")
-        )
+        why = ", ".join(f"{reason} {n}" for reason, n in facts["rejected"].items()) or "none"
+        raise SolarError(f"{folder / ALIGNMENT}: no rephrased question is left. Rejected: {why}")
     instructions = [
         {
             **{"question": one.question, "answer": one.answer, "type": one.kind},

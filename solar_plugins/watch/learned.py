@@ -67,10 +67,9 @@ def refuse_unlearned(
                 raise SolarError("loss: none was logged, so the training cannot be judged.")
         useful = [value for value in values if math.isfinite(value) and value != 0]
         if values and not useful:
-            raise SolarError(
-                f"{key}: {values[-1]:g} at every step that was logged, so nothing was learned. "
-                + (_NOTHING_FLOWS if values[-1] == 0 else _DIVERGED)
-            )
+            why = _NOTHING_FLOWS if values[-1] == 0 else _DIVERGED
+            found = f"{values[-1]:g} at every step that was logged"
+            raise SolarError(f"{key}: {found}, so nothing was learned. {why}")
     if before and not changed:
         rates = [float(e["learning_rate"]) for e in logs if _is_number(e.get("learning_rate"))]
         rate = f"learning_rate {cfg.get('learning_rate')}"
