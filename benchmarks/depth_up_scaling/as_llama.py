@@ -5,8 +5,8 @@
 A random base with Mistral 7B's dimensions (hidden 4096, 32 heads of which 8 for keys and values,
 intermediate 14336, vocabulary 32000, window 4096) and 3 layers, in bf16, is written up-scaled to 4
 layers twice, as Mistral and as Llama. Both are loaded in float32, one after the other, and their
-logits on random tokens are compared up to the whole window; a shorter window than 4096 takes less time.
-Then MergeKit averages the Llama with another one of its shape. Needs 9 GB of memory and 14 GB of disk;
+logits on random tokens are compared up to the whole window (a shorter one takes less time). Then
+MergeKit averages the Llama with another one of its shape. Needs 9 GB of memory and 14 GB of disk;
 everything is removed.
 """
 
