@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.check.source import YamlFile
-from solar_plugins.models import licence, model_config
-
-_TIMEOUT_S = 5
+from solar_plugins.models import hub, licence, model_config
 
 
 def check(source: YamlFile, model: str, name: str | None = None, is_swapped: bool = True) -> None:
@@ -28,45 +25,21 @@ def check(source: YamlFile, model: str, name: str | None = None, is_swapped: boo
     terms = licence.find(model)
     is_here = model_config.file_of(model) is not None
     if is_swapped and on_hub and not (is_here and terms is not None):
-        info, fault, unknown = _ask_hub(model, is_here)
-        if fault:
-            source.add(("base_model",), "base-model", fault)
-        elif note := _not_known(model, is_here, terms is not None, unknown):
+        repo, revision = model_config.split_revision(model)
+        answer = hub.ask(repo, revision=revision, is_here=is_here)
+        if answer.fault:
+            source.add(("base_model",), "base-model", answer.fault)
+        elif note := _not_known(model, is_here, terms is not None, answer.unknown):
             source.add(("base_model",), "base-model", note, is_note=True)
-        if info is not None:
+        if answer.moved:
+            source.add(("base_model",), "base-model", answer.moved, is_note=True)
+        if (info := answer.info) is not None:
             terms = licence.of_card(info.card_data.to_dict() if info.card_data else {}, model)
     elif is_swapped and is_here and terms is None:
         fault = f"{model} has no card ({licence.CARD}), so its licence is not known."
         source.add(("base_model",), "base-model", fault, is_note=True)
     for sentence in licence.asks(terms, name) if terms is not None else ():
         source.add(("base_model",), "base-model", f"{model}: {sentence}", is_note=True)
-
-
-def _ask_hub(model: str, is_here: bool) -> tuple[Any, str | None, str | None]:
-    """What the Hub says of `model`; why it cannot be had; why the Hub says nothing."""
-    from huggingface_hub import HfApi, constants, errors
-
-    repo, _, revision = model.partition("@")
-    page, info = f"{constants.ENDPOINT}/{repo}", None
-    try:
-        info = HfApi().model_info(repo, revision=revision or None, timeout=_TIMEOUT_S)
-        if info.gated and not is_here:
-            HfApi().auth_check(repo)
-    except errors.HFValidationError:
-        return None, f"{model!r} is neither a local folder nor a valid Hub id (owner/name).", None
-    except errors.GatedRepoError:
-        way = f"accept its terms at {page}, then `hf auth login`."
-        return info, f"{model} is gated, and you are not let in (yet): {way}", None
-    except errors.RepositoryNotFoundError:
-        way = "Correct the name, or `hf auth login` with an account that may read it."
-        return None, f"{page} is not there, or is private. {way}", None
-    except errors.RevisionNotFoundError:
-        return None, f"{page} has no revision {revision!r}.", None
-    except (errors.HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
-        how = f"did not answer ({type(error).__name__})"
-        how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else how
-        return info, None, f"{constants.ENDPOINT} {how}"
-    return info, None, None
 
 
 def _not_known(model: str, is_here: bool, has_card: bool, unknown: str | None) -> str | None:

@@ -18,7 +18,7 @@ from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.recipes import registry
-from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.recipes.named_data import MOVED, datasets_of
 from solar_plugins.recipes.strings import strings
 
 
@@ -151,7 +151,8 @@ def check_data(source: YamlFile, chain: Chain, names: Iterable[str]) -> None:
         if not Path(file).exists() and not Path(file).is_relative_to(chain.output_dir):
             fault = f"no such file or folder: {file}. Paths count from the working directory."
             source.add(place, "missing-file", fault)
-        near = nearest(name, trained_on)
+        today = MOVED.get(name) if MOVED.get(name) in trained_on else None
+        near = f" It is called {today} today." if today else nearest(name, trained_on)
         if name not in {*trained_on, *others} and (near or not evaluates):
             known = near or f" They read {', '.join(sorted(trained_on))}."
             source.add(place, "unknown-key", f"no stage reads a data set {name!r}.{known}")

@@ -26,13 +26,13 @@ from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 from solar_plugins.installed import is_missing
 from solar_plugins.recipes.columns import CHAT, Fault, RowReader
+from solar_plugins.recipes.named_data import FORMATS, MOVED
 
 LISTS = ("datasets", "test_datasets", "pretraining_dataset")
 
 _TYPES = {"": "sft", "dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "orpo": "orpo"}
 """By ``rl``: which of Axolotl's folders of prompt strategies reads the data."""
 
-_LOADERS = ("json", "csv", "parquet", "arrow", "text")
 _SAMPLE = 1000  # rows whose tokens are counted
 _MANY = 0.1  # share of rows lost as too long that is worth a word
 
@@ -124,6 +124,9 @@ class _Entry:
         if not self.path:
             self.add((), "no path found. Write `path:` with a file or Hub id.", "missing-key")
             return
+        if today := MOVED.get(self.path):
+            message = f"{self.path} is called {today} on the Hub today. Write that name."
+            self.add("path", message, is_note=True, new_value=today)
         before = len(self.source.findings)
         if self.place[0] == "pretraining_dataset" and self.place[-1] != 0:
             first = "of `pretraining_dataset` Axolotl takes the first entry alone"
@@ -140,7 +143,7 @@ class _Entry:
         """Whether local files are named in the way that this key takes."""
         path, given = self.path, self.entry.get("data_files")
         names = data_files.named_files(self.entry)
-        is_loader = path in _LOADERS and not os.path.exists(path)
+        is_loader = path in FORMATS and not os.path.exists(path)
         in_files = is_loader and bool(given)
         for name in names if in_files else [path]:
             place = "data_files" if in_files else "path"
@@ -184,7 +187,7 @@ class _Entry:
     def _split(self) -> None:
         """A single file has one split; those of a folder are in the names of its files."""
         split, path = self.entry.get("split"), Path(self.path)
-        is_file = path.is_file() or (self.is_stream and self.path in _LOADERS)
+        is_file = path.is_file() or (self.is_stream and self.path in FORMATS)
         if not isinstance(split, str):
             return
         name = split.partition("[")[0]

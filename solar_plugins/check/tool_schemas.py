@@ -181,6 +181,10 @@ def chain_schema() -> dict[str, Any]:
             {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
             "Data sets that are read from a file or folder with the same columns.",
         ),
+        "revisions": described(
+            {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
+            "Hub id of a model or data set -> the commit that is read.",
+        ),
         "seed": described({"type": "integer", "minimum": 0}, "Of every stage."),
         "remove_checkpoints": described(
             {"type": "boolean"}, "Whether checkpoint-N folders go once their stage is verified."

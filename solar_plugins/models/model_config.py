@@ -73,6 +73,16 @@ DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers"
 """Names of the number of layers in config.json (transformers' `attribute_map`s), in this order."""
 
 
+def split_revision(model: str) -> tuple[str, str | None]:
+    """A model as MergeKit names it: ``NAME@COMMIT`` of the Hub in two, what is here as it is.
+
+    >>> split_revision("a/b@main"), split_revision("a/b")
+    (('a/b', 'main'), ('a/b', None))
+    """
+    name, _, revision = model.partition("@")
+    return (model, None) if Path(model).exists() else (name, revision or None)
+
+
 def file_of(model: str, file_name: str = "config.json") -> Path | None:
     """A file of `model` on this machine: of the folder, or of the Hub's cache."""
     folder = Path(os.path.expanduser(model))

@@ -45,7 +45,7 @@ class PublicData:
 # 12.9K, Ultrafeedback Cleaned 60.8K) and the data's own counts on the Hub where they are exact.
 PUBLIC = {
     "vicgalle/alpaca-gpt4": PublicData(52_002, 200, "Table 1: 52K"),
-    "c-s-ale/alpaca-gpt4-data": PublicData(52_002, 200, "Table 1: 52K"),
+    "llm-wizard/alpaca-gpt4-data": PublicData(52_002, 200, "Table 1: 52K"),
     "Open-Orca/OpenOrca": PublicData(4_233_923, 450, "the Hub; Table 1: 2.91M", 4_121_000),
     "ChuGyouk/OpenOrca_Solar_filtered": PublicData(4_121_000, 450, "OpenOrca less about 113K"),
     "Open-Orca/SlimOrca": PublicData(517_982, 450, "the Hub"),

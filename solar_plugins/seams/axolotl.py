@@ -173,8 +173,8 @@ class DataWatcher(Protocol):
     def loading(self, entry: Any, load: Callable[[], Any]) -> Any:
         """The rows of a source, which `load` loads; returns those to go on with."""
 
-    def streamed(self, rows: Any) -> Any:
-        """The rows of a stream; returns those to go on with."""
+    def streaming(self, path: Any, load: Callable[..., Any]) -> Any:
+        """The rows of a stream, which `load` loads; returns those to go on with."""
 
     def tokenised(self, strategy: Any, rows: Any, tokens: Any) -> None:
         """Rows of supervised data were tokenised by `strategy`."""
@@ -226,7 +226,9 @@ def watch_data(watcher: DataWatcher) -> None:
         module.load_preprocessed_dataset = find_watched
         module.load_dataset_with_config = load_watched
         module.save_preprocessed_dataset = save_watched
-    sft.load_dataset = lambda *args, **kwargs: _watcher.streamed(stream(*args, **kwargs))
+    sft.load_dataset = lambda path, *args, **kwargs: _watcher.streaming(
+        path, functools.partial(stream, path, *args, **kwargs)
+    )
     tokenise = TokenizedPromptDataset.process
 
     @functools.wraps(tokenise)

@@ -11,15 +11,15 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from solar_plugins import __version__
+from solar_plugins import __version__, atomic
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import resolve
@@ -27,9 +27,9 @@ from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
 from solar_plugins.chain.run.record import DONE, Record
 from solar_plugins.chain.run.run_folder import RunFolder, output_files, sha256
 from solar_plugins.errors import SolarError
+from solar_plugins.models import hub
 from solar_plugins.recipes import global_batch
 from solar_plugins.report.provenance import taken_by
-from solar_plugins.sharing.fetch import hub_errors
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
 from solar_plugins.sharing.trust.names import check_name, printable
 
@@ -83,16 +83,21 @@ class LockedStage(BaseModel, extra="allow"):
     outputs: dict[_Name, _Sha256] = {}
 
 
-class Lock(BaseModel, extra="allow"):
-    """``solar.lock.json``."""
+class LockedSources(BaseModel, extra="allow"):
+    """What a lock holds of models and data sets: all that the lock of a run folder has."""
 
     format: Literal[1]
     name: _Text
+    models: LockedInputs
+    datasets: LockedInputs
+
+
+class Lock(LockedSources):
+    """``solar.lock.json`` of a pack."""
+
     chain: _Name
     tiny: _Name | None
     versions: dict[_Text, _Text | None]
-    models: LockedInputs
-    datasets: LockedInputs
     stages: dict[_Name, LockedStage]
     tiny_stages: dict[_Name, LockedStage] = {}
     files: dict[_Name, LockedFile]
@@ -111,7 +116,7 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
         tiny: The same chain at tiny size, if there is one.
         files: All other files of the pack.
     """
-    chain = load_chain(chain_file)
+    chain = hold(load_chain(chain_file), asks=False).chain
     lock: dict[str, Any] = {
         "format": FORMAT,
         "name": chain.name,
@@ -122,7 +127,7 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
         "stages": {stage.name: _stage(chain, stage) for stage in chain.order()},
     }
     if tiny and tiny != chain_file:
-        twin = load_chain(tiny)
+        twin = hold(load_chain(tiny), asks=False).chain
         lock["tiny_versions"] = _versions_of_run(twin)
         lock["tiny_stages"] = {stage.name: _stage(twin, stage) for stage in twin.order()}
     lock["files"] = {
@@ -138,19 +143,26 @@ def read_lock(data: bytes, source: str) -> Lock:
     Raises:
         SolarError: it is not a lock file of a known format.
     """
-    content = read_json(data, f"{source}: {LOCK}")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
-    try:
-        lock = Lock.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = printable(".".join(map(str, first["loc"])))
-        raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
+    lock = _parsed(data, source, Lock)
     for key, name in (("chain", lock.chain), ("tiny", lock.tiny)):
         if name is not None and name not in lock.files:
             raise SolarError(f"{source}: {LOCK}: {key}: names a file that is not in the pack.")
     return lock
+
+
+_Parsed = TypeVar("_Parsed", bound=LockedSources)
+
+
+def _parsed(data: bytes, source: str, shape: type[_Parsed]) -> _Parsed:
+    content = read_json(data, f"{source}: {LOCK}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
+    try:
+        return shape.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = printable(".".join(map(str, first["loc"])))
+        raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
 
 
 def digest_of(path: Path) -> str | None:
@@ -174,50 +186,104 @@ def revision_of(name: str, kind: str, pinned: str | None) -> str | None:
     It is the one that the recipe pins, else what the local cache has last fetched, else what the
     Hub says now, where there is network; else it is not known.
     """
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
-
     revision = pinned or "main"
-    if len(revision) == 40 and set(revision) <= set("0123456789abcdef"):
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    note = Path(HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type=kind), "refs", revision)
-    if note.is_file():
-        return note.read_text(encoding="utf-8").strip()
-    return _commit_on_hub(name, kind, revision)
+    here = hub.cached_commit(name, kind, revision)
+    return here or getattr(hub.ask(name, kind, revision, is_here=True).info, "sha", None)
 
 
-@cache
-def _commit_on_hub(name: str, kind: str, revision: str) -> str | None:
-    from huggingface_hub import HfApi, constants
+class Held(NamedTuple):
+    """A chain with the commits that its lock holds."""
 
-    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE") == "1":
-        return None
-    with suppress(SolarError), hub_errors(name):
-        return HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=10).sha
-    return None  # the lock says that it is not known
+    chain: Chain
+    commits: dict[tuple[str, str], str | None]  # by kind and name; None: not known
+    faults: list[str]  # what cannot be had, with the way out
+    notes: list[str]  # what has moved, or is not known
 
 
-def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every model and dataset that the chain takes from elsewhere."""
-    found: dict[str, dict[str, dict[str, Any]]]
-    found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
+def hold(chain: Chain, asks: bool = True, update: bool = False) -> Held:
+    """Hold every model and data set of the Hub that `chain` takes to one commit.
+
+    In this order: what a recipe or the chain names, the lock of the run folder, that of an unpacked
+    pack, the local cache, the Hub. What is new is kept in the run folder's lock.
+
+    Args:
+        asks: Whether the Hub is asked, and the lock written.
+        update: Ask the Hub about everything that no recipe names, and hold that from now on.
+
+    Raises:
+        SolarError: a lock cannot be read, or the run folder is another chain's.
+    """
+    folder, silence = RunFolder(chain.output_dir), None
+    locked = {**_locked(Path(LOCK)), **_locked(folder.hidden / LOCK)}
+    pins: dict[tuple[str, str], str | None] = {}
+    faults, notes, commits, kept = list[str](), list[str](), pins.copy(), dict(locked)
+    for kind, name, pinned, is_local_ in _taken(chain):
+        if not is_local_:
+            pins[kind, name] = pins.get((kind, name)) or pinned or chain.revisions.get(name)
+    for (kind, name), pinned in pins.items():
+        known, here = locked.get((kind, name)), hub.cached_commit(name, kind)
+        commit = pinned or (None if update else known or here)
+        if asks and not silence and (commit is None or (pinned and pinned != known)):
+            answer = hub.ask(name, kind, pinned, is_here=here is not None)
+            silence = answer.unknown
+            faults += filter(None, [answer.fault])
+            notes += filter(None, [answer.moved])
+            commit = getattr(answer.info, "sha", None) or commit
+        commits[kind, name] = commit or known
+        if commit and not (pinned and silence):  # else it is looked for again
+            kept[kind, name] = commit
+    unknown = [name for (_, name), commit in commits.items() if commit is None]
+    if silence and unknown:
+        notes.append(f"not pinned, no commit is known ({silence}): {', '.join(unknown)}")
+    if asks and not faults and kept != locked:
+        folder.claim(chain)
+        lock: dict[str, Any] = {"format": FORMAT, "name": chain.name, "chain": str(chain.path)}
+        lock |= {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
+        for (kind, name), commit in kept.items():
+            lock[f"{kind}s"]["hub"][name] = {"source": "hub", "revision": commit}
+        atomic.write_json(folder.hidden / LOCK, lock)
+    found = {name: commit for (_, name), commit in commits.items() if commit}
+    return Held(replace(chain, revisions={**chain.revisions, **found}), commits, faults, notes)
+
+
+def _locked(file: Path) -> dict[tuple[str, str], str]:
+    """The commits in a lock file, by kind and name; none where there is no such file."""
+    if not file.is_file():
+        return {}
+    lock = _parsed(file.read_bytes(), str(file.parent), LockedSources)
+    every = (("model", lock.models.hub), ("dataset", lock.datasets.hub))
+    return {(kind, n): e.revision for kind, them in every for n, e in them.items() if e.revision}
+
+
+def _taken(chain: Chain) -> Iterator[tuple[str, str, str | None, bool]]:
+    """Kind, name and revision of every model and dataset that the chain takes from elsewhere, and
+    whether it is here and not on the Hub."""
     for stage in chain.order():
         base = chain.base_model if BASE_MODEL in stage.from_ else None
         for kind, name, pinned in taken_by(stage.kind, resolve(chain, stage), base):
-            local, hub = found[f"{kind}s"].values()
-            place = os.path.normpath(name)
-            if not is_local(name) and not os.path.exists(name):
+            yield kind, name, pinned, is_local(name) or os.path.exists(name)
+
+
+def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]]
+    found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
+    for kind, name, pinned, is_local_ in _taken(chain):
+        local, on_hub = found[f"{kind}s"].values()
+        place = os.path.normpath(name)
+        if not is_local_:
+            if pinned or name not in on_hub:
                 revision = revision_of(name, kind, pinned)
-                if pinned or name not in hub:
-                    hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
-            elif not Path(place).is_relative_to(chain.output_dir):
-                place = os.path.relpath(place)
-                if place.startswith(".."):
-                    raise SolarError(
-                        f"{chain.path}: {name} is outside the project, where nobody else has it. "
-                        f"Copy it into the project, or write the id of a {kind} on the Hub."
-                    )
-                local[place] = {"source": "local", "sha256": digest_of(Path(name))}
+                on_hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
+        elif not Path(place).is_relative_to(chain.output_dir):
+            place = os.path.relpath(place)
+            if place.startswith(".."):
+                raise SolarError(
+                    f"{chain.path}: {name} is outside the project, where nobody else has it. "
+                    f"Copy it into the project, or write the id of a {kind} on the Hub."
+                )
+            local[place] = {"source": "local", "sha256": digest_of(Path(name))}
     return found
 
 

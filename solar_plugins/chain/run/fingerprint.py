@@ -9,6 +9,7 @@ the run folder changes nothing.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Collection
@@ -20,7 +21,7 @@ from typing import Any
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.run.record import Record, digest, portable
 from solar_plugins.chain.run.run_folder import RunFolder, cached_sha256, output_files
-from solar_plugins.recipes import registry
+from solar_plugins.recipes import named_data, registry
 from solar_plugins.recipes.strings import strings
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -58,6 +59,31 @@ def without(chain: Chain, inputs: dict[str, Any], unknown: Collection[str]) -> d
         "files": {k: v for k, v in inputs["files"].items() if k.partition("/")[0] not in unknown},
         "from": {k: v for k, v in inputs["from"].items() if k not in names},
     }
+
+
+def comparable(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two `inputs` without the revisions that only one of them knows: a commit that was found out
+    after a stage was done is no change, another one is. Moved data sets have today's names."""
+    both = [(inputs, *_revisions_apart(inputs)) for inputs in (old, new)]
+    known = both[0][2].keys() & both[1][2].keys()
+    return [
+        {**inputs, "recipe": recipe, "revisions": {place: found[place] for place in known}}
+        for inputs, recipe, found in both
+    ]
+
+
+def _revisions_apart(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The recipe of `inputs` without revisions of models and data sets, and these by place."""
+    recipe = named_data.renamed(copy.deepcopy(inputs["recipe"]), named_data.MOVED)
+    found = {"base_model": recipe.pop("revision_of_model", None)}
+    for place, entry in named_data.places_of(named_data.listed(recipe)):
+        found[place] = entry.pop("revision", None)
+    base = inputs["from"].get(BASE_MODEL)
+    for name in strings(recipe) if base else ():  # of a merge: NAME@COMMIT
+        if name.startswith(f"{base}@"):
+            found["base_model"] = name.partition("@")[2]
+            recipe = named_data.renamed(recipe, {name: base})
+    return recipe, {place: commit for place, commit in found.items() if commit}
 
 
 def made_by(chain: Chain, path: str) -> str | None:
