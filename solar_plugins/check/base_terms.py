@@ -26,14 +26,12 @@ def check(source: YamlFile, model: str, name: str | None = None, is_swapped: boo
     is_here = model_config.file_of(model) is not None
     if is_swapped and on_hub and not (is_here and terms is not None):
         repo, revision = model_config.split_revision(model)
-        answer = hub.ask(repo, revision=revision, is_here=is_here)
-        if answer.fault:
-            source.add(("base_model",), "base-model", answer.fault)
-        elif note := _not_known(model, is_here, terms is not None, answer.unknown):
+        info, fault, unknown = hub.ask(repo, revision=revision, is_here=is_here)
+        if fault:
+            source.add(("base_model",), "base-model", fault)
+        elif note := _not_known(model, is_here, terms is not None, unknown):
             source.add(("base_model",), "base-model", note, is_note=True)
-        if answer.moved:
-            source.add(("base_model",), "base-model", answer.moved, is_note=True)
-        if (info := answer.info) is not None:
+        if info is not None:
             terms = licence.of_card(info.card_data.to_dict() if info.card_data else {}, model)
     elif is_swapped and is_here and terms is None:
         fault = f"{model} has no card ({licence.CARD}), so its licence is not known."

@@ -26,7 +26,6 @@ COMMANDS = {
     "new": "Create a folder with the recipes, ready to run.",
     "pack": "Write one file to share: recipes, lock, results.",
     "unpack": "Open a shared pack without trusting it.",
-    "lock": "Hold models and data of the Hub to one commit.",
     "verify": "Verify a pack or folder against its lock file.",
     "card": "Write the model cards of a run.",
     "show": "Print a recipe with `extends:` resolved.",

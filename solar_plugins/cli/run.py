@@ -100,12 +100,11 @@ def run_command(
     if not no_check:
         gpus = launchers.processes(name, launcher_args)
         _refuse_findings(chain, base_model is not None, gpus)
-    held = lock.hold(chain, asks=not dry_run)
-    for line in (*held.faults, *held.notes):
+    chain, faults, notes = lock.hold(chain, keep=not dry_run)
+    for line in (*faults, *notes):
         click.echo(line, err=True)
-    if held.faults and not no_check:
+    if faults and not no_check:
         sys.exit("nothing was started (--no-check starts all the same)")
-    chain = held.chain
     stages = chain.order(until)
     if dry_run:
         _print_dry_run(chain, stages, redo, keep)

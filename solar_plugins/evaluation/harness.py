@@ -77,9 +77,8 @@ def read_config(
         arguments = simple_parse_args_string(arguments)
     computed_by = backend.name or raw.get("model") or "hf"
     name, revision = model_config.split_revision(str(model))
-    arguments = {**arguments, **backend.model_args(computed_by), "pretrained": name}
-    if revision is not None:
-        arguments["revision"] = revision
+    named = {"pretrained": name, **({"revision": revision} if revision else {})}
+    arguments = {**arguments, **backend.model_args(computed_by), **named}
     chosen = {"config": str(config_file), "model": computed_by, "model_args": arguments}
     chosen |= {"log_samples": False, "predict_only": False}
     if limit is not None:

@@ -74,11 +74,7 @@ DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers"
 
 
 def split_revision(model: str) -> tuple[str, str | None]:
-    """A model as MergeKit names it: ``NAME@COMMIT`` of the Hub in two, what is here as it is.
-
-    >>> split_revision("a/b@main"), split_revision("a/b")
-    (('a/b', 'main'), ('a/b', None))
-    """
+    """``NAME@COMMIT``, as MergeKit names a model of the Hub, in two; what is here as it is."""
     name, _, revision = model.partition("@")
     return (model, None) if Path(model).exists() else (name, revision or None)
 

@@ -173,8 +173,8 @@ class DataWatcher(Protocol):
     def loading(self, entry: Any, load: Callable[[], Any]) -> Any:
         """The rows of a source, which `load` loads; returns those to go on with."""
 
-    def streaming(self, path: Any, load: Callable[..., Any]) -> Any:
-        """The rows of a stream, which `load` loads; returns those to go on with."""
+    def streamed(self, rows: Any) -> Any:
+        """The rows of a stream; returns those to go on with."""
 
     def tokenised(self, strategy: Any, rows: Any, tokens: Any) -> None:
         """Rows of supervised data were tokenised by `strategy`."""
@@ -226,9 +226,7 @@ def watch_data(watcher: DataWatcher) -> None:
         module.load_preprocessed_dataset = find_watched
         module.load_dataset_with_config = load_watched
         module.save_preprocessed_dataset = save_watched
-    sft.load_dataset = lambda path, *args, **kwargs: _watcher.streaming(
-        path, functools.partial(stream, path, *args, **kwargs)
-    )
+    sft.load_dataset = lambda *args, **kwargs: _watcher.streamed(stream(*args, **kwargs))
     tokenise = TokenizedPromptDataset.process
 
     @functools.wraps(tokenise)
@@ -238,6 +236,15 @@ def watch_data(watcher: DataWatcher) -> None:
         return tokens
 
     TokenizedPromptDataset.process = tokenise_watched
+
+
+def read_streams_at(commits: Mapping[str, str]) -> None:
+    """Let this process read each data set in `commits` at its commit where it is a stream, for
+    which Axolotl 0.19 has no key."""
+    load = sft.load_dataset
+    sft.load_dataset = lambda path, **options: load(
+        path, **{"revision": commits.get(path), **options}
+    )
 
 
 def answers_of(strategy: Any) -> Callable[[dict[str, Any]], list[str] | None] | None:

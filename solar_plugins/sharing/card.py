@@ -19,6 +19,7 @@ from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.report.cost import costs
 from solar_plugins.report.render import render
 from solar_plugins.report.run import Run, StageRun, read_run
 from solar_plugins.report.tables import Grid, number, percent
@@ -66,6 +67,8 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
     lineage, result = _lineage(run, name), run.results.get(name)
+    names = {stage.name for stage in lineage}
+    spent = [cost for cost in costs(run) if cost["stage"] in names and cost["energy_kwh"]]
     return (
         render(
             _TEMPLATE,
@@ -76,6 +79,8 @@ def card_of(run: Run, name: str) -> str:
             version=__version__,
             lineage=lineage,
             steps=_steps(lineage).to_markdown(),
+            gpu_hours=sum(cost["gpu_hours"] for cost in spent),
+            energy_kwh=sum(cost["energy_kwh"] for cost in spent),
             result=result,
             scores=_scores(result).to_markdown() if result else "",
             miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),

@@ -11,11 +11,10 @@ import hashlib
 import json
 import os
 import platform
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
@@ -66,7 +65,6 @@ class LockedInput(BaseModel):
     source: Literal["local", "hub"]
     sha256: _Sha256 | None = None
     revision: _Revision | None = None
-    pinned: _Revision | None = None
 
 
 class LockedInputs(BaseModel):
@@ -83,24 +81,19 @@ class LockedStage(BaseModel, extra="allow"):
     outputs: dict[_Name, _Sha256] = {}
 
 
-class LockedSources(BaseModel, extra="allow"):
-    """What a lock holds of models and data sets: all that the lock of a run folder has."""
+class Lock(BaseModel, extra="allow"):
+    """``solar.lock.json``; that of a run folder holds models and data sets alone."""
 
     format: Literal[1]
     name: _Text
+    chain: _Name
+    tiny: _Name | None = None
+    versions: dict[_Text, _Text | None] = {}
     models: LockedInputs
     datasets: LockedInputs
-
-
-class Lock(LockedSources):
-    """``solar.lock.json`` of a pack."""
-
-    chain: _Name
-    tiny: _Name | None
-    versions: dict[_Text, _Text | None]
-    stages: dict[_Name, LockedStage]
+    stages: dict[_Name, LockedStage] = {}
     tiny_stages: dict[_Name, LockedStage] = {}
-    files: dict[_Name, LockedFile]
+    files: dict[_Name, LockedFile] = {}
 
 
 def versions() -> dict[str, str | None]:
@@ -116,7 +109,7 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
         tiny: The same chain at tiny size, if there is one.
         files: All other files of the pack.
     """
-    chain = hold(load_chain(chain_file), asks=False).chain
+    chain = hold(load_chain(chain_file), keep=False)[0]
     lock: dict[str, Any] = {
         "format": FORMAT,
         "name": chain.name,
@@ -127,7 +120,7 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
         "stages": {stage.name: _stage(chain, stage) for stage in chain.order()},
     }
     if tiny and tiny != chain_file:
-        twin = hold(load_chain(tiny), asks=False).chain
+        twin = load_chain(tiny)
         lock["tiny_versions"] = _versions_of_run(twin)
         lock["tiny_stages"] = {stage.name: _stage(twin, stage) for stage in twin.order()}
     lock["files"] = {
@@ -137,32 +130,29 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
     return (json.dumps(lock, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _parsed(data: bytes, source: str) -> Lock:
+    content = read_json(data, f"{source}: {LOCK}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
+    try:
+        return Lock.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = printable(".".join(map(str, first["loc"])))
+        raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
+
+
 def read_lock(data: bytes, source: str) -> Lock:
     """The lock in `data`.
 
     Raises:
         SolarError: it is not a lock file of a known format.
     """
-    lock = _parsed(data, source, Lock)
+    lock = _parsed(data, source)
     for key, name in (("chain", lock.chain), ("tiny", lock.tiny)):
         if name is not None and name not in lock.files:
             raise SolarError(f"{source}: {LOCK}: {key}: names a file that is not in the pack.")
     return lock
-
-
-_Parsed = TypeVar("_Parsed", bound=LockedSources)
-
-
-def _parsed(data: bytes, source: str, shape: type[_Parsed]) -> _Parsed:
-    content = read_json(data, f"{source}: {LOCK}")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
-    try:
-        return shape.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = printable(".".join(map(str, first["loc"])))
-        raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
 
 
 def digest_of(path: Path) -> str | None:
@@ -180,104 +170,85 @@ def digest_of(path: Path) -> str | None:
     return total.hexdigest()
 
 
-def revision_of(name: str, kind: str, pinned: str | None) -> str | None:
-    """The commit of a Hub repository, a ``model`` or ``dataset``.
-
-    It is the one that the recipe pins, else what the local cache has last fetched, else what the
-    Hub says now, where there is network; else it is not known.
-    """
-    revision = pinned or "main"
-    if re.fullmatch(r"[0-9a-f]{40}", revision):
-        return revision
-    here = hub.cached_commit(name, kind, revision)
-    return here or getattr(hub.ask(name, kind, revision, is_here=True).info, "sha", None)
-
-
-class Held(NamedTuple):
-    """A chain with the commits that its lock holds."""
-
-    chain: Chain
-    commits: dict[tuple[str, str], str | None]  # by kind and name; None: not known
-    faults: list[str]  # what cannot be had, with the way out
-    notes: list[str]  # what has moved, or is not known
-
-
-def hold(chain: Chain, asks: bool = True, update: bool = False) -> Held:
+def hold(chain: Chain, keep: bool = True) -> tuple[Chain, list[str], list[str]]:
     """Hold every model and data set of the Hub that `chain` takes to one commit.
 
     In this order: what a recipe or the chain names, the lock of the run folder, that of an unpacked
-    pack, the local cache, the Hub. What is new is kept in the run folder's lock.
+    pack, the local cache, the Hub, which is asked about what is not in a lock yet.
 
     Args:
-        asks: Whether the Hub is asked, and the lock written.
-        update: Ask the Hub about everything that no recipe names, and hold that from now on.
+        keep: Write what is new to the run folder's lock.
+
+    Returns:
+        The chain with all commits in `revisions`; what cannot be had, with the way out; what has
+        moved or is not known.
 
     Raises:
         SolarError: a lock cannot be read, or the run folder is another chain's.
     """
     folder, silence = RunFolder(chain.output_dir), None
     locked = {**_locked(Path(LOCK)), **_locked(folder.hidden / LOCK)}
-    pins: dict[tuple[str, str], str | None] = {}
-    faults, notes, commits, kept = list[str](), list[str](), pins.copy(), dict(locked)
-    for kind, name, pinned, is_local_ in _taken(chain):
-        if not is_local_:
-            pins[kind, name] = pins.get((kind, name)) or pinned or chain.revisions.get(name)
-    for (kind, name), pinned in pins.items():
-        known, here = locked.get((kind, name)), hub.cached_commit(name, kind)
-        commit = pinned or (None if update else known or here)
-        if asks and not silence and (commit is None or (pinned and pinned != known)):
-            answer = hub.ask(name, kind, pinned, is_here=here is not None)
-            silence = answer.unknown
-            faults += filter(None, [answer.fault])
-            notes += filter(None, [answer.moved])
-            commit = getattr(answer.info, "sha", None) or commit
-        commits[kind, name] = commit or known
-        if commit and not (pinned and silence):  # else it is looked for again
-            kept[kind, name] = commit
-    unknown = [name for (_, name), commit in commits.items() if commit is None]
+    found, faults, notes, unknown = dict(locked), list[str](), list[str](), list[str]()
+    for (kind, name), pinned in _taken(chain).items():
+        if _is_here(name):
+            continue
+        known, cached = locked.get((kind, name)), hub.cached_commit(name, kind)
+        commit = pinned or known or cached
+        if not silence and (commit is None or (pinned and pinned != known)):
+            info, fault, silence = hub.ask(name, kind, pinned, is_here=cached is not None)
+            if fault:
+                faults.append(fault)
+            elif info is not None and info.id.lower() != name.lower():
+                notes.append(f"{name} is called {info.id} on the Hub today. Write that name.")
+            commit = getattr(info, "sha", None) or commit
+        if commit is None:
+            unknown.append(name)
+        elif not (pinned and silence):  # else it is looked for the next time
+            found[kind, name] = commit
     if silence and unknown:
         notes.append(f"not pinned, no commit is known ({silence}): {', '.join(unknown)}")
-    if asks and not faults and kept != locked:
+    if keep and not faults and found != locked:
         folder.claim(chain)
-        lock: dict[str, Any] = {"format": FORMAT, "name": chain.name, "chain": str(chain.path)}
+        lock: dict[str, Any] = {"format": FORMAT, "name": chain.name, "chain": chain.path.name}
         lock |= {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
-        for (kind, name), commit in kept.items():
+        for (kind, name), commit in found.items():
             lock[f"{kind}s"]["hub"][name] = {"source": "hub", "revision": commit}
         atomic.write_json(folder.hidden / LOCK, lock)
-    found = {name: commit for (_, name), commit in commits.items() if commit}
-    return Held(replace(chain, revisions={**chain.revisions, **found}), commits, faults, notes)
+    commits = {name: commit for (_, name), commit in found.items()}
+    return replace(chain, revisions={**commits, **chain.revisions}), faults, notes
 
 
 def _locked(file: Path) -> dict[tuple[str, str], str]:
     """The commits in a lock file, by kind and name; none where there is no such file."""
-    if not file.is_file():
-        return {}
-    lock = _parsed(file.read_bytes(), str(file.parent), LockedSources)
-    every = (("model", lock.models.hub), ("dataset", lock.datasets.hub))
+    lock = _parsed(file.read_bytes(), str(file.parent)) if file.is_file() else None
+    every = (("model", lock.models.hub), ("dataset", lock.datasets.hub)) if lock else ()
     return {(kind, n): e.revision for kind, them in every for n, e in them.items() if e.revision}
 
 
-def _taken(chain: Chain) -> Iterator[tuple[str, str, str | None, bool]]:
-    """Kind, name and revision of every model and dataset that the chain takes from elsewhere, and
-    whether it is here and not on the Hub."""
+def _taken(chain: Chain) -> dict[tuple[str, str], str | None]:
+    """Kind and name of every model and dataset that the chain takes from elsewhere, with the
+    revision that it names."""
+    found: dict[tuple[str, str], str | None] = {}
     for stage in chain.order():
         base = chain.base_model if BASE_MODEL in stage.from_ else None
         for kind, name, pinned in taken_by(stage.kind, resolve(chain, stage), base):
-            yield kind, name, pinned, is_local(name) or os.path.exists(name)
+            found[kind, name] = found.get((kind, name)) or pinned or chain.revisions.get(name)
+    return found
+
+
+def _is_here(name: str) -> bool:
+    return is_local(name) or os.path.exists(name)
 
 
 def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]]
     found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
-    for kind, name, pinned, is_local_ in _taken(chain):
+    for (kind, name), commit in _taken(chain).items():
         local, on_hub = found[f"{kind}s"].values()
-        place = os.path.normpath(name)
-        if not is_local_:
-            if pinned or name not in on_hub:
-                revision = revision_of(name, kind, pinned)
-                on_hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
-        elif not Path(place).is_relative_to(chain.output_dir):
-            place = os.path.relpath(place)
+        if not _is_here(name):
+            on_hub[name] = {"source": "hub", "revision": commit}
+        elif not Path(os.path.normpath(name)).is_relative_to(chain.output_dir):
+            place = os.path.relpath(name)
             if place.startswith(".."):
                 raise SolarError(
                     f"{chain.path}: {name} is outside the project, where nobody else has it. "

@@ -26,7 +26,6 @@ from transformers import (
 from solar_plugins import atomic, run_record
 from solar_plugins.errors import SolarError
 from solar_plugins.models.training_checkpoints import newest_in, refuse_other_processes
-from solar_plugins.recipes.named_data import places_of
 from solar_plugins.recipes.registry import plugins_of
 from solar_plugins.seams import axolotl as axolotl_seam
 from solar_plugins.seams import datasets as datasets_seam
@@ -82,18 +81,12 @@ class Watch(BasePlugin):
         self._entry: Any = None
         self._said = 0
         self.steps = 0
-        self._revisions: dict[str, str] = {}
 
     # The hooks of Axolotl
 
     def register(self, cfg: dict) -> None:
         self._cfg = self.filter_data = None
         if plugins_of(cfg):
-            # Axolotl reads streams without it, and its schema takes an entry with it for one of
-            # another kind.
-            for place, entry in places_of(cfg):
-                if place.startswith("pretraining") and entry.get("revision"):
-                    self._revisions[entry["path"]] = entry.pop("revision")
             axolotl_seam.watch_data(self)
             datasets_seam.watch_filters(self._dropped)
             datasets_seam.know_files_by_any_change()
@@ -206,8 +199,7 @@ class Watch(BasePlugin):
             self._current.drop("Empty Text", empty_texts(part, entry))
         return rows
 
-    def streaming(self, path: Any, load: Callable[..., Any]) -> Any:
-        rows = load(revision=self._revisions.get(path))
+    def streamed(self, rows: Any) -> Any:
         if self._cfg is None:
             return rows
         named = self._cfg.pretraining_dataset or self._cfg.datasets

@@ -1,4 +1,4 @@
-"""`solar lock`, and what `solar run` holds: one commit of all that a chain takes from the Hub."""
+"""What `solar run` holds: one commit of all that a chain takes from the Hub."""
 
 from __future__ import annotations
 
@@ -67,46 +67,40 @@ def solar(*words):
 
 
 def test_every_resolved_file_has_the_commit_from_the_first_time_on(online):
-    first = held()
-    assert (first.faults, first.notes) == ([], [])
-    for again in range(2):
-        cpt, mix, pairs = (resolve(first.chain, stage) for stage in first.chain.order())
-        assert (cpt["revision_of_model"], mix["models"][0]["model"]) == (
-            MODEL,
-            f"open/model@{MODEL}",
-        )
-        assert cpt["pretraining_dataset"][0]["revision"] == ROWS
+    for hub_is_there in (True, True, False):
+        chain, faults, notes = held()
+        assert (faults, notes) == ([], [])
+        cpt, mix, pairs = (resolve(chain, stage) for stage in chain.order())
+        assert cpt["revision_of_model"] == MODEL
+        assert mix["models"] == [{"model": f"open/model@{MODEL}"}]
+        assert cpt["pretraining_dataset"] == [
+            {"path": "open/rows", "split": "train", "revision": ROWS}
+        ]
         assert pairs["sdpo"]["steps"][0]["datasets"] == [PAIRS | {"revision": "b" * 40}]
         # the Hub goes on, and then away
         online.setitem(hub_server.DATASETS, "open/rows", {"gated": False, "sha": ROWS_LATER})
-        online.setattr(constants, "HF_HUB_OFFLINE", bool(again))
-        first = held()
+        online.setattr(constants, "HF_HUB_OFFLINE", not hub_is_there)
     online.setattr(constants, "HF_HUB_OFFLINE", False)
-    later = solar("lock", "chain.yml", "--update")
-    assert f"dataset  {ROWS_LATER} open/rows" in later.output
-    assert later.exit_code == 0
-    assert resolve(held().chain, held().chain.stages["cpt"])["pretraining_dataset"][0] == {
-        "path": "open/rows",
-        "split": "train",
-        "revision": ROWS_LATER,
-    }
+    LOCK.unlink()
+    assert held()[0].revisions["open/rows"] == ROWS_LATER
 
 
-def test_what_is_named_is_not_asked_for_and_what_is_not_known_is_said(online):
+def test_what_is_named_stays_and_what_is_not_known_is_said(online):
     online.setattr(constants, "HF_HUB_OFFLINE", True)
-    with Path("chain.yml").open("a") as chain:
-        chain.write(f"revisions: {{open/model: {MODEL}}}\n")
+    with Path("chain.yml").open("a") as file:
+        file.write(f"revisions: {{open/model: {MODEL}}}\n")
     write(cpt=STREAM | {"pretraining_dataset": [{"path": "open/rows", "revision": ROWS}]})
-    found = held()
-    assert found.commits == {
-        ("model", "open/model"): MODEL,
-        ("dataset", "open/rows"): ROWS,
-        ("dataset", "open/pairs"): None,
-    }
-    assert found.notes == [
-        f"not pinned, no commit is known ({constants.ENDPOINT} was not asked "
-        "(HF_HUB_OFFLINE is set)): open/pairs"
-    ]
+    chain, faults, notes = held()
+    assert chain.revisions == {"open/model": MODEL}
+    assert resolve(chain, chain.stages["cpt"])["pretraining_dataset"][0]["revision"] == ROWS
+    assert not LOCK.exists()
+    assert (faults, notes) == (
+        [],
+        [
+            f"not pinned, no commit is known ({constants.ENDPOINT} was not asked "
+            "(HF_HUB_OFFLINE is set)): open/pairs"
+        ],
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,16 +130,15 @@ def test_gone_and_gated_are_found_before_anything_starts(online, name, said):
         [said, "nothing was started (--no-check starts all the same)"],
     )
     assert not Path("run").exists()
-    checked = solar("lock", "chain.yml")
-    assert checked.exit_code == 1
-    assert said in checked.output.splitlines()
+    dry = solar("run", "chain.yml", "--dry-run")
+    assert (dry.exit_code, dry.output.splitlines()[0]) == (1, said)
 
 
 def test_moved_is_said_and_held_under_the_name_that_the_recipe_has(online):
     write(cpt=STREAM | {"pretraining_dataset": "old/name"})
-    found = held()
-    assert found.notes == ["old/name is called new/name on the Hub today. Write that name."]
-    assert found.commits["dataset", "old/name"] == "c" * 40
+    chain, _, notes = held()
+    assert notes == ["old/name is called new/name on the Hub today. Write that name."]
+    assert chain.revisions["old/name"] == "c" * 40
     assert "old/name" in json.loads(LOCK.read_text())["datasets"]["hub"]
 
 
@@ -167,7 +160,7 @@ def test_a_commit_found_out_later_makes_nothing_again_and_another_one_does(onlin
     plain = load_chain("chain.yml")
     for name in ("cpt", "mix"):
         finish(plain, name)
-    chain = held().chain
+    chain = held()[0]
     assert chain.revisions["open/rows"] == ROWS
     for name in ("cpt", "mix"):
         assert action(chain, name)[0] == "skip", name
@@ -195,9 +188,15 @@ def test_todays_name_of_a_moved_data_set_makes_nothing_again(online):
 def test_the_lock_of_an_unpacked_pack_is_held(online):
     hub = {"source": "hub", "revision": ROWS_LATER}
     rows = {"local": {}, "hub": {"open/rows": hub}}
-    content = {"format": 1, "name": "small", "models": {"local": {}, "hub": {}}, "datasets": rows}
+    content = {
+        "format": 1,
+        "name": "small",
+        "chain": "chain.yml",
+        "models": {"local": {}, "hub": {}},
+        "datasets": rows,
+    }
     Path("solar.lock.json").write_text(json.dumps(content))
-    assert held().commits["dataset", "open/rows"] == ROWS_LATER
+    assert held()[0].revisions["open/rows"] == ROWS_LATER
     Path("solar.lock.json").write_text("{}")
     with pytest.raises(SolarError, match="not a lock of format 1"):
         held()

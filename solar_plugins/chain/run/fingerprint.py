@@ -9,7 +9,6 @@ the run folder changes nothing.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Collection
@@ -64,26 +63,24 @@ def without(chain: Chain, inputs: dict[str, Any], unknown: Collection[str]) -> d
 def comparable(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
     """Two `inputs` without the revisions that only one of them knows: a commit that was found out
     after a stage was done is no change, another one is. Moved data sets have today's names."""
-    both = [(inputs, *_revisions_apart(inputs)) for inputs in (old, new)]
-    known = both[0][2].keys() & both[1][2].keys()
+    (was, then), (now, here) = map(_commits_apart, (old, new))
+    both = then.keys() & here.keys()
     return [
-        {**inputs, "recipe": recipe, "revisions": {place: found[place] for place in known}}
-        for inputs, recipe, found in both
+        {**inputs, "revisions": {place: commits[place] for place in both}}
+        for inputs, commits in ((was, then), (now, here))
     ]
 
 
-def _revisions_apart(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The recipe of `inputs` without revisions of models and data sets, and these by place."""
-    recipe = named_data.renamed(copy.deepcopy(inputs["recipe"]), named_data.MOVED)
+def _commits_apart(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    recipe = named_data.renamed(inputs["recipe"], named_data.MOVED)
     found = {"base_model": recipe.pop("revision_of_model", None)}
     for place, entry in named_data.places_of(named_data.listed(recipe)):
         found[place] = entry.pop("revision", None)
-    base = inputs["from"].get(BASE_MODEL)
-    for name in strings(recipe) if base else ():  # of a merge: NAME@COMMIT
-        if name.startswith(f"{base}@"):
-            found["base_model"] = name.partition("@")[2]
-            recipe = named_data.renamed(recipe, {name: base})
-    return recipe, {place: commit for place, commit in found.items() if commit}
+    base = f"{inputs['from'].get(BASE_MODEL)}@"
+    for name in [text for text in strings(recipe) if text.startswith(base)]:  # of a merge
+        found["base_model"] = name.removeprefix(base)
+        recipe = named_data.renamed(recipe, {name: base[:-1]})
+    return {**inputs, "recipe": recipe}, {at: commit for at, commit in found.items() if commit}
 
 
 def made_by(chain: Chain, path: str) -> str | None:

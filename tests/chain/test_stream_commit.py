@@ -10,8 +10,7 @@ from axolotl.utils.dict import DictDefault
 from datasets import Dataset
 from forked_process import fork
 
-from solar_plugins.seams import axolotl as seam
-from solar_plugins.watch.plugin import Watch
+from solar_plugins.chain.training.stage_plugin import StagePlugin
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +25,13 @@ def test_a_stream_is_read_at_the_commit_that_the_recipe_names(tmp_path):
             asked.append((path, options["streaming"], options.get("revision")))
             return Dataset.from_dict({"text": ["a"]}).to_iterable_dataset()
 
-        sft.load_dataset, seam._watcher = load, None  # as at the start of a process
+        sft.load_dataset = load
         entry = {"path": "a/b", "text_column": "text", "split": "train", "revision": COMMIT}
         recipe = {"pretraining_dataset": [entry], "plugins": ["solar_plugins.StagePlugin"]}
-        watch = Watch()
-        watch.register(recipe)
+        plugin = StagePlugin()
+        plugin.register(recipe)
         assert "revision" not in recipe["pretraining_dataset"][0]
-        watch.register(recipe)  # Axolotl does so twice in some commands
+        plugin.register(recipe)  # Axolotl does so twice in some commands
         cfg = DictDefault({**recipe, "sequence_len": 8, "streaming_multipack_buffer_size": 1})
         sft._load_streaming_dataset(sft._extract_pretraining_config(cfg), cfg, None)
         assert asked == [("a/b", True, COMMIT)]
