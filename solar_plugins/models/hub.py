@@ -1,4 +1,4 @@
-"""What the Hub says of a model or data set before it is fetched: moved, gated, gone, its commit."""
+"""What the Hub says of a model or data set before it is fetched: gone, gated, moved, its commit."""
 
 from __future__ import annotations
 
@@ -10,34 +10,40 @@ TIMEOUT_S = 5
 
 def ask(
     name: str, kind: str = "model", revision: str | None = None, is_here: bool = False
-) -> tuple[Any, str | None, str | None]:
-    """What the Hub says of a ``model`` or ``dataset``; why it cannot be had; why it says nothing.
+) -> tuple[Any, str, str]:
+    """What the Hub says of a ``model`` or ``dataset``; why it cannot be had, by the name of a text
+    of ``base-model`` in check/findings.yml; and why the Hub says nothing.
 
     Args:
         is_here: Whether its files are on this machine, so that a gate does not matter.
     """
     from huggingface_hub import HfApi, constants, errors
 
-    page, info = f"{constants.ENDPOINT}/{'datasets/' * (kind == 'dataset')}{name}", None
+    info, fault = None, ""
     try:
         info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=TIMEOUT_S)
         if info.gated and not is_here:
             HfApi().auth_check(info.id, repo_type=kind)
     except errors.HFValidationError:
-        return None, f"{name!r} is neither a local folder nor a valid Hub id (owner/name).", None
+        fault = "no-hub-id"
     except errors.GatedRepoError:
-        way = f"accept its terms at {page}, then `hf auth login`."
-        return info, f"{name} is gated, and you are not let in (yet): {way}", None
+        fault = "gated"
     except errors.RepositoryNotFoundError:
-        way = "Correct the name, or `hf auth login` with an account that may read it."
-        return None, f"{page} is not there, or is private. {way}", None
+        fault = "not-on-hub"
     except errors.RevisionNotFoundError:
-        return None, f"{page} has no revision {revision!r}.", None
+        fault = "no-revision"
     except (errors.HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
         how = f"did not answer ({type(error).__name__})"
         how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else how
-        return info, None, f"{constants.ENDPOINT} {how}"
-    return info, None, None
+        return info, "", f"{constants.ENDPOINT} {how}"
+    return info, fault, ""
+
+
+def page(name: str, kind: str = "model") -> str:
+    """The address of a repository."""
+    from huggingface_hub.constants import ENDPOINT
+
+    return f"{ENDPOINT}/{'datasets/' * (kind == 'dataset')}{name}"
 
 
 def cached_commit(name: str, kind: str, revision: str = "main") -> str | None:

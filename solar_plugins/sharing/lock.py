@@ -25,6 +25,7 @@ from solar_plugins.chain.resolve import resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
 from solar_plugins.chain.run.record import DONE, Record
 from solar_plugins.chain.run.run_folder import RunFolder, output_files, sha256
+from solar_plugins.check.source import TEXTS
 from solar_plugins.errors import SolarError
 from solar_plugins.models import hub
 from solar_plugins.recipes import global_batch
@@ -197,9 +198,10 @@ def hold(chain: Chain, keep: bool = True) -> tuple[Chain, list[str], list[str]]:
         if not silence and (commit is None or (pinned and pinned != known)):
             info, fault, silence = hub.ask(name, kind, pinned, is_here=cached is not None)
             if fault:
-                faults.append(fault)
+                values = {"model": name, "page": hub.page(name, kind), "revision": pinned}
+                faults.append(TEXTS["base-model"][fault].format(**values))
             elif info is not None and info.id.lower() != name.lower():
-                notes.append(f"{name} is called {info.id} on the Hub today. Write that name.")
+                notes.append(TEXTS["data"]["moved"].format(path=name, today=info.id))
             commit = getattr(info, "sha", None) or commit
         if commit is None:
             unknown.append(name)
@@ -250,10 +252,8 @@ def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
         elif not Path(os.path.normpath(name)).is_relative_to(chain.output_dir):
             place = os.path.relpath(name)
             if place.startswith(".."):
-                raise SolarError(
-                    f"{chain.path}: {name} is outside the project, where nobody else has it. "
-                    f"Copy it into the project, or write the id of a {kind} on the Hub."
-                )
+                way = f"Copy it into the project, or name a {kind} on the Hub."
+                raise SolarError(f"{chain.path}: {name} is outside the project. {way}")
             local[place] = {"source": "local", "sha256": digest_of(Path(name))}
     return found
 
