@@ -221,17 +221,13 @@ def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:
     from solar_plugins.depth_up_scaling import adapter_base  # its tools only adapters need
 
     base = str(cfg["base_model"])
-    if cfg.get("revision_of_model"):
-        raise SolarError(
-            f"revision_of_model: {cfg['revision_of_model']} names a state of {base}, but {BLOCK} "
-            "writes the base of an adapter to a folder of its own. Download that revision to a "
-            "folder, and name the folder as base_model."
-        )
     # merging and inference may name the adapter's folder and another output_dir
     run_folder = cfg.get("lora_model_dir")
     if not run_folder or not adapter_base.folder_of(run_folder).is_dir():
         run_folder = cfg.get("output_dir") or DEFAULT_OUTPUT_DIR
-    folder = adapter_base.ensure(base, block, run_folder, cfg.get("trust_remote_code") is True)
+    revision = cfg.get("revision_of_model")
+    source = f"{base}@{revision}" if revision and not Path(base).exists() else base
+    folder = adapter_base.ensure(source, block, run_folder, cfg.get("trust_remote_code") is True)
     LOG.info(f"{BLOCK}: the adapter's up-scaled base is {folder}")
     # prepared data are found by their tokenizer: `axolotl preprocess` has named this one
     cfg["tokenizer_config"] = cfg.get("tokenizer_config") or base

@@ -23,6 +23,7 @@ from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.data_recipe import SynthMathRecipe, read
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.render import render
+from solar_plugins.report.cost import costs
 from solar_plugins.report.provenance import taken_by
 from solar_plugins.report.run import Run, StageRun, read_run
 from solar_plugins.report.tables import percent
@@ -69,6 +70,8 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
     lineage, result = _lineage(run, name), run.results.get(name)
+    names = {stage.name for stage in lineage}
+    spent = [cost for cost in costs(run) if cost["stage"] in names and cost["energy_kwh"]]
 
     def datasets(made: StageRun) -> str:
         return ", ".join(dict.fromkeys(map(_shown, _datasets([made]))))
@@ -81,6 +84,8 @@ def card_of(run: Run, name: str) -> str:
         **{"base": run.chain.base_model, "on_hub": _on_hub, "shown": _shown},
         **{"batch": _batch, "datasets": datasets, "ranges": ranges_of, "percent": percent},
         titles={key: benchmark.title for key, benchmark in BY_KEY.items()},
+        gpu_hours=sum(cost["gpu_hours"] for cost in spent),
+        energy_kwh=sum(cost["energy_kwh"] for cost in spent),
         others=list(_others(result)) if result else [],
         harness=_harness(result) if result else "",
         miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -74,6 +75,19 @@ def test_it_says_where_the_model_comes_from_and_what_it_scores(run: Path):
     assert "stepwise DPO: 2 steps of 400, 300 pairs" in read.text
     assert "sft_v4" in read.text  # through the merge that cand_2 starts from
     assert str(run) not in read.content
+
+
+def test_energy_of_the_trainings_on_gpus_whose_power_is_known(run: Path):
+    for name, device in (("cpt", "NVIDIA H100 80GB HBM3"), ("sft_v3", "cpu")):
+        file = run / f".solar/stages/{name}.json"
+        record = json.loads(file.read_text())
+        record["facts"]["proofs"] = {"stage": {"world_size": 8, "device": device}}
+        file.write_text(json.dumps(record | {"wall_s": 36_000.0}))
+    card.write_cards(run, ("cpt", "sft_v3", "base"))
+    for name in ("cpt", "sft_v3"):  # of what sft_v3 comes from, the part that is known
+        text = (run / name / "README.md").read_text()
+        assert "on GPUs took 80.0 GPU-hours: at most 56.0 kWh, if the GPUs drew their full" in text
+    assert "kWh" not in (run / "base/README.md").read_text()
 
 
 def test_a_local_base_is_no_hub_id(run: Path, monkeypatch):
