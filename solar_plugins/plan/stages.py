@@ -17,6 +17,7 @@ from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.data_stage import generate
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
+from solar_plugins.depth_up_scaling import as_llama
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
 from solar_plugins.plan import data_size, evaluation, gpu_specs, memory, model_size, training_run
@@ -223,10 +224,9 @@ class _Planner:
         if stage.kind == "merge":
             config = self._merged(recipe, stage, config)
         elif registry.is_named(recipe, "DepthUpScalingPlugin"):
-            depth = model_config.depth(config)
-            if depth is None:
-                raise SolarError("base_model: its config.json does not say how many layers it has.")
+            depth = model_config.required_depth(config, recipe["base_model"])
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
+            config = {**config, **as_llama.of_recipe(recipe, config, recipe["base_model"])}
             grown = model_size.with_layers(config, block.layer_map(depth))
             if block.train == "added":
                 kept = model_size.of(config).parameters / model_size.of(grown).parameters
