@@ -146,38 +146,20 @@ class YamlFile:
             text = ": ".join(part for part in (new_key, new_value) if part is not None)
             if text:
                 fix = Fix(begin[0], end[1], text, place, (*place[:-1], new_key or place[-1]))
-        self.findings.append(
-            Finding(
-                self.name,
-                mark.line,
-                dotted(place).replace("\n", " "),
-                message.replace("\n", " "),
-                kind,
-                is_note,
-                mark.column,
-                fix,
-            )
-        )
+        path, message = (text.replace("\n", " ") for text in (dotted(place), message))
+        found = Finding(self.name, mark.line, path, message, kind, is_note, mark.column, fix)
+        self.findings.append(found)
 
-    def say(
-        self,
-        place: Path_,
-        what: str,
-        is_note: bool = False,
-        /,
-        new_key: str | None = None,
-        new_value: str | None = None,
-        **values: Any,
-    ) -> None:
+    def say(self, place: Path_, what: str, is_note: bool = False, /, **values: Any) -> None:
         """`add` one of the texts of ``findings.yml``.
 
         Args:
             what: ``KIND/TEXT``, as the file has them.
-            values: What stands in its braces.
+            values: What stands in its braces, and ``new_key`` and ``new_value`` of `add`.
         """
         kind, _, name = what.partition("/")
-        message = TEXTS[kind][name].format(**values)
-        self.add(place, kind, message, is_note, new_key, new_value)
+        fix = {key: values.pop(key, None) for key in ("new_key", "new_value")}
+        self.add(place, kind, TEXTS[kind][name].format(**values), is_note, **fix)
 
     def add_error(self, error: SolarError, kind: str = "wrong-value") -> None:
         """Add the line of an error that begins with its YAML path."""
