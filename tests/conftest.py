@@ -97,7 +97,7 @@ def says(request: pytest.FixtureRequest) -> Callable[[str], None]:
         texts.append(text)
         if not request.config.getoption("--update-errors"):
             wanted = known.get(file, {}).get(test, [])[len(texts) - 1 :]
-            assert [text] == wanted[:1]
+            assert [text] == wanted[:1], "If it is meant: pytest --update-errors THIS_TEST"
 
     return says
 
