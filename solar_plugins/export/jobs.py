@@ -66,10 +66,14 @@ class JobPlan:
                 stage.name,
                 stage,
                 nodes=machines.nodes if stage.kind == "train" else 1,
-                gpus=machines.gpus if stage.kind in ("train", "evaluate") else 0,
+                gpus=machines.gpus if self._needs_gpus(stage) else 0,
             )
             for stage in self.chain.order(self.until)
         ]
+
+    def _needs_gpus(self, stage: Stage) -> bool:
+        reads_models = stage.kind == "data" and "reference" in self.chain.recipe(stage)
+        return stage.kind in ("train", "evaluate") or reads_models
 
     def run_command(self, job: Job, host: str, identity: str, options: str = "") -> str:
         """The shell command of `job`.
