@@ -3,7 +3,6 @@ the math sets, the result of the contamination test."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -63,5 +62,3 @@ def check(recipe: dict[str, Any], folder: Path) -> None:
         from solar_plugins.synth_math import sets
 
         sets.check(folder)
-    elif recipe["generator"] == "contamination_test":
-        json.loads((folder / CONTAMINATION).read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class Job:
-    """One stage; a merge or a data set is made without GPU."""
+    """One stage; merges and data sets are made without GPU, the contamination test runs on one."""
 
     name: str
     stage: Stage
@@ -66,14 +66,16 @@ class JobPlan:
                 stage.name,
                 stage,
                 nodes=machines.nodes if stage.kind == "train" else 1,
-                gpus=machines.gpus if self._needs_gpus(stage) else 0,
+                gpus=self._gpus(stage),
             )
             for stage in self.chain.order(self.until)
         ]
 
-    def _needs_gpus(self, stage: Stage) -> bool:
-        reads_models = stage.kind == "data" and "reference" in self.chain.recipe(stage)
-        return stage.kind in ("train", "evaluate") or reads_models
+    def _gpus(self, stage: Stage) -> int:
+        if stage.kind in ("train", "evaluate"):
+            return self.machines.gpus
+        runs_models = stage.kind == "data" and "reference" in self.chain.recipe(stage)
+        return min(self.machines.gpus, int(runs_models))  # the contamination test
 
     def run_command(self, job: Job, host: str, identity: str, options: str = "") -> str:
         """The shell command of `job`.

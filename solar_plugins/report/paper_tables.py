@@ -83,8 +83,8 @@ def _lines(row: PaperRow, ours: ModelRow | None, run: Run, compare: bool) -> lis
     printed = [row.score(key) for key in run.benchmarks] + [row.h6] * run.asks_for_h6
     lines = [[row.model, "paper", *[f"{value:.2f}" for value in printed]]]
     if ours is None:
-        ours_to_make = paper.stages_of_row(row.model)
-        return [*lines, *[["", NOT_RUN, *[""] * len(printed)]] * bool(ours_to_make)]
+        is_ours_to_make = bool(paper.stages_of_row(row.model))
+        return lines + [["", NOT_RUN, *[""] * len(printed)]] * is_ours_to_make
     pairs = [(score.value, score.stderr) for score in ours.scores.values()]
     pairs += [(ours.h6, ours.h6_stderr)] * run.asks_for_h6
     cells = [
