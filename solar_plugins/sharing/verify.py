@@ -48,25 +48,19 @@ def against_lock(pack: Pack, folder: Path | None) -> Iterator[LockDifference]:
     for name, version in pack.lock.versions.items():
         if version != here.get(name):
             yield LockDifference(f"{name}: {version} then, {here.get(name)} here.", matters=False)
-    for kind, inputs in (("model", pack.lock.models), ("dataset", pack.lock.datasets)):
+    for inputs in (pack.lock.models, pack.lock.datasets):
         for name, entry in (*inputs.hub.items(), *inputs.local.items()):
-            yield from _input(name, entry, kind, folder)
+            yield from _input(name, entry, folder)
     if folder is not None:
         yield from _outputs(folder, pack.lock.chain, pack.lock.stages)
         if pack.lock.tiny and pack.lock.tiny_stages:
             yield from _outputs(folder, pack.lock.tiny, pack.lock.tiny_stages)
 
 
-def _input(
-    name: str, entry: LockedInput, kind: str, folder: Path | None
-) -> Iterator[LockDifference]:
+def _input(name: str, entry: LockedInput, folder: Path | None) -> Iterator[LockDifference]:
     if entry.source == "hub":
-        now, then = lock.revision_of(name, kind, entry.pinned), entry.revision
-        if then is None or now is None:
-            where = "in the lock" if then is None else "here without network"
-            yield LockDifference(f"{name}: its revision is not known {where}.", matters=False)
-        elif then != now:
-            yield LockDifference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
+        if entry.revision is None:  # one that is known is what `solar run` reads
+            yield LockDifference(f"{name}: its revision is not in the lock.", matters=False)
     elif folder is None:
         yield LockDifference(f"{name}: lies beside the pack, not in it.", matters=False)
     elif (digest := lock.digest_of(folder / name)) is None:
@@ -121,15 +115,11 @@ def rerun(
     """
     chain = pack.lock.tiny
     if chain is None:
-        raise SolarError(
-            f"{pack.source}: has no chain at tiny size (in a folder tiny/). Nothing was run."
-        )
+        raise SolarError(f"{pack.source}: has no chain at tiny size (tiny/). Nothing was run.")
     recorded = list(_weights(pack.lock.tiny_stages or pack.lock.stages))
     if not recorded:
-        raise SolarError(
-            f"{pack.source}: {chain} was not run before it was packed, so there is nothing to "
-            f"compare with. Nothing was run."
-        )
+        found = f"{chain} was not run before it was packed: nothing to compare with"
+        raise SolarError(f"{pack.source}: {found}. Nothing was run.")
     with tempfile.TemporaryDirectory() as place:
         output_dir = Path(place) / "outputs"
         status = (run or solar_run)(folder, chain, output_dir)
