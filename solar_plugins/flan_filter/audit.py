@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError, nearest
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 EXAMPLES_PER_REASON = 20
 KEPT_TASKS_SHOWN = 50
+NAMES_RECORDED = 20_000
 
 PRECEDENT = (113_000, 4_233_923)
 """Rows removed and rows in of ChuGyouk/OpenOrca_Solar_filtered, a published filtered OpenOrca."""
+
+
+_PASS = ("source", "tasks", "task_column", "prompt_columns", "the index")
 
 
 @dataclass
@@ -64,6 +68,65 @@ class Audit:
     near: Counter[str] = field(default_factory=Counter)
     near_examples: dict[str, list] = field(default_factory=lambda: defaultdict(list))
 
+    @classmethod
+    def merge(cls, parts: Iterable[dict]) -> Audit:
+        """The audit of several passes over parts of one dataset, as if it had been one pass.
+
+        Args:
+            parts: `facts` of each, in the order of the rows: their numbers count on.
+
+        Raises:
+            SolarError: there is none, or they are not of one filter on one dataset.
+        """
+        merged: Audit | None = None
+        for facts in parts:
+            try:
+                part = cls(**{one.name: facts[one.name] for one in fields(cls)})
+            except KeyError as error:
+                raise SolarError(
+                    f"Audit.merge: an audit without {error}. Of a file that solar filter --audit "
+                    "wrote, give an entry of its `datasets`."
+                ) from error
+            columns = (part.task_column, part.prompt_columns)
+            merged = merged or cls(part.source, part.tasks, *columns, part.index)
+            for key, one, other in zip(_PASS, merged._pass(), part._pass(), strict=True):
+                if one != other:
+                    raise SolarError(
+                        f"Audit.merge: {key} is {one!r} in one audit and {other!r} in another. "
+                        "Merge those of one filter on one dataset."
+                    )
+            merged._add(part)
+        if merged is None:
+            raise SolarError("Audit.merge: there is no audit.")
+        return merged
+
+    def _pass(self) -> tuple:
+        digest = (self.index or {}).get("digest")
+        return self.source, self.tasks, self.task_column, self.prompt_columns, digest
+
+    def _add(self, part: Audit) -> None:
+        def extend(known: dict[str, list], more: dict[str, list]) -> None:
+            for kind, rows in more.items():
+                for row in rows[: EXAMPLES_PER_REASON - len(known[kind])]:
+                    known[kind].append({**row, "row": row["row"] + self.rows_in})
+
+        extend(self.near_examples, part.near_examples)
+        for task, reasons in part.examples.items():
+            extend(self.examples[task], reasons)
+        for mine, others in ((self.removed, part.removed), (self.spellings, part.spellings)):
+            for task, counts in others.items():
+                mine[task].update(counts)
+        self.near.update(part.near)
+        for name, number in part.kept.items():
+            self.count_kept(name, number)
+        for name in ("rows_in", "rows_unnamed", "rows_without_prompt", "rows_invalid_utf8"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+
+    def count_kept(self, name: str, rows: int) -> None:
+        """Count rows of a task that stays, unless too many names are counted already."""
+        if name in self.kept or len(self.kept) < NAMES_RECORDED:
+            self.kept[name] += rows
+
     def facts(self) -> dict:
         """The audit as plain JSON values."""
         rows_removed = sum(sum(reasons.values()) for reasons in self.removed.values())
@@ -87,7 +150,7 @@ class Audit:
             "near_misses": sorted(name for name in self.kept if task_names.stem(name) in stems),
             "unseen_tasks": unseen if self.index else [],
             "recall_ceilings": ceilings if self.index else {},
-            "kept": dict(self.kept.most_common()),
+            "kept": dict(sorted(self.kept.items(), key=lambda one: (-one[1], one[0]))),
             "recall_ceiling": recall_ceiling(self.index is not None),
         }
 

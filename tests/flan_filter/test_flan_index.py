@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
-from solar_plugins.flan_filter import index_file, task_names
+from solar_plugins.flan_filter import index_file
 from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.build_index import add_source
 from solar_plugins.flan_filter.matcher import Matcher
@@ -70,7 +70,7 @@ def flan_copy(tmp_path: Path) -> Path:
 
 def removed(index: index_file.Index, prompts: list[str], tasks: str | list[str] = "solar"):
     array = pa.array([prompt.encode() for prompt in prompts], pa.large_binary())
-    findings = Matcher(index, task_names.expand(tasks), False).find(array)
+    findings = Matcher(index, tasks).find(array)
     return {f.row: (f.task, f.reason) for f in findings if f.removes}
 
 
