@@ -156,7 +156,7 @@ class FlanFilterBlock(BaseModel):
         """
         from solar_plugins.flan_filter import index_file
 
-        index = index_file.read(self.index) if self.index else None
+        index = index_file.read_index(self.index) if self.index else None
         if index and self.decontaminate and DECONTAMINATION not in index.facts["texts"]:
             raise SolarError(
                 f"flan_filter.decontaminate: {index.path} holds no test split. Build one from the "

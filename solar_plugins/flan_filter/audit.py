@@ -12,13 +12,11 @@ from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.evidence import (
     COVERED,
-    DECONTAMINATION,
-    FLAN_INPUTS,
     INSTANCE_TEXT,
     NEAR,
-    NIV2_DEFINITION,
     REASONS,
 )
+from solar_plugins.render import render
 
 if TYPE_CHECKING:
     from solar_plugins.flan_filter.index_file import Index
@@ -164,96 +162,21 @@ def report(datasets: list[dict]) -> tuple[dict, str]:
     ceiling = recall_ceiling(any(facts["index"] is not None for facts in datasets))
     counts = ("rows_in", "rows_removed", "rows_out")
     totals = {key: sum(facts[key] for facts in datasets) for key in counts}
-    lines = ["# FLAN filter\n\nWhat this filter can and cannot see:\n"]
-    lines += [f"- {sentence}" for sentence in ceiling]
-    page = "\n".join([*lines, "", *("\n".join(_page(facts)) + "\n" for facts in datasets)])
+    page = render(
+        __file__,
+        "audit.md",
+        ceiling=ceiling,
+        datasets=datasets,
+        precedent=PRECEDENT,
+        tasks_shown=KEPT_TASKS_SHOWN,
+    )
     return {**totals, "recall_ceiling": ceiling, "datasets": datasets}, page
-
-
-def _page(facts: dict) -> Iterator[str]:
-    read = [f"task column `{facts['task_column']}`"] if facts["task_column"] else []
-    if facts["prompt_columns"]:
-        read.append(f"prompt from {_names(facts['prompt_columns'])}")
-    if facts["index"] is not None:
-        read.append(f"index `{facts['index']['path']}` ({facts['index']['digest'][:12]})")
-    removed = facts["rows_removed"]
-    place = f" ({facts['entry']})" if "entry" in facts else ""
-    yield f"## {facts['source']}{place}\n\n{'; '.join(read)}.\n"
-    yield (
-        f"{facts['rows_in']:,} rows in, {facts['rows_out']:,} out, {removed:,} removed "
-        f"({removed / max(facts['rows_in'], 1):.2%}). A published filtered "
-        f"OpenOrca removed {PRECEDENT[0] / PRECEDENT[1]:.2%} (about {PRECEDENT[0]:,} of "
-        f"{PRECEDENT[1]:,})."
-    )
-    yield (
-        f"{facts['rows_unnamed']:,} rows unnamed, {facts['rows_without_prompt']:,} without a "
-        f"prompt, {facts['rows_invalid_utf8']:,} prompts not valid UTF-8.\n"
-    )
-    yield "| task | reason | rows removed | can be found without a name | spelt in the data |"
-    yield "|---|---|---:|---:|---|"
-    ceilings = facts["recall_ceilings"]
-    for task in dict.fromkeys([*facts["tasks"], *facts["removed"]]):
-        spelt = _names(facts["spellings"].get(task, ()))
-        ceiling = f"{ceilings[task]:.0%}" if task in ceilings else ""
-        for reason, rows in (facts["removed"].get(task) or {"none met": 0}).items():
-            yield f"| `{task}` | {reason} | {rows:,} | {ceiling} | {spelt} |"
-    if facts["unseen_tasks"]:
-        names = _names(facts["unseen_tasks"])
-        yield f"\n**The index holds nothing of {names}**: found by name only."
-    if facts["near_misses"]:
-        names = _names(facts["near_misses"])
-        yield f"\nKept, although only the version differs from a listed task: {names}."
-    if facts["kept"]:
-        yield f"\nThe {KEPT_TASKS_SHOWN} most frequent tasks that stay:\n"
-        yield "| task | rows |\n|---|---:|"
-        for name, rows in list(facts["kept"].items())[:KEPT_TASKS_SHOWN]:
-            yield f"| `{name}` | {rows:,} |"
-    for kind, examples in facts["near_examples"].items():
-        yield f"\n### Kept: {kind}: {facts['near'][kind]:,} rows\n"
-        yield from map(_example, examples)
-    for task, reasons in facts["examples"].items():
-        for reason, examples in reasons.items():
-            yield f"\n### Removed as `{task}`, {reason}: {len(examples)} examples\n"
-            yield from map(_example, examples)
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _example(row: dict) -> str:
-    found = f" [{row['part']}: {row['found']}]" if row.get("found") else ""
-    why = f" ({row['why']})" if row.get("why") else ""
-    text = " ".join(row["text"].split()).replace("|", "\\|")
-    return f"- row {row['row']:,}{found}{why}: {text}"
 
 
 def recall_ceiling(recovers: bool) -> list[str]:
     """What the filter cannot see, as sentences."""
-    sentences = [
-        "By name: every row whose task column names a listed task, in either print of Table 8, and "
-        "nothing else. The same items under the name of another task are kept; what the source "
-        "mislabelled cannot be seen."
-    ]
-    if not recovers:
-        return [*sentences, "Rows without a name are kept and counted as unnamed."]
-    shown = ", ".join(
-        f"{task} {some} of {all_}" for task, some, all_ in _templates() if some < all_
-    )
-    return [
-        *sentences,
-        f"{FLAN_INPUTS}: complete for the tasks whose rows of FLAN are in the index.",
-        f"{NIV2_DEFINITION} and {INSTANCE_TEXT}: only rows that show the definition or the item. "
-        f"FLAN's templates that show it: all but these: {shown}. The rest (an answer alone, 'write "
-        "a question you would see in a school textbook') no text match can find: only the join "
-        "with FLAN's rows does.",
-        f"A chain of thought or passage counts from {COVERED:.0%} of its words on; from {NEAR:.0%} "
-        "on the row is listed as near. A short text counts with a second sign (options, the rest "
-        "of the sentence, or next to nothing else in the prompt).",
-        f"{INSTANCE_TEXT} cannot tell tasks apart that show the same text, nor an item that "
-        "another collection shows under another name.",
-        f"{DECONTAMINATION}, where asked for: prompts only, not responses.",
-    ]
+    facts = {"templates": [*_templates()], "covered": COVERED, "near": NEAR}
+    return render(__file__, "recall_ceiling.txt", recovers=recovers, **facts).splitlines()
 
 
 def _templates() -> Iterator[tuple[str, int, int]]:

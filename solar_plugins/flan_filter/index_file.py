@@ -130,7 +130,7 @@ def write(path: Path, entries: Entries) -> dict:
     return facts
 
 
-def read(path: str | Path) -> Index:
+def read_index(path: str | Path) -> Index:
     """Read an index, from a path or from a URL of fsspec.
 
     Raises:

@@ -78,7 +78,7 @@ class Matcher:
     """Finds the rows of listed tasks in batches of prompts.
 
     Args:
-        index: as `index_file.read` gives it.
+        index: as `read_index` gives it.
         tasks: those to remove, as in the YAML block: ``solar``, ``related``, names, or a list.
         decontaminate: also look for the test splits in the index.
 
