@@ -55,8 +55,8 @@ def test_several_processes_give_the_same_bytes_and_the_audit_of_one_pass(tmp_pat
     two = filtered(tmp_path / "in", tmp_path / "two", "--workers", 2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert sorted(contents(tmp_path / "one")) == [f"part/{i}.parquet" for i in range(4)]
-    written = [read_rows(tmp_path / "two" / "part" / f"{i}.parquet") for i in range(4)]
-    assert sum(written, []) == [row for row in rows if stays(row)]
+    files = [tmp_path / "two" / "part" / f"{i}.parquet" for i in range(4)]
+    assert [row for file in files for row in read_rows(file)] == [row for row in rows if stays(row)]
     whole = filtered(write_rows(tmp_path / "in.parquet", rows), tmp_path / "out.parquet")
     assert whole["examples"]["cot_gsm8k"]["name"][-1]["row"] == 209  # of the second shard
     assert one == two == {**whole, "source": str(tmp_path / "in")}
