@@ -7,39 +7,20 @@ import sys
 
 import click
 
+_TASKS = "solar (Table 8), related (tasks it leaves out) or names, with commas or repeated."
+_PROMPT = "The column of the prompt (guessed: question, inputs, conversations, …); repeatable."
+_WORKERS = "Processes for a folder of shards, about 0.7 GiB each; the output is the same."
+
 
 @click.command(name="filter")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@click.option(
-    "--tasks",
-    multiple=True,
-    default=("solar",),
-    show_default=True,
-    help="`solar` (the ten tasks of Table 8), `related` (tasks of the same benchmarks that it "
-    "leaves out) or a task name; repeat it, or separate with commas.",
-)
+@click.option("--tasks", multiple=True, default=("solar",), show_default=True, help=_TASKS)
 @click.option("--task-column", help="The column with each row's task (guessed: task_name).")
-@click.option(
-    "--prompt-column",
-    "prompt_columns",
-    multiple=True,
-    help="The column of the prompt; repeat it if there are several (guessed: question, inputs, "
-    "conversations, instruction + input, prompt).",
-)
+@click.option("--prompt-column", "prompt_columns", multiple=True, help=_PROMPT)
 @click.option("--index", help="Recognise rows without a name by this file of `solar flan-index`.")
-@click.option(
-    "--decontaminate",
-    is_flag=True,
-    help="Also remove rows that share 13 words in a row with a test item of H6.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes for a folder of shards, about 0.7 GiB each; the output is the same.",
-)
+@click.option("--decontaminate", is_flag=True, help="Also remove rows that show a test item of H6.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help=_WORKERS)
 @click.option("--audit", help="Write the audit: .json or .md.")
 @click.option("--allow-empty", is_flag=True, help="Accept that a task or the filter meets no row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the audit as JSON.")
