@@ -8,9 +8,12 @@ of a minute. To renew all of the files: ``python -m solar_plugins.check.tool_sch
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -50,8 +53,8 @@ def known(tool: str) -> dict[str, Any]:
     """The keys and names that `tool` knows (a file of ``tools/``).
 
     ``datasets`` has the columns of some datasets of the Hub. Where another version of a tool is
-    installed than the shipped file describes, the tool itself is read, which takes as long as
-    importing it.
+    installed than the shipped file describes, the tool itself is read, once for what is installed:
+    that takes as long as importing it.
     """
     shipped: dict[str, Any] = json.loads((FACTS / f"{tool}.json").read_text(encoding="utf-8"))
     if "version" not in shipped:
@@ -62,9 +65,29 @@ def known(tool: str) -> dict[str, Any]:
         return shipped
     if installed == shipped["version"]:
         return shipped
+    file = _kept(tool)
+    with suppress(OSError, ValueError):  # none there, or not whole
+        return json.loads(file.read_text(encoding="utf-8"))
     from solar_plugins.check.read_tools import READERS
 
-    return READERS[tool]()
+    print(f"reading what {tool} {installed} takes, once for this installation", file=sys.stderr)
+    facts = READERS[tool]()
+    with suppress(OSError):  # a home that is read-only or full: read again the next time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(file, json.dumps(facts))
+    return facts
+
+
+def _kept(tool: str) -> Path:
+    """Where what is read of `tool` is kept: by all that is installed beside it, as some plugins of
+    Axolotl import only with packages of their own."""
+    own = metadata.distribution(tool)
+    beside = sorted(path.name for path in Path(str(own.locate_file(""))).glob("*.dist-info"))
+    parts = [str(beside), own.read_text("direct_url.json") or "", sys.version]
+    parts.append(Path(__file__).with_name("read_tools.py").read_text(encoding="utf-8"))
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return home / "solar_plugins" / f"{tool}-{digest[:16]}.json"
 
 
 def read_schema(name: str) -> str:
