@@ -42,9 +42,9 @@ def load(manager: Any, entry: str | dict[str, Any]) -> dict:
         from lm_eval.tasks import get_task_dict
 
         return get_task_dict([entry], manager)
-    known = manager.task_index.get(entry["task"]) if isinstance(entry, dict) else None
-    if known is None:
+    if not isinstance(entry, dict) or entry["task"] not in manager.task_index:
         return manager.load([entry])
+    known = manager.task_index[entry["task"]]
     changes = {key: value for key, value in entry.items() if key != "task"}
     return manager.load(
         manager._factory.build(known, overrides=changes, registry=manager.task_index)

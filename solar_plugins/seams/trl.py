@@ -42,6 +42,8 @@ class _OneStart:
 class TrainerHooks(_BASE):
     """Public names for the private moments of a DPOTrainer; put it before one in the bases."""
 
+    ref_model: Any
+
     @contextmanager
     def around_checkpoint(self) -> Iterator[None]:
         """Around the writing of a checkpoint."""
