@@ -69,26 +69,32 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(COMBINATIONS)}")
     parser.add_argument("--override", nargs="+", default=[], metavar="SPEC", help="torch==2.13.0")
+    parser.add_argument("--only", nargs="+", choices=TITLES, help="these checks; others stay")
     arguments = parser.parse_args()
     out = HERE / "compatibility.json"
-    rows = json.loads(out.read_text())["rows"] if arguments.names and out.is_file() else {}
+    if not arguments.names:
+        atomic.write_json(out, {"rows": {}})
     with tempfile.TemporaryDirectory(prefix="compatibility_") as name:
         subprocess.run([UV, "build", "--quiet", "--wheel", "--out-dir", name, ROOT], check=True)
         (wheel,) = Path(name).glob("*.whl")
         for combination in arguments.names or COMBINATIONS:
             tools, checks = COMBINATIONS[combination]
+            checks = tuple(c for c in checks if c in (arguments.only or checks))
             with tempfile.TemporaryDirectory(dir=name) as folder:
                 if checks == ("hub",):
-                    rows[combination] = without_hub(wheel, tools, Path(folder))
+                    row = without_hub(wheel, tools, Path(folder))
                 else:
                     tools = [*tools, *arguments.override]
                     by_docker = combination.startswith("Dockerfile")
                     install = by_dockerfile if by_docker else by_uv
-                    rows[combination] = in_axolotl(tools, checks, Path(folder), install, wheel)
-            print(combination, json.dumps(rows[combination], indent=1), flush=True)
+                    row = in_axolotl(tools, checks, Path(folder), install, wheel)
+            rows = json.loads(out.read_text())["rows"]
+            row["checks"] = rows.get(combination, {"checks": {}})["checks"] | row["checks"]
+            print(combination, json.dumps(row, indent=1), flush=True)
+            rows[combination] = row
             rows = {name: rows[name] for name in COMBINATIONS if name in rows}
             atomic.write_json(out, {"rows": rows, **environment()})
-    write_table(rows)
+            write_table(rows)
     faults = [name for name, row in rows.items() if "fault" in states(row)]
     sys.exit(f"faults: {', '.join(faults)}" if faults else 0)
 
