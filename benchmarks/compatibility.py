@@ -7,8 +7,7 @@ For each of `COMBINATIONS` uv makes an environment in a temporary folder (hard l
 the wheel of this tree without [train], Axolotl, and the named versions in place of those that
 Axolotl pins. `compatibility_suite.py` then runs the checks there, with tiny models and no network:
 each must work, or stop with one line, a non-zero exit and no model; else the exit status is 1.
-For huggingface_hub, `light_install.py` runs all commands where no Hub is reached. The row of the
-Dockerfile is installed by its own steps, which stop if they replace a package.
+For huggingface_hub, `light_install.py` runs all commands where no Hub is reached.
 
 Versions in `--override` go into every environment: the index of a machine may have one build of
 torch only. Writes `compatibility.json` beside this file and the table in README.md.
@@ -19,11 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import light_install
@@ -56,7 +53,6 @@ COMBINATIONS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "transformers 5.24.0": (["axolotl==0.19.0", "transformers==5.24.0"], PLUGINS),
     "lm-eval 0.4.12": (["axolotl==0.19.0", "lm-eval==0.4.12"], ("evaluate",)),
     "lm-eval 0.4.13": (["axolotl==0.19.0", "lm-eval==0.4.13"], ("evaluate",)),
-    "Dockerfile, Axolotl 0.19.0": (["axolotl==0.19.0"], ("dus", "evaluate")),
     "huggingface_hub 1": (["huggingface_hub<2"], ("hub",)),
     "huggingface_hub 2": (["huggingface_hub>=2,<3"], ("hub",)),
 }
@@ -85,9 +81,7 @@ def main() -> None:
                     row = without_hub(wheel, tools, Path(folder))
                 else:
                     tools = [*tools, *arguments.override]
-                    by_docker = combination.startswith("Dockerfile")
-                    install = by_dockerfile if by_docker else by_uv
-                    row = in_axolotl(tools, checks, Path(folder), install, wheel)
+                    row = in_axolotl(wheel, tools, checks, Path(folder))
             rows = json.loads(out.read_text())["rows"]
             row["checks"] = rows.get(combination, {"checks": {}})["checks"] | row["checks"]
             print(combination, json.dumps(row, indent=1), flush=True)
@@ -99,20 +93,14 @@ def main() -> None:
     sys.exit(f"faults: {', '.join(faults)}" if faults else 0)
 
 
-def in_axolotl(
-    tools: list[str],
-    checks: tuple[str, ...],
-    place: Path,
-    install: Callable[[Path, Path], object],
-    wheel: Path,
-) -> dict:
+def in_axolotl(wheel: Path, tools: list[str], checks: tuple[str, ...], place: Path) -> dict:
     """What `compatibility_suite.py` finds in a fresh environment."""
     venv, overrides, work = place / "venv", place / "overrides.txt", place / "work"
     overrides.write_text("\n".join(tools[1:]))
     work.mkdir()
-    subprocess.run([UV, "venv", "--quiet", "--seed", "--python", sys.executable, venv], check=True)
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, venv], check=True)
     by_uv(venv, "--override", overrides, tools[0], "setuptools")
-    install(venv, wheel)
+    by_uv(venv, wheel)
     offline = {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "CUDA_VISIBLE_DEVICES": ""}
     own = {"HF_HOME": str(place / "hub"), "XDG_CACHE_HOME": str(place / "cache")}
     suite = [venv / "bin/python", HERE / "compatibility_suite.py", work, *checks]
@@ -127,16 +115,6 @@ def in_axolotl(
 def by_uv(venv: Path, *packages: str | Path) -> None:
     uv = [UV, "pip", "install", "--quiet", "--python", venv / "bin/python"]
     subprocess.run([*uv, *packages], check=True)
-
-
-def by_dockerfile(venv: Path, _: Path) -> None:
-    """The RUN instructions, with other folders."""
-    text = re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()).replace("\\\n", "")
-    for step in re.findall(r"(?m)^RUN (.*)$", text):
-        step = step.replace("/opt/solar_plugins", str(ROOT))
-        step = re.sub("/(opt|workspace)/", f"{venv}/", step)
-        env = {**os.environ, "PATH": f"{venv / 'bin'}:/usr/bin:/bin"}
-        subprocess.run(["sh", "-ec", step], env=env, check=True)
 
 
 def without_hub(wheel: Path, tools: list[str], place: Path) -> dict:
