@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock, parse
-from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config
+from solar_plugins.depth_up_scaling.growth import SILENT, Growth, base_depth, grow, load_config
 from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint, mean
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
@@ -122,9 +122,8 @@ class Measurement:
         ]
         parameters = self.model.num_parameters() - sum(per_layer)
         parameters += sum(per_layer[j] for j in growth.layer_map)
-        # added layers of `identity` add nothing before training: the map without them is the base
-        as_base = growth.init == "identity"
-        with self._stacked(found) if not as_base else _as_it_is():
+        # silent layers add nothing before training: the map without them is the base
+        with nullcontext() if growth.init in SILENT else self._stacked(found):
             bits = self._bits_per_byte()
         return Measured(name, len(growth.layer_map), parameters, bits)
 
@@ -176,11 +175,6 @@ class Measurement:
                 logits[:-1].float(), window[1:].to(logits.device), reduction="sum"
             ).item()
         return nats / math.log(2) / self.nbytes
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 def _averaged(layer: nn.Module, following: nn.Module) -> nn.Module:

@@ -71,5 +71,16 @@ STACKS = {
         2,
         lambda n: {"layer_ranges": _between_upper_half(n), "init": "average", "train": "added"},
     ),
+    "opt-deus": Stack(
+        "OpT-DeUS: 16 new layers between those of the upper half of 32, each the mean of two that "
+        "optimal transport has matched; silent at first, and only they are trained",
+        "arXiv 2508.08011",
+        2,
+        lambda n: {
+            "layer_ranges": _between_upper_half(n),
+            "init": "optimal_transport",
+            "train": "added",
+        },
+    ),
 }
 """Name -> stack. ``train: added`` is the paper's where it trains the new layers alone."""

@@ -109,12 +109,13 @@ def test_the_other_layouts():
         ),
         (
             {"init": "zero"},
-            "depth_up_scaling.init: 'zero' is unknown. Write one of: copy, identity, average.",
+            "depth_up_scaling.init: 'zero' is unknown. Write one of: copy, identity, average, "
+            "optimal_transport.",
         ),
         (
             {"init": "identiy"},
-            "depth_up_scaling.init: 'identiy' is unknown. Write one of: copy, identity, average. "
-            "Did you mean 'identity'?",
+            "depth_up_scaling.init: 'identiy' is unknown. Write one of: copy, identity, average, "
+            "optimal_transport. Did you mean 'identity'?",
         ),
         (
             {"every": 4},
@@ -143,7 +144,8 @@ def test_the_other_layouts():
         ),
         (
             {"init": None},
-            "depth_up_scaling.init: None is unknown. Write one of: copy, identity, average.",
+            "depth_up_scaling.init: None is unknown. Write one of: copy, identity, average, "
+            "optimal_transport.",
         ),
         (
             {"train": "new"},

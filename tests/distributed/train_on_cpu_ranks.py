@@ -8,10 +8,12 @@ places a rank's model on the accelerator of its number. All are matters of this 
 the plugins.
 """
 
+import gc
 import os
 import sys
 
 import deepspeed
+import torch
 from accelerate import Accelerator
 from accelerate.parallelism_config import ParallelismConfig
 from accelerate.state import DistributedType, PartialState
@@ -57,6 +59,18 @@ def _mesh_of_cpus(self, device_type):
     return _build_device_mesh(self, "cpu")  # Axolotl asks for "cuda"
 
 
+def _moments() -> int:
+    """Numbers that this rank's optimizer keeps as first moments, shards alone."""
+    found = {
+        id(state["exp_avg"]): state["exp_avg"]
+        for optimizer in gc.get_objects()
+        if isinstance(optimizer, torch.optim.AdamW)
+        for state in optimizer.state.values()
+        if "exp_avg" in state
+    }
+    return sum(getattr(tensor, "_local_tensor", tensor).numel() for tensor in found.values())
+
+
 def main(recipe: str) -> None:
     """Train `recipe` as the rank that the environment names."""
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
@@ -77,6 +91,7 @@ def main(recipe: str) -> None:
 
     ModelLoader._set_device_map_config = place_on_cpu
     do_cli(recipe)
+    print(f"AdamW keeps {_moments()} first moments", flush=True)
 
 
 if __name__ == "__main__":
