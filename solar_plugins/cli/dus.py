@@ -134,9 +134,9 @@ def dus_command(
     if like is not None:
         named = _published(like, named, required_depth(read_config(base), base))
     block = parse(named)
+    if plot is not None and not plot.lower().endswith(".svg"):
+        raise SolarError(f"--plot: {plot} is drawn as SVG. Name a file that ends in .svg.")
     if measure is not None:
-        if plot is not None:
-            _check_plot(plot)
         facts = _measure(base, measure, [named] if named else None, trust_remote_code, as_json)
         if plot is not None:
             from solar_plugins.report.stacks import stacks_svg
@@ -209,8 +209,8 @@ def _measure(
         rows.append(found.of(block))
         if not as_json:
             _print_measured(rows[-1], own, width)
-    facts = {"text": text, "bytes": found.nbytes, "stacks": [asdict(row) for row in rows]}
-    facts["layer_similarity"] = alike
+    stacks = [asdict(row) for row in rows]
+    facts = {"text": text, "bytes": found.nbytes, "stacks": stacks, "layer_similarity": alike}
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return facts
@@ -269,13 +269,7 @@ def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dic
     }
 
 
-def _check_plot(file: str) -> None:
-    if not file.lower().endswith(".svg"):
-        raise SolarError(f"--plot: {file} is drawn as SVG. Name a file that ends in .svg.")
-
-
 def _plot(base: str, facts: dict[str, Any], file: str) -> None:
-    _check_plot(file)
     name = Path(base).resolve().name if Path(base).is_dir() else base
     depth = facts["base_num_hidden_layers"]
     svg = layer_map_svg(facts["layer_map"], depth, facts["init"], name)

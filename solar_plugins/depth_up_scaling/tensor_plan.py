@@ -79,9 +79,8 @@ def blueprint(
     lists = check_structure(base, target, growth.layer_map)
     units = {}
     if growth.init == "optimal_transport":
-        text = base.config.get_text_config()
-        below = {growth.layer_map[i] for i in growth.added}
-        at = [(path, j) for path in lists for j in sorted(below)]
+        text, below = base.config.get_text_config(), {growth.layer_map[i] for i in growth.added}
+        at = [(path, j) for path in lists for j in below]
         units = {(path, j): transport.places(base.get_submodule(path)[j], text) for path, j in at}
     silent: frozenset[str] = frozenset()
     if growth.init in SILENT:
@@ -94,14 +93,14 @@ class Average(NamedTuple):
 
     Attributes:
         lower, upper: their names.
-        matching: the units that the lower layer is reordered by before (``optimal_transport``).
-        dim: the dimension along which the tensors hold them.
+        unit: the layer and module whose units they hold (``optimal_transport``), and `held` how:
+            the lower one is reordered before.
     """
 
     lower: str
     upper: str
-    matching: transport.Matching | None
-    dim: int
+    unit: tuple[str, int, str] | None
+    held: transport.Place | None
 
 
 @dataclass(frozen=True)
@@ -167,28 +166,12 @@ def plan_tensors(
         elif growth.init in IN_BETWEEN and new and place.layer + 1 < growth.depth:
             following = place.named(place.layer + 1)
             _check_alike(growth.init, stored[key], stored.get(following), place.layer)
-            average = Average(key, following, *_matching(layers, places, place))
+            at = (place.layer_list, place.layer)
+            held = layers.units.get(at, {}).get(place.inside)
+            average = Average(key, following, held and (*at, held.module), held)
             averaged.update(dict.fromkeys(new, average))
     _check_count(places.values(), growth.depth)
     return TensorPlan(targets, frozenset(zeroed), averaged, dropped)
-
-
-def _matching(
-    layers: Blueprint, places: Mapping[str, KeyLayer], place: KeyLayer
-) -> tuple[transport.Matching | None, int]:
-    """The units that a tensor holds a part of, with all their parts, and its dimension."""
-    units = layers.units.get((place.layer_list, place.layer), {})
-    own = units.get(place.inside)
-    if own is None:
-        return None, 0
-    pairs = [
-        (key, other.named(other.layer + 1), units[other.inside].dim)
-        for key, other in places.items()
-        if (other.layer_list, other.layer) == (place.layer_list, place.layer)
-        and other.inside in units
-        and units[other.inside].module == own.module
-    ]
-    return transport.Matching(own.count, tuple(sorted(pairs))), own.dim
 
 
 def averages(
@@ -201,15 +184,17 @@ def averages(
         read: a tensor of the base, by name.
     """
 
-    @functools.cache  # of a unit's tensors the first asks for the order
-    def order(matching: transport.Matching) -> torch.Tensor:
-        return matching.order(read)
+    @functools.cache  # all tensors of a unit have one
+    def order(unit: tuple[str, int, str], count: int) -> torch.Tensor:
+        of_unit = [each for each in averaged.values() if each.unit == unit]
+        parts = ((read(e.lower), read(e.upper), e.held.dim) for e in of_unit if e.held)
+        return transport.order(count, parts)
 
     def average(name: str) -> torch.Tensor:
-        lower, upper, matching, dim = averaged[name]
+        lower, upper, unit, held = averaged[name]
         first = read(lower)
-        if matching is not None:
-            first = transport.reordered(first, order(matching), dim)
+        if unit and held:
+            first = transport.reordered(first, order(unit, held.count), held.dim)
         return mean(first, read(upper))
 
     return average

@@ -195,7 +195,7 @@ def faults_of_transport(folder: Path, base, layers) -> list[str]:
         scale = base(IDS).logits.abs().max().item()
     if difference > 1e-4 * scale:
         return [f"reordered units change the logits by {difference:.1e} of {scale:.1e}"]
-    if not any(average.matching for average in report.plan.averaged.values()):
+    if not any(average.unit for average in report.plan.averaged.values()):
         return ["nothing was matched"]
     return []
 

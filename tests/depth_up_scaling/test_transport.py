@@ -25,34 +25,24 @@ def matched(lower, upper):
 
 def restated(lower, upper, heads):
     """Each tensor of a Llama's new layer, in plain torch."""
-    neurons = [
-        torch.cat(
-            [w["mlp.gate_proj.weight"], w["mlp.up_proj.weight"], w["mlp.down_proj.weight"].T], 1
-        )
-        for w in (lower, upper)
-    ]
-    order = matched(*neurons)
-    made = {
-        f"mlp.{name}_proj.weight": (
-            lower[f"mlp.{name}_proj.weight"][order] + upper[f"mlp.{name}_proj.weight"]
-        )
-        / 2
-        for name in ("gate", "up")
-    }
-    made["mlp.down_proj.weight"] = torch.zeros_like(upper["mlp.down_proj.weight"])
 
-    def groups(weights, name):
-        """One row for each key and value: all queries that share it are in there."""
-        tensor = weights[f"self_attn.{name}_proj.weight"]
-        return (tensor.T if name == "o" else tensor).reshape(heads, -1)
+    def of_heads(tensor):
+        """One row for each key and value, with all queries that share them."""
+        return tensor.reshape(heads, -1)
 
-    order = matched(*(torch.cat([groups(w, name) for name in "qkvo"], 1) for w in (lower, upper)))
-    for name in "qkv":
-        key = f"self_attn.{name}_proj.weight"
-        made[key] = (groups(lower, name)[order].reshape(upper[key].shape) + upper[key]) / 2
-    made["self_attn.o_proj.weight"] = torch.zeros_like(upper["self_attn.o_proj.weight"])
-    for name in upper.keys() - made.keys():
-        made[name] = (lower[name] + upper[name]) / 2
+    made = {name: (lower[name] + upper[name]) / 2 for name in upper if "norm" in name}
+    for module, names, rows in (
+        ("mlp", ("gate_proj", "up_proj"), lambda tensor: tensor),
+        ("self_attn", ("q_proj", "k_proj", "v_proj"), of_heads),
+    ):
+        keys = [f"{module}.{name}.weight" for name in names]
+        both = [torch.cat([rows(weights[key]) for key in keys], 1) for weights in (lower, upper)]
+        order = matched(*both)
+        for key in keys:
+            moved = rows(lower[key])[order].reshape(lower[key].shape)
+            made[key] = (moved + upper[key]) / 2
+    for key in ("mlp.down_proj.weight", "self_attn.o_proj.weight"):
+        made[key] = torch.zeros_like(upper[key])
     return made
 
 
