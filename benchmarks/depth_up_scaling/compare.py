@@ -47,8 +47,8 @@ from solar_plugins.miniature.tokens import PIECE, vocabulary
 
 SEEDS = (1, 2, 3)
 WORLD_SEED = 2312  # as in recipes/tiny/world.yml
-LAYERS, BATCH, WORDS = 8, 8, 126
-BASE_STEPS, STEPS, HELD_OUT = 400, 200, 120
+LAYERS, BATCH, WORDS = 8, 4, 126
+BASE_STEPS, STEPS, HELD_OUT = 600, 200, 120
 BASE_RATE, RATE, WARM_UP = 2e-3, 1e-3, 50
 BETWEEN = {"layout": "interleave", "every": 2}
 ARMS = {
@@ -97,6 +97,7 @@ def main() -> None:
             base = LlamaForCausalLM(base_config(len(words)))
             train(base, shuffled(pages["pretrain"], seed), steps[0], BASE_RATE)
             base.save_pretrained(folder)
+            print(f"seed {seed}: base {bits_per_byte(base, pages['held out'], nbytes):.4f}")
             of_control = None
             for name, block in ARMS.items():
                 model = loaded(folder, block)
@@ -130,8 +131,8 @@ def main() -> None:
 def base_config(words: int) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=-(-words // 64) * 64,
-        hidden_size=64,
-        intermediate_size=176,
+        hidden_size=48,
+        intermediate_size=128,
         num_hidden_layers=LAYERS,
         num_attention_heads=4,
         num_key_value_heads=2,

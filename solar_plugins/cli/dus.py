@@ -274,11 +274,8 @@ def _plot(base: str, facts: dict[str, Any], file: str) -> None:
     depth = facts["base_num_hidden_layers"]
     svg = layer_map_svg(facts["layer_map"], depth, facts["init"], name)
     atomic.write_text(file, svg)
-    click.echo(f"{file}: layer map, {_seams_in_words(facts)}", err=True)
-
-
-def _seams_in_words(facts: dict[str, Any]) -> str:
-    return "; ".join(f"{a} -> {b} ({how_far(a, b)})" for a, b in facts["seams"])
+    met = "; ".join(f"{a} -> {b} ({how_far(a, b)})" for a, b in facts["seams"])
+    click.echo(f"{file}: layer map, {met}", err=True)
 
 
 def _write(

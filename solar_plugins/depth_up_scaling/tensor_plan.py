@@ -177,12 +177,7 @@ def plan_tensors(
 def averages(
     averaged: Mapping[str, Average], read: Callable[[str], torch.Tensor]
 ) -> Callable[[str], torch.Tensor]:
-    """A function: a name in `averaged` -> its tensor.
-
-    Args:
-        averaged: of a `TensorPlan`.
-        read: a tensor of the base, by name.
-    """
+    """A function: a name in `averaged` of a plan -> its tensor; `read` gives the base's."""
 
     @functools.cache  # all tensors of a unit have one
     def order(unit: tuple[str, int, str], count: int) -> torch.Tensor:

@@ -31,11 +31,8 @@ from solar_plugins.errors import SolarError
 _OF_UNITS = re.compile(
     r"(.+)\.(?:(?P<heads>[qkv]_proj|[qk]_norm|o_proj)|(?:gate|up|down)_proj)\.(?:weight|bias)"
 )
-_OUTPUTS = ("o_proj.weight", "down_proj.weight")
-"""What goes from the units to the residual stream: they are its columns."""
-
-_SHARED = re.compile(r"norm|\bln_|\b(?:o|down)_proj\.bias")
-"""What all units share: norms, and biases in the residual stream."""
+_OUTPUTS = ("o_proj.weight", "down_proj.weight")  # units are their columns
+_SHARED = re.compile(r"norm|\bln_|\b(?:o|down)_proj\.bias")  # by all units of a layer
 
 
 class Place(NamedTuple):
