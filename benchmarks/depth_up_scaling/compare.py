@@ -11,7 +11,7 @@ the matrix products of one step. What is compared is the loss on held-out pages.
 Fixed before the first run: the seeds, the arms, and all settings (those of `recipes/tiny/base.yml`
 and `cpt.yml` but for the smaller width and the fewer steps). A seed draws the base's first weights
 and the order of the pages; each seed has a base of its own. Differences from the control are
-paired by seed. Writes compare.json and compare.md.
+paired by seed. Writes compare.json, and the table in the plugin's README.md.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ ARMS = {
     "repeat, twice": {"layout": "repeat", "times": 2},
 }
 CONTROL = next(iter(ARMS))
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+README = HERE.parents[1] / "solar_plugins" / "depth_up_scaling" / "README.md"
+BEGIN, END = "<!-- table of the comparison -->", "<!-- end of the comparison -->"
 IGNORED = -100
 
 
@@ -262,7 +264,9 @@ def report(out: Path, runs: list[dict], wall_s: float) -> None:
     }
     result = {**environment(), **settings, "arms": ARMS, "runs": runs}
     out.write_text(json.dumps(result, indent=1) + "\n")
-    out.with_suffix(".md").write_text(table)
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
 
 
 def mean_and_error(values: list[float]) -> str:

@@ -60,7 +60,8 @@ def places(layer: nn.Module, config: PreTrainedConfig) -> dict[str, Place]:
     for name, parameter in layer.named_parameters():
         shape, match = tuple(parameter.shape), _OF_UNITS.fullmatch(name)
         norm_of_each = match is not None and "_norm." in name and shape != (width,)
-        if len(shape) == 1 and _SHARED.search(name) and not norm_of_each:
+        shared = shape in ((width,), (config.hidden_size,)) and _SHARED.search(name)
+        if shared and not norm_of_each:
             continue
         if match is not None and len(shape) <= 2:
             dim = 1 if name.endswith(_OUTPUTS) else 0
