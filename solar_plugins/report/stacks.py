@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.errors import SolarError
+from solar_plugins.render import render
 from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart
-from solar_plugins.report.render import TEMPLATES, render
 
 FILE, WIDTH = "measured_stacks.json", 520
 """What `solar report` draws from a run's folder; pixels."""
@@ -55,4 +55,4 @@ def stacks_svg(measured: dict[str, Any]) -> str:
     figures = stack_figures(measured)
     heights = [int(re.findall(r"\d+", figure.picture)[3]) for figure in figures]
     sized = list(zip(figures, heights, strict=True))
-    return render(TEMPLATES / "stacks.svg.j2", figures=sized, width=WIDTH)
+    return render(__file__, "stacks.svg", figures=sized, width=WIDTH)
