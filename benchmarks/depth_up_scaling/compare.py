@@ -1,6 +1,6 @@
 """Which way to grow a model pays, in miniature: equal training tokens, and equal training FLOPs.
 
-    .venv/bin/python benchmarks/depth_up_scaling/compare.py       # some 15 minutes on one core
+    .venv/bin/python benchmarks/depth_up_scaling/compare.py       # some 25 minutes on one core
 
 A base of 8 layers learns the invented world of `recipes/tiny`. Then every arm trains on from it on
 pages that it has not read: the base as it is (the control), and the models that
