@@ -22,6 +22,7 @@ from solar_plugins.depth_up_scaling.args import (
     command_line,
     parse,
 )
+from solar_plugins.depth_up_scaling.as_llama import changes
 from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.mergekit_config import headline, mergekit_config
 from solar_plugins.depth_up_scaling.picture import how_far, layer_map_svg
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     help="Bits per byte on TEXT before training, of the named stack, or of many to choose from. "
     "Loads the base alone.",
 )
+@click.option("--as-llama", is_flag=True, help="With --out: write a Mistral as the same Llama.")
 @click.option(
     "--plot",
     type=click.Path(),
@@ -111,6 +113,7 @@ def dus_command(
     layer_ranges: str | None,
     like: str | None,
     measure: str | None,
+    as_llama: bool,
     **keys: Any,
 ) -> None:
     """Up-scale BASE, a folder or a Hub id: print the MergeKit config, write it, or draw it.
@@ -144,13 +147,14 @@ def dus_command(
             atomic.write_text(plot, stacks_svg(facts))
             click.echo(f"{plot}: what was measured", err=True)
         return
+    if as_llama:
+        named["as_llama"] = block.as_llama = True
     if like is not None and not (out or plot or as_json):
         click.echo(_recipe_block(like, named), nl=False)
         return
-    if out is None and plot is None and block.init != "copy" and not as_json:
-        raise click.UsageError(
-            f"--init {block.init} needs --out: MergeKit copies layers as they are."
-        )
+    if out is None and plot is None and not as_json and (as_llama or block.init != "copy"):
+        option = f"--init {block.init}" if block.init != "copy" else "--as-llama"
+        raise click.UsageError(f"{option} needs --out: MergeKit copies layers as they are.")
     config = read_config(base)
     facts = _facts(base, config, block)
     if plot is not None:
@@ -266,6 +270,7 @@ def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dic
         "num_hidden_layers": len(layers),
         **config_rules.mark(depth, layers, block.init),
         "seams": [[layers[i - 1], layers[i]] for i in seams(layers)],
+        "as_llama": block.as_llama and bool(changes(config, base)),
     }
 
 

@@ -94,11 +94,17 @@ def run_command(
     # Axolotl reports its use by default; nobody asked for that here.
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
     from solar_plugins.chain.run import launcher as launchers
+    from solar_plugins.sharing import lock
 
     name = launchers.choose(launcher, launcher_args)
     if not no_check:
         gpus = launchers.processes(name, launcher_args)
         _refuse_findings(chain, base_model is not None, gpus)
+    chain, faults, notes = lock.hold(chain, keep=not dry_run)
+    for line in (*faults, *notes):
+        click.echo(line, err=True)
+    if faults and not no_check:
+        sys.exit("nothing was started (--no-check starts all the same)")
     stages = chain.order(until)
     if dry_run:
         _print_dry_run(chain, stages, redo, keep)
