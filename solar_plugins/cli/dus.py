@@ -145,7 +145,6 @@ def dus_command(
             from solar_plugins.report.stacks import stacks_svg
 
             atomic.write_text(plot, stacks_svg(facts))
-            click.echo(f"{plot}: what was measured", err=True)
         return
     if as_llama:
         named["as_llama"] = block.as_llama = True

@@ -53,6 +53,5 @@ def stack_figures(measured: dict[str, Any]) -> list[Figure]:
 def stacks_svg(measured: dict[str, Any]) -> str:
     """Both pictures below one another, a whole SVG document."""
     figures = stack_figures(measured)
-    heights = [int(re.findall(r"\d+", figure.picture)[3]) for figure in figures]
-    sized = list(zip(figures, heights, strict=True))
+    sized = [(figure, int(re.findall(r"\d+", figure.picture)[3])) for figure in figures]
     return render(__file__, "stacks.svg", figures=sized, width=WIDTH)
