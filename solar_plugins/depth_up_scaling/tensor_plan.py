@@ -189,7 +189,7 @@ def averages(
         lower, upper, unit, held = averaged[name]
         first = read(lower)
         if unit and held:
-            first = transport.reordered(first, order(unit, held.count), held.dim)
+            first = transport.reordered(first, order(unit, held.number), held.dim)
         return mean(first, read(upper))
 
     return average

@@ -39,7 +39,7 @@ class Place(NamedTuple):
     """Of which module's units a parameter holds a part, how many, and along which dimension."""
 
     module: str
-    count: int
+    number: int
     dim: int
 
 
@@ -66,8 +66,8 @@ def places(layer: nn.Module, config: PreTrainedConfig) -> dict[str, Place]:
         if match is not None and len(shape) <= 2:
             dim = 1 if name.endswith(_OUTPUTS) else 0
             place = Place(match[1], heads if match["heads"] else shape[dim], dim)
-            alike = {other.count for other in found.values() if other.module == place.module}
-            if shape[dim] % place.count == 0 and alike <= {place.count}:
+            alike = {other.number for other in found.values() if other.module == place.module}
+            if shape[dim] % place.number == 0 and alike <= {place.number}:
                 found[name] = place
                 continue
         raise SolarError(
