@@ -9,7 +9,8 @@ A random Llama of 1.6B parameters (bf16, four shards, 32 layers) becomes one of 
 - ours, with all checks: the same with these inside the clock (and the comparison made once, with
   the model that is loaded);
 - plain: `from_pretrained` of a checkpoint that has the 48 layers already;
-- mergekit: `mergekit-yaml` (passthrough, --clone-tensors), then plain.
+- mergekit: `mergekit-yaml` (passthrough, --clone-tensors), then plain;
+- the other layouts and inits (`OTHERS`), each beside a plain load of a checkpoint of its depth.
 
 Every measurement is a process of its own, forked after all imports, so that neither imports nor an
 earlier model count; each has built a model without weights before its clock starts. The parent's
@@ -17,12 +18,13 @@ objects are frozen before each fork: a full garbage collection in the child woul
 (0.4 s and 160 MB, in whichever way it happens to fall). Files are in the page cache. The ways
 alternate; the median of each is reported with the lowest and the highest. MergeKit's time is its
 own and that of the disk that it writes to, and differs between machines by more than all else here.
-Needs about 8 GB of disk, which is given back at the end unless --keep, and 10 GB of memory.
+Needs about 15 GB of disk, which is given back at the end unless --keep, and 12 GB of memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import multiprocessing
@@ -51,14 +53,25 @@ from transformers import (
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from environment import environment, told
 
+from solar_plugins.depth_up_scaling import on_disk
+from solar_plugins.depth_up_scaling.args import parse
 from solar_plugins.depth_up_scaling.growth import grow
-from solar_plugins.depth_up_scaling.layer_map import layer_map, ranges_of
+from solar_plugins.depth_up_scaling.layer_map import interleave, layer_map, ranges_of, repeat
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
 from solar_plugins.depth_up_scaling.tensor_plan import blueprint
 from solar_plugins.seams.transformers import skeleton
 
 LAYERS, REMOVED, SHARDS = 32, 8, 4
 LAYER_MAP = layer_map(LAYERS, REMOVED)
+TWICE = {"layout": "repeat", "times": 2}
+OTHERS = {
+    "overlap, identity": (LAYER_MAP, "identity"),
+    "interleave, copy": (interleave(LAYERS, 2), "copy"),
+    "interleave, identity": (interleave(LAYERS, 2), "identity"),
+    "interleave, average": (interleave(LAYERS, 2), "average"),
+    "interleave, optimal_transport": (interleave(LAYERS, 2), "optimal_transport"),
+    "repeat, copy": (repeat(LAYERS, 2), "copy"),
+}
 HERE = Path(__file__).parent
 
 
@@ -75,6 +88,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the models on disk")
     options = parser.parse_args()
     base, merged = options.folder / "base", options.folder / "merged"
+    doubled = options.folder / "doubled"
     if not (base / "config.json").is_file():
         write_base(base, options.hidden)
 
@@ -85,17 +99,24 @@ def main() -> None:
         merges.append(in_child(merge, base, merged))
         noted.write_text(json.dumps(merges))
         print("mergekit", merges[-1], flush=True)
-    for file in [*base.iterdir(), *merged.iterdir()]:
+    if not doubled.is_dir():
+        on_disk.write(on_disk.prepare(str(base), parse(TWICE)), doubled, "")
+    for file in [*base.iterdir(), *merged.iterdir(), *doubled.iterdir()]:
         if file.is_file():
             read_anew(file)
 
     ways = {"ours": (ours, base), "all": (ours_with_all_checks, base), "plain": (plain, merged)}
+    others = {
+        name: (functools.partial(ours, layers=layers, init=init), base)
+        for name, (layers, init) in OTHERS.items()
+    }
+    ways |= {**others, "plain, 64 layers": (plain, doubled)}
     runs: dict[str, list[dict]] = {}
     for round_ in range(options.repeat + 1):
         touches = ("none", "read", "write") if round_ <= options.writes else ("none", "read")
         for touch in touches:
             for way, (prepare, folder) in ways.items():
-                if way == "all" and touch != "none":
+                if way not in ("ours", "plain") and touch != "none":
                     continue
                 result = in_child(measured, prepare, folder, touch)
                 if round_:  # the first round warms up
@@ -150,8 +171,8 @@ def write_base(folder: Path, hidden: int) -> None:
     config.save_pretrained(folder)
 
 
-def ours(folder: Path) -> Callable[[], PreTrainedModel]:
-    growth = grow(AutoConfig.from_pretrained(folder), LAYER_MAP)
+def ours(folder: Path, layers=LAYER_MAP, init="copy") -> Callable[[], PreTrainedModel]:
+    growth = grow(AutoConfig.from_pretrained(folder), layers, init)
     known = blueprint(LlamaForCausalLM, growth)
 
     def load():
@@ -279,6 +300,12 @@ def report(out: Path, runs: dict[str, list[dict]], merges: list[dict], base: Pat
             ours, plain = (median(side, field) for side in sides)
             both = (told(values(side, field), 3) for side in sides)
             rows.append((f"{name}, {what}", *both, f"{ours / plain:.2f}"))
+    for name, (layers, _) in OTHERS.items():
+        beside = "plain" if len(layers) == len(LAYER_MAP) else "plain, 64 layers"
+        sides = [f"{name}, none", f"{beside}, none"]
+        ours, plain = (median(side, "wall_s") for side in sides)
+        both = (told(values(side, "wall_s"), 3) for side in sides)
+        rows.append((f"load, {name} ({len(layers)} layers), s", *both, f"{ours / plain:.2f}"))
     plain_private = median("plain, none", "private_bytes")
     rows.append(("private memory, MB", f"{extra / 1e6:.1f}", f"{plain_private / 1e6:.1f}", ""))
     rows.append(("the same, of the repeated layers' bytes", f"{extra / repeated:.1%}", "", ""))

@@ -69,7 +69,8 @@ if TYPE_CHECKING:
     default="copy",
     show_default=True,
     help="identity: the added layers start as no-ops, and the model computes what its base does. "
-    "average (interleave): each starts as the mean of its two neighbours.",
+    "average (interleave): each starts as the mean of its two neighbours; optimal_transport: of "
+    "the two once matched, and as a no-op.",
 )
 @click.option(
     "--out",
@@ -91,7 +92,12 @@ if TYPE_CHECKING:
     "Loads the base alone.",
 )
 @click.option("--as-llama", is_flag=True, help="With --out: write a Mistral as the same Llama.")
-@click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the layer map.")
+@click.option(
+    "--plot",
+    type=click.Path(),
+    metavar="FILE.svg",
+    help="Draw the layer map; with --measure, what was measured.",
+)
 @click.option(
     "--trust-remote-code",
     is_flag=True,
@@ -131,8 +137,14 @@ def dus_command(
     if like is not None:
         named = _published(like, named, required_depth(read_config(base), base))
     block = parse(named)
+    if plot is not None and not plot.lower().endswith(".svg"):
+        raise SolarError(f"--plot: {plot} is drawn as SVG. Name a file that ends in .svg.")
     if measure is not None:
-        _measure(base, measure, [named] if named else None, trust_remote_code, as_json)
+        facts = _measure(base, measure, [named] if named else None, trust_remote_code, as_json)
+        if plot is not None:
+            from solar_plugins.report.stacks import stacks_svg
+
+            atomic.write_text(plot, stacks_svg(facts))
         return
     if as_llama:
         named["as_llama"] = block.as_llama = True
@@ -181,7 +193,7 @@ def _measure(
     blocks: Sequence[dict[str, Any]] | None,
     trust_remote_code: bool,
     as_json: bool,
-) -> None:
+) -> dict[str, Any]:
     """Print the loss of each stack before training, a line as each is measured."""
     from solar_plugins.quiet import quiet
 
@@ -200,16 +212,18 @@ def _measure(
         rows.append(found.of(block))
         if not as_json:
             _print_measured(rows[-1], own, width)
+    stacks = [asdict(row) for row in rows]
+    facts = {"text": text, "bytes": found.nbytes, "stacks": stacks, "layer_similarity": alike}
     if as_json:
-        facts = {"text": text, "bytes": found.nbytes, "stacks": [asdict(row) for row in rows]}
-        click.echo(json.dumps({**facts, "layer_similarity": alike}, indent=2))
-        return
+        click.echo(json.dumps(facts, indent=2))
+        return facts
     least = sorted(range(len(alike)), key=alike.__getitem__, reverse=True)[:3]
     click.echo(
         f"{found.nbytes:,} bytes of {text}; compute: of a training step, beside the base's. Layers "
         "that change their input least (cosine of input and output): "
         + ", ".join(f"{i} ({alike[i]:.3f})" for i in least)
     )
+    return facts
 
 
 def _print_measured(row: Measured, own: Measured, width: int) -> None:
@@ -260,17 +274,12 @@ def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dic
 
 
 def _plot(base: str, facts: dict[str, Any], file: str) -> None:
-    if not file.lower().endswith(".svg"):
-        raise SolarError(f"--plot: {file} is drawn as SVG. Name a file that ends in .svg.")
     name = Path(base).resolve().name if Path(base).is_dir() else base
     depth = facts["base_num_hidden_layers"]
     svg = layer_map_svg(facts["layer_map"], depth, facts["init"], name)
     atomic.write_text(file, svg)
-    click.echo(f"{file}: layer map, {_seams_in_words(facts)}", err=True)
-
-
-def _seams_in_words(facts: dict[str, Any]) -> str:
-    return "; ".join(f"{a} -> {b} ({how_far(a, b)})" for a, b in facts["seams"])
+    met = "; ".join(f"{a} -> {b} ({how_far(a, b)})" for a, b in facts["seams"])
+    click.echo(f"{file}: layer map, {met}", err=True)
 
 
 def _write(

@@ -22,7 +22,7 @@ from solar_plugins.watch.args import WatchedArgs
 
 BLOCK = layer_map.BLOCK
 Layout = Literal["overlap", "interleave", "repeat"]
-Init = Literal["copy", "identity", "average"]
+Init = Literal["copy", "identity", "average", "optimal_transport"]
 Train = Literal["all", "added"]
 CHOICES = {"layout": get_args(Layout), "init": get_args(Init), "train": get_args(Train)}
 
@@ -86,7 +86,9 @@ class DepthUpScalingBlock(BaseModel):
         description=(
             "copy (the paper): every copied layer starts as its base layer. identity: the output "
             "projections of the added layers start at zero, and the model as the base's function. "
-            "average: an added layer starts as the mean of the two base layers that it is between."
+            "average: an added layer starts as the mean of the two base layers that it is between. "
+            "optimal_transport (OpT-DeUS): the same, once the lower one's heads and neurons are in "
+            "the order of the upper one's, and with output projections at zero."
         ),
     )
     train: Train = Field(

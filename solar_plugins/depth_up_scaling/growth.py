@@ -62,8 +62,11 @@ class Growth:
         return config_rules.mark(self.depth, self.layer_map, self.init)
 
 
-_NEEDS = {"copy": None, "identity": check_keeps_base, "average": check_in_between}
-"""Init -> what it needs of the layer map."""
+SILENT = ("identity", "optimal_transport")
+"""Inits under which the added layers change nothing before training."""
+
+IN_BETWEEN = ("average", "optimal_transport")
+"""Inits that make an added layer out of the two base layers that it is between."""
 
 
 def grow(base: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy") -> Growth:
@@ -74,9 +77,10 @@ def grow(base: PreTrainedConfig, layer_map: Sequence[int], init: str = "copy") -
             saving.
     """
     depth = base_depth(base)
-    check = _NEEDS[init]
-    if check is not None:
-        check(layer_map, depth, init)
+    if init in IN_BETWEEN:
+        check_in_between(layer_map, depth, init)
+    elif init in SILENT:
+        check_keeps_base(layer_map, depth, init)
     config, grown = grow_part(base, layer_map)
     return Growth(base, config, list(layer_map), init, grown.changes, grown.warnings)
 

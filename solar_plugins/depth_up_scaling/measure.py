@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from solar_plugins.depth_up_scaling import config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock, parse
-from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config
+from solar_plugins.depth_up_scaling.growth import SILENT, Growth, base_depth, grow, load_config
 from solar_plugins.depth_up_scaling.tensor_plan import Blueprint, blueprint, mean
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
@@ -92,20 +93,15 @@ class Measurement:
         assert isinstance(layers, nn.ModuleList)
         alike = [0.0] * len(layers)
 
-        def hook(index: int) -> Callable[..., None]:
-            def compare(module: nn.Module, inputs: Any, output: Any) -> None:
-                after = output[0] if isinstance(output, tuple) else output
-                cosine = torch.cosine_similarity(inputs[0].float(), after.float(), dim=-1)
-                alike[index] += cosine.mean().item() / len(self.windows)
+        def compare(i: int, module: nn.Module, inputs: Any, output: Any) -> None:
+            after = output[0] if isinstance(output, tuple) else output
+            cosine = torch.cosine_similarity(inputs[0].float(), after.float(), dim=-1)
+            alike[i] += cosine.mean().item() / len(self.windows)
 
-            return compare
-
-        handles = [layer.register_forward_hook(hook(i)) for i, layer in enumerate(layers)]
-        try:
+        with ExitStack() as hooks:
+            for i, layer in enumerate(layers):
+                hooks.enter_context(layer.register_forward_hook(partial(compare, i)))
             bits = self._bits_per_byte()
-        finally:
-            for handle in handles:
-                handle.remove()
         return Measured("base", self.depth, self.model.num_parameters(), bits), alike
 
     def of(self, block: DepthUpScalingBlock) -> Measured:
@@ -122,9 +118,8 @@ class Measurement:
         ]
         parameters = self.model.num_parameters() - sum(per_layer)
         parameters += sum(per_layer[j] for j in growth.layer_map)
-        # added layers of `identity` add nothing before training: the map without them is the base
-        as_base = growth.init == "identity"
-        with self._stacked(found) if not as_base else nullcontext():
+        # silent layers add nothing before training: the map without them is the base
+        with nullcontext() if growth.init in SILENT else self._stacked(found):
             bits = self._bits_per_byte()
         return Measured(name, len(growth.layer_map), parameters, bits)
 

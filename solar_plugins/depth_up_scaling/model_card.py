@@ -49,6 +49,9 @@ _START = {
     "computes until it is trained.",
     "average": "An added layer starts as the mean of the two base layers that it is between, which "
     "costs quality until the model is trained on.",
+    "optimal_transport": "An added layer starts as the mean of the two base layers that it is "
+    "between, their heads and neurons matched by optimal transport; its output projections are "
+    "zero: it computes what its base computes until it is trained.",
 }
 
 

@@ -27,7 +27,7 @@ from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
 from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config, reloaded
 from solar_plugins.depth_up_scaling.model_card import model_card
 from solar_plugins.depth_up_scaling.tensor_copy import MAX_SHARD_BYTES, fill, lay_out
-from solar_plugins.depth_up_scaling.tensor_plan import TensorPlan, blueprint, mean, plan_tensors
+from solar_plugins.depth_up_scaling.tensor_plan import TensorPlan, averages, blueprint, plan_tensors
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files
 from solar_plugins.models.model_config import language_model
@@ -192,21 +192,21 @@ def _tensors(stored: dict[str, Tensor], plan: TensorPlan) -> list[Tensor]:
 
 def _averages(up_scaling: UpScaling) -> Callable[[str], bytes | None]:
     """The bytes of an averaged tensor of the model, by its name; None for any other."""
-    plan = up_scaling.plan
+    averaged = up_scaling.plan.averaged
     stored = read_files(weight_files(up_scaling.folder))
-    first = {name: key for key, names in plan.targets.items() for name in names}
 
     def read(key: str) -> torch.Tensor:
         with safe_open(stored[key].file, framework="pt", device="cpu") as file:
             return file.get_tensor(key)
 
-    def average(name: str) -> bytes | None:
-        if name not in plan.averaged:
-            return None
-        made = mean(read(first[name]), read(plan.averaged[name]))
-        return made.reshape(-1).view(torch.uint8).numpy().tobytes()
+    average = averages(averaged, read)
 
-    return average
+    def in_bytes(name: str) -> bytes | None:
+        if name not in averaged:
+            return None
+        return average(name).reshape(-1).view(torch.uint8).numpy().tobytes()
+
+    return in_bytes
 
 
 def _layer(name: str) -> int:

@@ -23,6 +23,8 @@ LETTER = 6.0
 _HOLLOW = {
     "identity": "Hollow: added layers whose output projections start at zero.",
     "average": "Hollow: added layers, each the mean of the two base layers that it is between.",
+    "optimal_transport": "Hollow: added layers, each the mean of the two matched base layers that "
+    "it is between, their output projections at zero.",
 }
 """Init -> what is drawn hollow."""
 

@@ -267,6 +267,14 @@ def _freeze_the_base(cfg: dict, growth: Growth, known: Blueprint | None) -> None
             f"{BLOCK}.train: added needs an architecture that transformers itself knows, and "
             f"{cfg['base_model']} brings its own code. Write unfrozen_parameters, or train: all."
         )
+    fsdp = cfg.get("fsdp_config") or {}
+    version = cfg.get("fsdp_version") or fsdp.get("fsdp_version")
+    whole = not (fsdp.get("use_orig_params") or fsdp.get("fsdp_use_orig_params"))
+    if (fsdp or cfg.get("fsdp")) and str(version) != "2" and whole:
+        raise SolarError(
+            f"{BLOCK}.train: added and FSDP1, which joins trained and frozen parameters in one "
+            "tensor. Write fsdp_version: 2."
+        )
     added = "|".join(map(str, growth.added))
     ours = [f"^{name}.({added})." for name in known.layer_lists]
     if cfg.get("unfrozen_parameters") not in (None, ours):

@@ -28,9 +28,10 @@ class Stack:
     block: Callable[[int], Block]
 
 
-def _between_upper_half(n: int) -> list[list[int]]:
-    """A new layer after each of the layers n/2 - 1 to n - 2."""
-    return [[0, n // 2], *([j, j + 2] for j in range(n // 2 - 1, n - 1))]
+def _between_upper_half(n: int, init: str) -> Block:
+    """A new layer after each of the layers n/2 - 1 to n - 2; only the new ones are trained."""
+    ranges = [[0, n // 2], *([j, j + 2] for j in range(n // 2 - 1, n - 1))]
+    return {"layer_ranges": ranges, "init": init, "train": "added"}
 
 
 STACKS = {
@@ -69,7 +70,13 @@ STACKS = {
         "the new ones are trained",
         "arXiv 2508.08011",
         2,
-        lambda n: {"layer_ranges": _between_upper_half(n), "init": "average", "train": "added"},
+        lambda n: _between_upper_half(n, "average"),
+    ),
+    "opt-deus": Stack(
+        "OpT-DeUS: as Avg-DeUS, but the two are matched first, and the new layers start silent",
+        "arXiv 2508.08011",
+        2,
+        lambda n: _between_upper_half(n, "optimal_transport"),
     ),
 }
 """Name -> stack. ``train: added`` is the paper's where it trains the new layers alone."""

@@ -25,8 +25,8 @@ from solar_plugins.depth_up_scaling.growth import Growth, refuse_uncovered
 from solar_plugins.depth_up_scaling.tensor_plan import (
     Blueprint,
     TensorPlan,
+    averages,
     blueprint,
-    mean,
     plan_tensors,
 )
 from solar_plugins.errors import SolarError
@@ -111,6 +111,7 @@ def remapped_state_dict(files: Iterable[str], plan: TensorPlan, mapped: bool) ->
     state_dict: dict[str, Any] = {}
     opened = {file: safe_open(file, framework="pt", device="cpu") for file in files}
     file_of = {key: file for file, handle in opened.items() for key in handle.keys()}  # noqa: SIM118
+    average = averages(plan.averaged, lambda key: opened[file_of[key]].get_tensor(key))
     for file, first in opened.items():
         keys = list(first.keys())
         # one handle, hence one private mapping, for each time that a layer is used
@@ -118,12 +119,10 @@ def remapped_state_dict(files: Iterable[str], plan: TensorPlan, mapped: bool) ->
         handles = [first, *(safe_open(file, framework="pt", device="cpu") for _ in range(1, uses))]
         for key in keys:
             for name, handle in zip(plan.targets[key], handles, strict=False):
-                other = plan.averaged.get(name)
                 if name in plan.zeroed:
                     state_dict[name] = torch.zeros_like(handle.get_tensor(key))
-                elif other is not None:
-                    second = opened[file_of[other]].get_tensor(other)
-                    state_dict[name] = mean(handle.get_tensor(key), second)
+                elif name in plan.averaged:
+                    state_dict[name] = average(name)
                 else:
                     state_dict[name] = handle.get_tensor(key) if mapped else handle.get_slice(key)
     return state_dict

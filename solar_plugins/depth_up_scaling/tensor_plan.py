@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 
-from solar_plugins.depth_up_scaling import identity
-from solar_plugins.depth_up_scaling.growth import Growth, config_for, reloaded
+from solar_plugins.depth_up_scaling import identity, transport
+from solar_plugins.depth_up_scaling.growth import IN_BETWEEN, SILENT, Growth, config_for, reloaded
 from solar_plugins.depth_up_scaling.layer_map import BLOCK
 from solar_plugins.depth_up_scaling.structure import check_structure
 from solar_plugins.errors import SolarError
@@ -31,12 +32,15 @@ class Blueprint:
         growth: the configs of base and deeper model.
         layer_lists: names of the model's lists of layers (``model.layers``).
         silent: parameters that start at zero in the added layers (`identity.starred` names).
+        units: for ``init: optimal_transport``, list and number of a base layer below an added one
+            -> where its parameters hold heads and neurons.
     """
 
     base: PreTrainedModel
     growth: Growth
     layer_lists: list[str]
     silent: frozenset[str]
+    units: dict[tuple[str, int], dict[str, transport.Place]]
 
     def fits(self, model: PreTrainedModel) -> bool:
         """Whether `model` agrees with the base, too: classes may have been patched meanwhile."""
@@ -73,10 +77,30 @@ def blueprint(
             "Correct the base's config.json."
         ) from None
     lists = check_structure(base, target, growth.layer_map)
+    units = {}
+    if growth.init == "optimal_transport":
+        text, below = base.config.get_text_config(), {growth.layer_map[i] for i in growth.added}
+        at = [(path, j) for path in lists for j in below]
+        units = {(path, j): transport.places(base.get_submodule(path)[j], text) for path, j in at}
     silent: frozenset[str] = frozenset()
-    if growth.init == "identity":
+    if growth.init in SILENT:
         silent = identity.silencing_parameters(model_class, base.config, growth.layer_map)
-    return Blueprint(base, growth, lists, silent)
+    return Blueprint(base, growth, lists, silent, units)
+
+
+class Average(NamedTuple):
+    """Two tensors of the base of which an added layer's is the mean.
+
+    Attributes:
+        lower, upper: their names.
+        unit: the layer and module whose units they hold (``optimal_transport``), and `held` how:
+            the lower one is reordered before.
+    """
+
+    lower: str
+    upper: str
+    unit: tuple[str, int, str] | None
+    held: transport.Place | None
 
 
 @dataclass(frozen=True)
@@ -86,15 +110,15 @@ class TensorPlan:
     Attributes:
         targets: checkpoint name in the base -> its names in the deeper model; none where the
             layer is left out. Each target name is a tensor of its own.
-        zeroed: target names whose tensor starts at zero (``init: identity``).
-        averaged: target name -> the name in the base of the second tensor, the first being that of
-            `targets`, of which it starts as the `mean` (``init: average``).
+        zeroed: target names whose tensor starts at zero (``init: identity``, the outputs of
+            ``optimal_transport``).
+        averaged: target name -> what it starts as the mean of.
         dropped: names behind the base's last layer (heads for predicting several tokens).
     """
 
     targets: dict[str, list[str]]
     zeroed: frozenset[str]
-    averaged: dict[str, str]
+    averaged: dict[str, Average]
     dropped: list[str]
 
     @property
@@ -124,7 +148,7 @@ def plan_tensors(
 
     targets: dict[str, list[str]] = {}
     zeroed: set[str] = set()
-    averaged: dict[str, str] = {}
+    averaged: dict[str, Average] = {}
     dropped: list[str] = []
     places = key_layers(stored, layers.base, layers.layer_lists, conversions)
     for key in stored:
@@ -139,12 +163,36 @@ def plan_tensors(
             dropped.append(key)
         elif layers.silent and place.parameter(layers.base) in layers.silent:
             zeroed.update(new)
-        elif growth.init == "average" and new and place.layer + 1 < growth.depth:
+        elif growth.init in IN_BETWEEN and new and place.layer + 1 < growth.depth:
             following = place.named(place.layer + 1)
-            _check_alike(stored[key], stored.get(following), place.layer)
-            averaged.update(dict.fromkeys(new, following))
+            _check_alike(growth.init, stored[key], stored.get(following), place.layer)
+            at = (place.layer_list, place.layer)
+            held = layers.units.get(at, {}).get(place.inside)
+            average = Average(key, following, held and (*at, held.module), held)
+            averaged.update(dict.fromkeys(new, average))
     _check_count(places.values(), growth.depth)
     return TensorPlan(targets, frozenset(zeroed), averaged, dropped)
+
+
+def averages(
+    averaged: Mapping[str, Average], read: Callable[[str], torch.Tensor]
+) -> Callable[[str], torch.Tensor]:
+    """A function: a name in `averaged` of a plan -> its tensor; `read` gives the base's."""
+
+    @functools.cache  # all tensors of a unit have one
+    def order(unit: tuple[str, int, str], count: int) -> torch.Tensor:
+        of_unit = [each for each in averaged.values() if each.unit == unit]
+        parts = ((read(e.lower), read(e.upper), e.held.dim) for e in of_unit if e.held)
+        return transport.order(count, parts)
+
+    def average(name: str) -> torch.Tensor:
+        lower, upper, unit, held = averaged[name]
+        first = read(lower)
+        if unit and held:
+            first = transport.reordered(first, order(unit, held.number), held.dim)
+        return mean(first, read(upper))
+
+    return average
 
 
 def mean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -153,11 +201,11 @@ def mean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return ((a.to(wide) + b.to(wide)) / 2).to(a.dtype)
 
 
-def _check_alike(tensor: Tensor, following: Tensor | None, layer: int) -> None:
+def _check_alike(init: str, tensor: Tensor, following: Tensor | None, layer: int) -> None:
     """Require that the next layer has a tensor of this name, dtype and shape."""
     if following is None or following[1:3] != tensor[1:3]:
         raise SolarError(
-            f"{BLOCK}.init: average needs neighbours that are built alike, and layers {layer} and "
+            f"{BLOCK}.init: {init} needs neighbours that are built alike, and layers {layer} and "
             f"{layer + 1} of this base are not ({tensor.name}). Write init: copy or identity."
         )
 

@@ -132,7 +132,9 @@ class Dot:
     before: tuple[tuple[str, float], ...] = ()
 
 
-def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
+def dot_chart(
+    title: str, dots: list[Dot], digits: int = 2, width: int = WIDTH, left: int = 104
+) -> str:
     """An SVG with one line per value: its name, a dot with a bar of one standard error, the number.
 
     What a value came from is hollow, with a thin line to it. The axis spans the values, not zero:
@@ -140,8 +142,9 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
 
     Args:
         digits: of the number, after the point.
+        width: of the picture, and `left` of the names, in pixels.
     """
-    row, left, right = 22, 104, WIDTH - 48
+    row, right = 22, width - 48
     bottom = TOP + row * len(dots)
     ends = [dot.value + sign * (dot.stderr or 0) for dot in dots for sign in (-1, 1)]
     ends += [value for dot in dots for _, value in dot.before]
@@ -149,7 +152,7 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
     return render(
         __file__,
         "dot_chart.svg",
-        **{"width": WIDTH, "height": bottom + BOTTOM, "top": TOP, "left": left, "bottom": bottom},
+        **{"width": width, "height": bottom + BOTTOM, "top": TOP, "left": left, "bottom": bottom},
         **{"title": title, "dots": dots, "marks": marks, "row": row},
         at=_scale([*marks, *ends], left, right),
         number=lambda value: f"{value:.{digits}f}",

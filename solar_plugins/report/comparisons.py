@@ -17,6 +17,7 @@ from solar_plugins.report import results
 from solar_plugins.report.charts import Dot, Figure, Points, Series, dot_chart, line_chart, smooth
 from solar_plugins.report.results import ModelRow
 from solar_plugins.report.run import NOT_RUN, Run, StageRun
+from solar_plugins.report.stacks import stack_figures
 from solar_plugins.report.tables import Grid, number
 
 BEFORE, AFTER = "as training found it", "as it left it"
@@ -82,6 +83,9 @@ def comparisons(run: Run) -> list[Comparison]:
         Figure("H6 of each merge, its parents hollow", _h6_dots(merges)),
     ]
     found = [Comparison("All models", both), *_ablations(run, rows)]
+    if run.measured_stacks is not None:
+        title = "Ways to grow the base, before training"
+        found.append(Comparison(title, stack_figures(run.measured_stacks)))
     return [one for one in found if one.figures]
 
 

@@ -17,6 +17,7 @@ from solar_plugins.chain.training import metrics
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.recipes import extends
+from solar_plugins.report.stacks import read_stacks
 
 NOT_RUN = "not run"
 PAPERS_BASE = re.compile(r"(^|/|--)Mistral-7B-v0\.1(@|/|$)")
@@ -77,6 +78,7 @@ class Run:
         evaluated: names of the models that the chain evaluates, done or not, in the chain's order.
         benchmarks: keys of those of the six that the chain's evaluations ask for.
         beside_paper: whether the paper's rows belong beside it: on the paper's base, or asked for.
+        measured_stacks: what `solar dus --measure` found of its base, if it was kept here.
     """
 
     folder: Path
@@ -87,6 +89,7 @@ class Run:
     evaluated: tuple[str, ...]
     benchmarks: tuple[str, ...]
     beside_paper: bool
+    measured_stacks: dict[str, Any] | None = None
 
     @property
     def asks_for_h6(self) -> bool:
@@ -152,6 +155,7 @@ def read_run(folder: str | Path, paper: bool = False) -> Run:
         evaluated=tuple(sorted(evaluated, key=order.index)),
         benchmarks=tuple(key for key in BY_KEY if key in asked),
         beside_paper=paper or bool(PAPERS_BASE.search(chain.base_model)),
+        measured_stacks=read_stacks(folder),
     )
 
 

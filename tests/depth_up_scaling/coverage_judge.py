@@ -7,6 +7,7 @@ storage, and a saved model comes back with the same logits.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import torch
 from tiny_architectures import IDS, LAYERS, tiny_config, tiny_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from solar_plugins.depth_up_scaling.growth import grow
+from solar_plugins.depth_up_scaling.growth import SILENT, grow
 from solar_plugins.depth_up_scaling.identity import starred
 from solar_plugins.depth_up_scaling.layer_map import (
     added_layers,
@@ -26,6 +27,7 @@ from solar_plugins.depth_up_scaling.layer_map import (
 )
 from solar_plugins.depth_up_scaling.remap import up_scaled_loading
 from solar_plugins.depth_up_scaling.structure import layer_lists
+from solar_plugins.depth_up_scaling.transport import places, reordered
 from solar_plugins.errors import SolarError
 
 RIGHT, REFUSED, WRONG, NOT_BUILT = "right", "refused", "wrong", "not built"
@@ -96,13 +98,13 @@ def judge(name: str, folder: Path, identity: bool = True, **saving) -> Verdict:
     return verdict
 
 
-def judge_identity(folder: Path, base, layers) -> tuple[str, str]:
-    """Outcome of ``init: identity``, and why; the names of what starts at zero if it is right.
+def judge_identity(folder: Path, base, layers, init="identity") -> tuple[str, str]:
+    """Outcome of a silent init, and why; the names of what starts at zero if it is right.
 
     Right means: the base's logits bit for bit, and in every added layer something learns.
     """
     try:
-        model, _, _ = up_scaled(folder, layers, init="identity")
+        model, _, _ = up_scaled(folder, layers, init=init)
     except SolarError as error:
         return REFUSED, str(error)
     lists = layer_lists(base, in_own_memory(model))
@@ -132,12 +134,16 @@ def judge_layouts(folder: Path, base) -> dict[str, str]:
     for layout, init in (
         *((layout, init) for layout in maps for init in ("copy", "identity")),
         ("interleave", "average"),
+        ("interleave", "optimal_transport"),
     ):
         layers = maps[layout]
         try:
-            if init == "identity":
-                outcome, why = judge_identity(folder, base, layers)
+            if init in SILENT:
+                outcome, why = judge_identity(folder, base, layers, init)
                 why = "" if outcome == RIGHT else why
+                if (outcome, init) == (RIGHT, "optimal_transport"):
+                    faults = faults_of_transport(folder, base, layers)
+                    outcome, why = (WRONG if faults else RIGHT), "; ".join(faults)
             else:
                 faults = (
                     faults_of(folder, base, layers)
@@ -165,6 +171,33 @@ def faults_of_average(folder: Path, base, layers) -> list[str]:
                 expected[name] = (expected[name] + after) / 2
     faults = [f"tensor differs: {n}" for n in found if not torch.equal(found[n], expected[n])]
     return faults[:3] + [f"{kind}: {sorted(names)[:3]}" for kind, names in info.items() if names]
+
+
+def faults_of_transport(folder: Path, base, layers) -> list[str]:
+    """Where a layer of which heads and neurons change places is another function, or is not added.
+
+    Whether the right ones are matched is tested on single families: `test_transport`.
+    """
+    model, _, report = up_scaled(folder, layers, init="optimal_transport")
+    lists = layer_lists(base, model)
+    text = base.config.get_text_config()
+    moved = copy.deepcopy(base)
+    for path in lists:
+        layer = moved.get_submodule(path)[layers[added_layers(layers, LAYERS)[0]]]
+        parameters, orders = dict(layer.named_parameters()), {}
+        for name, (module, count, dim) in places(layer, text).items():
+            order = orders.setdefault(module, torch.arange(count).roll(1))
+            parameters[name].data = reordered(parameters[name].data, order, dim)
+        if len(orders) != 2:
+            return [f"units of {sorted(orders)}"]
+    with torch.no_grad():
+        difference = (moved(IDS).logits - base(IDS).logits).abs().max().item()
+        scale = base(IDS).logits.abs().max().item()
+    if difference > 1e-4 * scale:
+        return [f"reordered units change the logits by {difference:.1e} of {scale:.1e}"]
+    if not any(average.unit for average in report.plan.averaged.values()):
+        return ["nothing was matched"]
+    return []
 
 
 def tiny_base(name: str, folder: Path):

@@ -114,12 +114,13 @@ def test_the_other_layouts():
         ),
         (
             {"init": "zero"},
-            "depth_up_scaling.init: 'zero' is unknown. Write one of: copy, identity, average.",
+            "depth_up_scaling.init: 'zero' is unknown. Write one of: copy, identity, average, "
+            "optimal_transport.",
         ),
         (
             {"init": "identiy"},
-            "depth_up_scaling.init: 'identiy' is unknown. Write one of: copy, identity, average. "
-            "Did you mean 'identity'?",
+            "depth_up_scaling.init: 'identiy' is unknown. Write one of: copy, identity, average, "
+            "optimal_transport. Did you mean 'identity'?",
         ),
         (
             {"every": 4},
@@ -148,7 +149,8 @@ def test_the_other_layouts():
         ),
         (
             {"init": None},
-            "depth_up_scaling.init: None is unknown. Write one of: copy, identity, average.",
+            "depth_up_scaling.init: None is unknown. Write one of: copy, identity, average, "
+            "optimal_transport.",
         ),
         (
             {"train": "new"},

@@ -158,6 +158,7 @@ def test_published_stacks(base):
         "llama-pro": (32, 40),
         "g-stack": (24, 48),
         "avg-deus": (32, 48),
+        "opt-deus": (32, 48),
     }
     assert depths.keys() == STACKS.keys()
     for name, (before, after) in depths.items():

@@ -230,9 +230,12 @@ def test_three_copies_and_single_layers(tiny_base, tmp_path):
         assert torch.equal(ours[f"model.layers.{i}.{name}"], theirs[f"model.layers.{j}.{name}"])
 
 
-@pytest.mark.parametrize("family", ["llama", "mixtral"])
-def test_average_on_disk_is_average_in_memory(family, tiny_base, tmp_path):
-    block = {"layout": "interleave", "every": 4, "init": "average"}
+@pytest.mark.parametrize(
+    ("family", "init"),
+    [("llama", "average"), ("mixtral", "average"), ("qwen2", "optimal_transport")],
+)
+def test_average_on_disk_is_average_in_memory(family, init, tiny_base, tmp_path):
+    block = {"layout": "interleave", "every": 4, "init": init}
     base = tiny_base(family)
     write(base, tmp_path / "out", **block)
     written = AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict()

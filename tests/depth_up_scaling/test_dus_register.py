@@ -62,6 +62,12 @@ def test_only_the_added_layers_are_trained(tiny_base):
         "depth_up_scaling.train: added is for a full fine-tune. For an adapter in the added layers "
         "alone write peft_layers_to_transform: [4, 9], and train: all."
     )
+    wrap = {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}
+    assert line(base, block, fsdp_config=wrap, fsdp_version=1) == (
+        "depth_up_scaling.train: added and FSDP1, which joins trained and frozen parameters in one "
+        "tensor. Write fsdp_version: 2."
+    )
+    keys_of(base, block, fsdp_config=wrap, fsdp_version=2)
     assert line(base, {"train": "added", "layer_ranges": [[0, 7], [0, 6]]}) == (
         "depth_up_scaling.train: added needs a stack that keeps every base layer in its order, and "
         "layer_ranges do not. Write train: all, or other ranges."
@@ -88,6 +94,14 @@ def test_refused_by_the_architecture(tiny_base, tmp_path):
     )
     assert line(tiny_base("recurrent_gemma"), {"remove_layers": 3}).startswith(
         "base_model: recurrent_gemma would not build layer 5 like layer 3 of the base"
+    )
+    between = {"layout": "interleave", "init": "optimal_transport"}
+    assert line(tiny_base("mixtral"), between).startswith(
+        "depth_up_scaling.init: optimal_transport matches heads"
+    )
+    assert line(tiny_base("llama"), {"remove_layers": 3, "init": "optimal_transport"}) == (
+        "depth_up_scaling.init: optimal_transport makes a layer out of two neighbours of the base, "
+        "and added layer 5 is not between two. Write layout: interleave, or init: copy."
     )
     assert line(tiny_base("llama"), {"init": "identity", "layer_ranges": [[4, 8], [0, 6]]}) == (
         "depth_up_scaling.init: identity needs every base layer in its order beside the added "

@@ -2,6 +2,7 @@
 
 import json
 import math
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -43,6 +44,7 @@ def test_equal_to_building_each_model(world):
     assert all(-1 <= value <= 1 for value in alike)
     blocks = [*usual_blocks(4), {"layer_ranges": [[0, 3], [0, 2], [1, 4]]}]
     assert len(blocks) == 1 + 3 + 3 + 1 + 1 + 1
+    blocks.append({"layout": "interleave", "every": 2, "init": "optimal_transport"})
     for block in blocks:
         found = measurement.of(parse(block))
         bits, parameters = of_a_built_model(
@@ -64,7 +66,10 @@ def test_a_stack_that_is_not_possible_is_a_row(world):
 def test_texts_that_are_refused(world, tmp_path):
     short = tmp_path / "short.txt"
     short.write_text("a few words")
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
     for file, line in (
+        (empty, "has 0 tokens, and one sequence is"),
         (short, "has 11 tokens, and one sequence is"),
         (tmp_path / "none.txt", "No such file"),
         (tmp_path, "Is a directory"),
@@ -79,6 +84,11 @@ def test_the_command(world):
     assert table.exit_code == 0, table.output
     lines = table.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[:3]] == ["stack", "base", "repeat"]
-    found = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    drawn = world / "stacks.svg"
+    plotted = CliRunner().invoke(cli, [*arguments, "--json", "--plot", str(drawn)])
+    found = json.loads(plotted.stdout)
+    picture = ElementTree.parse(drawn).getroot()
+    texts = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"base (4 layers)", "overlap m 1 (6 layers)", "repeat times 2 (8 layers)"} <= texts
     assert [row["name"] for row in found["stacks"]][:2] == ["base", "overlap m 1"]
     assert len(found["layer_similarity"]) == 4

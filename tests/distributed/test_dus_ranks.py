@@ -1,6 +1,7 @@
 """Depth up-scaling on two processes (gloo, CPU) under ZeRO-2, ZeRO-3 and FSDP2."""
 
 import json
+import re
 import shutil
 import sys
 from importlib import import_module
@@ -126,6 +127,28 @@ def test_same_model_as_in_one_process(two, one, world):
     # AdamW divides by the root of the squared gradient: where a gradient is nearly nothing, the
     # rounding of its sum over ranks shows as a share of the step. Seen: 4e-7 to 4e-6.
     assert furthest < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["zero2", "zero3", "fsdp2"])
+def test_only_the_added_layers_learn(kind, world):
+    """LLaMA Pro: the base's tensors come out bit for bit; the optimizer has the new ones alone."""
+    block = {"layout": "interleave", "every": 2, "init": "identity", "train": "added"}
+    name = f"added_{kind}"
+    keys = {**sharded(kind, world), "micro_batch_size": 1, "depth_up_scaling": block}
+    log = RankedRun(values_of(world, name, **keys)).end()
+    for rank in (0, 1):
+        assert f"{TOLD[kind]}, rank {rank} of 2" in log
+    ours, theirs = (load_file(world / run / "model.safetensors") for run in (name, "base"))
+    added = {key for key in ours if key.startswith(("model.layers.2.", "model.layers.5."))}
+    for key in ours.keys() - added:
+        _, part, i, rest = (*key.split(".", 3), "", "")[:4]
+        base = f"model.layers.{[0, 1, 1, 2, 3, 3][int(i)]}.{rest}" if part == "layers" else key
+        assert torch.equal(ours[key], theirs[base]), key
+    silent = {key for key in added if not ours[key].any()}
+    assert not silent  # all that started at zero has learnt
+    moments = sum(map(int, re.findall(r"AdamW keeps (\d+) first moments", log)))
+    trained = sum(ours[key].numel() for key in added)
+    assert trained <= moments < 1.05 * trained  # shards are padded
 
 
 @pytest.fixture(scope="module")

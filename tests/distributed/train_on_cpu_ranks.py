@@ -16,11 +16,13 @@ from accelerate import Accelerator
 from accelerate.parallelism_config import ParallelismConfig
 from accelerate.state import DistributedType, PartialState
 from deepspeed.comm.torch import TorchBackend
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 _prepare_backend = PartialState._prepare_backend
 _build_device_mesh = ParallelismConfig.build_device_mesh
 _initialize = deepspeed.initialize
 _gather = TorchBackend.all_gather_into_tensor
+_moments: dict[int, int] = {}  # of this rank: first moments of each parameter, shards alone
 _prepare_fsdp2 = Accelerator._prepare_fsdp2
 
 
@@ -57,6 +59,13 @@ def _mesh_of_cpus(self, device_type):
     return _build_device_mesh(self, "cpu")  # Axolotl asks for "cuda"
 
 
+def _count_moments(optimizer, args, kwargs):
+    for state in optimizer.state.values():
+        if "exp_avg" in state:
+            kept = getattr(state["exp_avg"], "_local_tensor", state["exp_avg"])
+            _moments[id(state["exp_avg"])] = kept.numel()
+
+
 def main(recipe: str) -> None:
     """Train `recipe` as the rank that the environment names."""
     os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
@@ -76,7 +85,9 @@ def main(recipe: str) -> None:
         place(self)
 
     ModelLoader._set_device_map_config = place_on_cpu
+    register_optimizer_step_post_hook(_count_moments)
     do_cli(recipe)
+    print(f"AdamW keeps {sum(_moments.values())} first moments", flush=True)
 
 
 if __name__ == "__main__":

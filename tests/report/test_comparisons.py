@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from small_run import result, stack, write, write_run
 
+from solar_plugins.errors import SolarError
 from solar_plugins.report import results
 from solar_plugins.report.charts import Dot, dot_chart
 from solar_plugins.report.comparisons import BEFORE, comparisons
@@ -177,3 +178,22 @@ def test_the_same_training_of_other_models(run_folder):
 def test_equal_values_and_no_errors_can_be_drawn():
     picture = ElementTree.fromstring(dot_chart("same", [Dot("a<b", 3.0), Dot("c", 3.0, 0.0)]))
     assert "a<b" in texts(picture)
+
+
+def test_what_was_measured_of_the_base_is_drawn(run_folder):
+    """`solar dus BASE --measure TEXT --json > RUN/measured_stacks.json`."""
+    stacks = [
+        {"name": "base", "num_hidden_layers": 8, "bits_per_byte": 1.0},
+        {"name": "overlap m 2", "num_hidden_layers": 12, "bits_per_byte": 1.25},
+        {"name": "interleave every 3", "num_hidden_layers": 0, "bits_per_byte": None},
+    ]
+    file = run_folder / "measured_stacks.json"
+    write(file, {"stacks": stacks, "layer_similarity": [0.5, 0.75]})
+    html = to_html(read_run(run_folder))
+    assert "Ways to grow the base, before training" in html
+    assert "overlap m 2 (12 layers)" in html
+    assert "interleave every 3" not in html
+    for text in ("not json", "[]", "{}", '{"stacks": [], "layer_similarity": []}'):
+        file.write_text(text)
+        with pytest.raises(SolarError, match="not what `solar dus BASE --measure TEXT --json`"):
+            read_run(run_folder)
