@@ -42,7 +42,9 @@ def find_base(base: str) -> Path:
 
     wanted = ["model*.safetensors", INDEX, *(f"*{suffix}" for suffix in sorted(_SUFFIXES)), "*.py"]
     wanted += ["*LICENSE*", "*NOTICE*", "*USE_POLICY*", "README.md"]
-    return Path(_from_hub(base, "the model", snapshot_download, base, allow_patterns=wanted))
+    name, _, revision = base.partition("@")
+    options = {"revision": revision or None, "allow_patterns": wanted}
+    return Path(_from_hub(base, "the model", snapshot_download, name, **options))
 
 
 def read_config(base: str) -> dict[str, Any]:
