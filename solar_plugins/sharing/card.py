@@ -15,7 +15,7 @@ from solar_plugins.chain.run.record import DONE
 from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.errors import SolarError
-from solar_plugins.evaluation.benchmarks import BY_KEY
+from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK, sample_note
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
@@ -78,6 +78,7 @@ def card_of(run: Run, name: str) -> str:
             steps=_steps(lineage).to_markdown(),
             result=result,
             scores=_scores(result).to_markdown() if result else "",
+            sample=sample_note([result]) if result else None,
             miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),
             local=sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)}),
             harness=_harness,
@@ -151,7 +152,7 @@ def _eval_results(run: Run, name: str) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     result = run.results.get(name)
-    if result is None or result["limit"] is not None:
+    if result is None or sample_note([result]):
         return []
     common = {"task_type": "text-generation", "task_name": "Text Generation"}
     common |= {"source_name": _harness(result), "source_url": _HARNESS}
@@ -233,13 +234,13 @@ def _ranges(layer_map: list[int]) -> str:
 def _scores(result: dict[str, Any]) -> Grid:
     rows = [
         [
-            BY_KEY[task["benchmark"]].title,
+            BY_KEY[task["benchmark"]].title + " (invented)" * (name not in BY_TASK),
             percent(task["value"], "not a number"),
             percent(task["stderr"], ""),
             number(task["num_fewshot"], "", ""),
             str(task["n"]),
         ]
-        for task in result["tasks"].values()
+        for name, task in result["tasks"].items()
     ]
     if result["h6"] is not None:
         rows.append(["**H6**", f"**{percent(result['h6'], '')}**", "", "", ""])

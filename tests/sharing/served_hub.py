@@ -1,4 +1,4 @@
-"""A Hub of models and data sets in a folder: `FOLDER/models/OWNER/NAME/FILE`, `FOLDER/datasets/…`."""
+"""A Hub in a folder: `FOLDER/models/OWNER/NAME/FILE`, `FOLDER/datasets/…`."""
 
 from __future__ import annotations
 
