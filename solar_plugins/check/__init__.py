@@ -12,9 +12,9 @@ from pathlib import Path
 
 from solar_plugins.chain.chain_file import Chain
 from solar_plugins.chain.resolve import resolve
-from solar_plugins.check import base_terms, chain_rules, lm_eval_rules, merge, recipe, values
+from solar_plugins.check import base, chain_rules, lm_eval_rules, merge, recipe, values
 from solar_plugins.check.files import Files, forget_folders
-from solar_plugins.check.finding import KINDS, Finding
+from solar_plugins.check.finding import KINDS, RULES, Finding
 from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
@@ -22,33 +22,8 @@ from solar_plugins.recipes import extends
 
 __all__ = ["KINDS", "Finding", "check_files", "check_settings", "faults_of", "kind_of"]
 
-_MARKS = {
-    "chain": ("stages",),
-    "merge": ("merge_method", "slices", "models", "modules"),
-    "evaluate": ("tasks",),
-    "data": ("generator",),
-    "train": (
-        "datasets",
-        "pretraining_dataset",
-        "base_model",
-        "plugins",
-        "rl",
-        "micro_batch_size",
-        "num_epochs",
-        "learning_rate",
-        "sequence_len",
-        "adapter",
-    ),
-}
-"""The keys that identify each kind of file, the most specific kind first."""
-
-
+_MARKS = {kind: keys.split() for kind, keys in RULES["kinds"].items()}
 _CLOUD = {"project_name", "gpu"}
-
-_NO_KIND = (
-    "neither a chain (stages), an Axolotl recipe (base_model, datasets), a MergeKit config "
-    "(merge_method), an lm-eval config (tasks) nor a data recipe (generator)."
-)
 
 
 def kind_of(content: dict) -> str | None:
@@ -152,7 +127,7 @@ def _quick(
         elif kind == "train":
             if base_model is not None:
                 source.content = {**source.content, "base_model": base_model}
-                base_terms.check(source, base_model)
+                base.check_terms(source, base_model)
             recipe.check(source, files, gpus=gpus)
         elif kind == "merge":
             merge.check(source, files, model_config.depth_of)
@@ -161,7 +136,7 @@ def _quick(
         elif kind == "data":
             lm_eval_rules.check_data(source)
         elif kind is None:
-            source.add((), "unreadable", _NO_KIND)
+            source.say((), "unreadable/no-kind")
 
     source.guard(rules)
     yield source, kind or "", False  # a chain's own findings first, they explain the others

@@ -37,17 +37,6 @@ ENV_CAPABILITIES = {"torch_version": "2.13.0"}
 _NO_WARNING = "Auto-enabling"
 """Begins what Axolotl says at this level of a choice that it makes."""
 
-_NEEDED = {
-    "bool": "true or false is needed",
-    "dict": "a block of keys is needed",
-    "enum": "one of {expected} is needed",
-    "float": "a number is needed",
-    "int": "a whole number is needed",
-    "list": "a list is needed",
-    "literal": "one of {expected} is needed",
-    "string": "a text is needed",
-}
-
 
 def check(source: YamlFile, base_model_is_given: bool = False, gpus: int | None = None) -> None:
     """Add what Axolotl's validators, and our up-scaling, refuse or warn of in the recipe `source`.
@@ -292,10 +281,7 @@ def _place_in_datasets(content: dict[str, Any], fault: dict[str, Any]) -> Path_:
 
 
 def _needed(fault: dict[str, Any]) -> str:
-    """What a pydantic fault asks for, as the end of a sentence."""
-    kind = fault["type"].split("_")[0]
-    if kind not in _NEEDED:
-        return f", {fault['msg'][:1].lower()}{fault['msg'][1:]}."
-    expected = str(fault.get("ctx", {}).get("expected", ""))
-    near = nearest(str(fault["input"]), re.findall(r"'([^']+)'", expected))
-    return f".{near}" if near else f", {_NEEDED[kind].format(expected=expected)}."
+    """What a pydantic fault asks for, as the end of a sentence; of names, the one that is near."""
+    said = fault["msg"].partition(", unable")[0]
+    near = nearest(str(fault["input"]), re.findall(r"'([^']+)'", said))
+    return f".{near}" if near else f", {said[:1].lower()}{said[1:]}."

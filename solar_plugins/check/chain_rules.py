@@ -12,7 +12,7 @@ from typing import Any
 
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.resolve import follow_depth, merge_models, resolve
-from solar_plugins.check import base_terms, lm_eval_rules, merge, recipe, tokenizer
+from solar_plugins.check import base, lm_eval_rules, merge, recipe, tokenizer
 from solar_plugins.check.files import Files, Made, made_by
 from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
@@ -102,7 +102,7 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
         check_data(source, chain, chain.data)
         Files(Path(source.name), here.made).expect_model(source, (BASE_MODEL,), chain.base_model)
         if not Path(chain.base_model).is_relative_to(chain.output_dir):
-            base_terms.check(source, chain.base_model, chain.name, base_model is not None)
+            base.check_terms(source, chain.base_model, chain.name, base_model is not None)
             _own_base(source, chain)
 
 
@@ -112,9 +112,8 @@ def _own_base(source: YamlFile, chain: Chain) -> None:
     trained = [s.name for s in chain.order() if s.kind == "train" and BASE_MODEL in s.from_]
     makers = [stage.name for stage in chain.order() if stage.kind == "data"]
     if trained and makers and Path(own).is_relative_to(output_dir):
-        found = f"this chain makes a base of its own ({own}). {chain.base_model} takes its place, "
-        found += f"and stage {trained[0]} trains it on what stage {makers[0]} makes."
-        source.add((BASE_MODEL,), "base-model", found, is_note=True)
+        found = {"own": own, "base": chain.base_model, "trained": trained[0], "maker": makers[0]}
+        source.say((BASE_MODEL,), "base-model/chain-makes-its-own", True, **found)
 
 
 def _changed_keys(source: YamlFile, chain: Chain) -> None:
@@ -149,12 +148,11 @@ def check_data(source: YamlFile, chain: Chain, names: Iterable[str]) -> None:
     for name in names:
         file, place = chain.data[name], ("data", name)
         if not Path(file).exists() and not Path(file).is_relative_to(chain.output_dir):
-            fault = f"no such file or folder: {file}. Paths count from the working directory."
-            source.add(place, "missing-file", fault)
+            source.say(place, "missing-file/data", file=file)
         near = nearest(name, trained_on)
         if name not in {*trained_on, *others} and (near or not evaluates):
-            known = near or f" They read {', '.join(sorted(trained_on))}."
-            source.add(place, "unknown-key", f"no stage reads a data set {name!r}.{known}")
+            hint = near or f" They read {', '.join(sorted(trained_on))}."
+            source.say(place, "unknown-key/data-set", name=name, hint=hint)
 
 
 def _load(source: YamlFile, base_model: str | None) -> Chain | None:
@@ -193,12 +191,10 @@ def _merge(here: _Chain, stage: Stage, below: YamlFile, files: Files) -> None:
         except SolarError as error:
             here.source.add(("stages", stage.name, "from"), "layer-range", str(error))
     if here.chain is not None and len(named) != len(stage.from_):
-        here.source.add(
-            ("stages", stage.name, "from"),
-            "stage",
-            f"{len(stage.from_)} model{'s' * (len(stage.from_) != 1)} for {len(named)} in "
-            f"{stage.file} ({', '.join(named)}). Name one stage for each, in this order.",
-        )
+        models = f"{len(stage.from_)} model{'s' * (len(stage.from_) != 1)}"
+        found = {"models": models, "count": str(len(named)), "named": ", ".join(named)}
+        place, file = ("stages", stage.name, "from"), str(stage.file)
+        here.source.say(place, "stage/number-of-models", file=file, **found)
     elif here.chain is not None:
         given = dict(zip(named, stage.from_, strict=True))
 
@@ -239,10 +235,6 @@ def _tokens(here: _Chain, chain: Chain, stage: Stage, below: YamlFile) -> None:
             if aligns or tokens is None or inputs[0] is None or tokens == inputs[0]:
                 continue
             ours, theirs = (" ".join(map(repr, t)) or "none" for t in (inputs[0], tokens))
-            here.source.add(
-                ("stages", stage.name, "from"),
-                "tokenizer",
-                f"{stage.from_[0]} adds these tokens to its vocabulary: {ours}; {name} adds "
-                f"{theirs}. MergeKit mixes row by row: write `tokenizer_source: union` in "
-                f"{stage.file}, or give their recipes the same tokens.",
-            )
+            found = {"first": stage.from_[0], "ours": ours, "other": name, "theirs": theirs}
+            place, file = ("stages", stage.name, "from"), str(stage.file)
+            here.source.say(place, "tokenizer/stages-add-others", file=file, **found)

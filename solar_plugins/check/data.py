@@ -19,11 +19,10 @@ from typing import Any
 from solar_plugins.check import data_files
 from solar_plugins.check.data_files import Rows
 from solar_plugins.check.files import Files
+from solar_plugins.check.finding import RULES, suggestion
 from solar_plugins.check.keys import unknown_name
 from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
-from solar_plugins.errors import nearest
 from solar_plugins.installed import is_missing
 from solar_plugins.recipes.columns import CHAT, Fault, RowReader
 
@@ -35,17 +34,6 @@ _TYPES = {"": "sft", "dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "
 _LOADERS = ("json", "csv", "parquet", "arrow", "text")
 _SAMPLE = 1000  # rows whose tokens are counted
 _MANY = 0.1  # share of rows lost as too long that is worth a word
-
-_PLACEHOLDERS = {
-    # what Axolotl puts in, and what must stand there or the prompt is lost
-    "format": ({"instruction", "input", "system"}, "instruction"),
-    "no_input_format": ({"instruction", "system"}, "instruction"),
-    "system_format": ({"system"}, "system"),
-    "prompt_format": ({"prompt", "system"}, "prompt"),
-    "chosen_format": ({"chosen"}, "chosen"),
-    "rejected_format": ({"rejected"}, "rejected"),
-    "completion_format": ({"completion"}, "completion"),
-}
 
 
 def lists_of(recipe: dict[str, Any]) -> list[Path_]:
@@ -71,12 +59,11 @@ def check(source: YamlFile, files: Files) -> list[tuple[Path_, Any]]:
             entries = [entries if isinstance(entries, dict) else {"path": entries}]
         if entries in (None, []) and place[-1] == "datasets":
             if not source.content.get("pretraining_dataset"):
-                source.add(place, "missing-key", "empty. Write `- path: …` and `type: …` below it.")
+                source.say(place, "missing-key/datasets")
         elif entries is not None and not (
             isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
         ):
-            needed = "A list of entries is needed; write `- path: …` and `type: …` below it."
-            source.add(place, "wrong-value", f"{short(entries)} found. {needed}")
+            source.say(place, "wrong-value/datasets", found=short(entries))
         else:
             for index, entry in enumerate(entries or []):
                 types.append(((*place, index, "type"), entry.get("type")))
@@ -100,9 +87,7 @@ def _held_out(source: YamlFile, place: Path_, entries: list[dict[str, Any]]) -> 
     for index, entry in enumerate(entries):
         same = known_rows.get(rows(entry, "test"))
         if same is not None:
-            found = f"the rows of datasets[{same}], which are trained: their loss says nothing of "
-            found += "other texts. Name rows of their own, or write `val_set_size: 0.01`."
-            source.add((*place, index), "data", found, is_note=True)
+            source.say((*place, index), "data/trained-rows", True, same=same)
 
 
 class _Entry:
@@ -116,19 +101,18 @@ class _Entry:
         packs = bool(recipe.get("streaming") and recipe.get("sample_packing"))
         self.is_stream = place[0] == "pretraining_dataset" or (packs and place[0] == "datasets")
 
-    def add(self, where: str | Path_, message: str, kind: str = "data", **fix: Any) -> None:
+    def say(self, where: str | Path_, what: str, is_note: bool = False, /, **values: Any) -> None:
         where = (where,) if isinstance(where, str) else where
-        self.source.add((*self.place, *where), kind, message, **fix)
+        what = what if "/" in what else f"data/{what}"
+        self.source.say((*self.place, *where), what, is_note, **{"path": self.path, **values})
 
     def check(self, files: Files) -> None:
         if not self.path:
-            self.add((), "no path found. Write `path:` with a file or Hub id.", "missing-key")
+            self.say((), "missing-key/path")
             return
         before = len(self.source.findings)
         if self.place[0] == "pretraining_dataset" and self.place[-1] != 0:
-            first = "of `pretraining_dataset` Axolotl takes the first entry alone"
-            way = "Name all files there: `path: json` and `data_files: FOLDER/*.jsonl`."
-            self.add((), f"not read: {first}. {way}", "no-effect")
+            self.say((), "no-effect/second-stream")
             return
         self._form(files)
         self._type()
@@ -145,40 +129,31 @@ class _Entry:
         for name in names if in_files else [path]:
             place = "data_files" if in_files else "path"
             if name.startswith("~"):
-                way = f"{name} is not expanded by Axolotl. Write {os.path.expanduser(name)}."
-                self.add(place, way)
+                self.say(place, "home", name=name, whole=os.path.expanduser(name))
             elif any(mark in name for mark in "*?[") and "://" not in name:
                 if not in_files:
-                    way = "Write the folder, or an entry for each file."
-                    self.add(place, f"{name}: a pattern is not read here. {way}")
+                    self.say(place, "pattern", name=name)
                 elif not glob.glob(name):
-                    self.add(place, f"no file is called like {name}.", "missing-file")
+                    self.say(place, "missing-file/pattern", name=name)
             else:
                 files.expect_data(self.source, (*self.place, place), name)
         if is_loader and not given:
-            way = f"`data_files:` with its name below `path: {path}`"
-            way = way if self.is_stream else "`path:` with its name"
-            self.add("path", f"{path!r} is a format and no file. Write {way}.")
+            self.say("path", "format-in-stream" if self.is_stream else "format")
         loader = data_files.loader_of(path)
         if self.is_stream and loader and (os.path.isfile(path) or "://" not in path):
-            form = "a stream takes the format as its path"
-            way = f"`path: {loader}` and `data_files: {path}`"
-            self.add("path", f"{path} would be looked for on the Hub: {form}. Write {way}.")
+            self.say("path", "file-of-stream", loader=loader)
         elif not self.is_stream and is_loader and given:
             kind = "" if self.rl else f" and `ds_type: {path}`"
             way = ", and as an entry of its own ".join(f"`path: {name}`{kind}" for name in names)
-            form = "here the file itself is the path"
-            self.add("path", f"{path!r} would be looked for on the Hub: {form}. Write {way}.")
+            self.say("path", "format-with-files", way=way)
         elif not self.is_stream and given and os.path.isdir(path):
             for name in names:
                 if not os.path.exists(name) and (Path(path) / name).is_file():
-                    found = f"{name} counts from the folder in which the command is run"
-                    way = f"Write {Path(path) / name}."
-                    self.add("data_files", f"{found}, not from {path}. {way}")
+                    self.say("data_files", "other-folder", name=name, whole=Path(path) / name)
         read_as = self.entry.get("ds_type")
         is_other = isinstance(read_as, str) and loader not in (None, "text", read_as)
         if is_other and os.path.isfile(path):
-            self.add("ds_type", f"{read_as!r} found, {path} is {loader}.", new_value=loader)
+            self.say("ds_type", "loader", new_value=loader, found=read_as, loader=loader)
         self._split()
 
     def _split(self) -> None:
@@ -190,16 +165,15 @@ class _Entry:
         name = split.partition("[")[0]
         strange = [part for part in split.split("+") if part.partition("[")[0].strip() != "train"]
         if is_file and strange:
-            found = f"a single file has one split, train, and no {strange[0].partition('[')[0]!r}"
             fix = split.replace(name, "train", 1) if "+" not in split else "train"
-            self.add("split", f"{found}. Write `split: train`.", new_value=fix)
+            self.say("split", "one-split", new_value=fix, found=strange[0].partition("[")[0])
         elif path.is_dir() and name in ("test", "validation") and not self.entry.get("data_files"):
             words = ("test", "eval") if name == "test" else ("val", "dev")
             inside = [f.relative_to(path).as_posix().lower() for f in path.rglob("*")]
             # A README.md may name the splits, and a saved dataset has no others.
             names_itself = {"readme.md", "state.json", "dataset_dict.json"} & {*inside}
             if not names_itself and not any(word in file for word in words for file in inside):
-                self.add("split", f"no file in {path} is named {name}; all are of the split train.")
+                self.say("split", "no-split", name=name)
 
     def _type(self) -> None:
         """Axolotl looks for the type when it loads the data, after the model was fetched."""
@@ -207,9 +181,7 @@ class _Entry:
         if not isinstance(name, str) or self.rl not in _TYPES:
             return
         if name == CHAT and self.rl and self.place[0] != "sdpo":
-            way = "Write `type: chat_template.default`, or put the entry below `sdpo: steps:`."
-            self.add("type", f"under `rl: {self.rl}` Axolotl alone does not find {name}. {way}")
-            return
+            return self.say("type", "type-of-sdpo", rl=self.rl, name=name)
         names = known("axolotl")["dataset_types"][_TYPES[self.rl]]
         base = name.split(":")[0]
         if base in names or base.startswith(("bradley_terry.", "messages.", "ebft")):
@@ -227,7 +199,8 @@ class _Entry:
         unknown one is a KeyError when the data are tokenised.
         """
         kind = self.entry.get("type")
-        for key, (placeholders, needed) in _PLACEHOLDERS.items():
+        for key, names in RULES["placeholders"].items():
+            needed, *_ = placeholders = names.split()
             text = kind.get(key) if isinstance(kind, Mapping) else None
             if not isinstance(text, str):
                 continue
@@ -235,19 +208,15 @@ class _Entry:
             try:
                 fields = [name for _, name, _, _ in string.Formatter().parse(text) if name]
             except ValueError as error:
-                message = f"{error} in {text!r}. Write {{{{ for a brace."
-                self.add(here, message, "wrong-value")
+                self.say(here, "wrong-value/format", fault=error, text=text)
                 continue
             strange = [name for name in fields if name not in placeholders]
             for name in strange:
-                meant = unambiguous_match(name, placeholders)
-                hint = f" Did you mean {meant!r}?" if meant else nearest(name, placeholders)
+                _, hint = suggestion(name, placeholders)
                 has = ", ".join(f"{{{n}}}" for n in sorted(placeholders))
-                message = f"{{{name}}} is nothing that Axolotl puts in; it has {has}.{hint}"
-                self.add(here, message, "wrong-value")
+                self.say(here, "wrong-value/placeholder", name=name, has=has, hint=hint)
             if needed not in fields and not strange:
-                message = f"{{{needed}}} does not stand in {short(text)}: it would be left out "
-                self.add(here, f"{message}of every prompt.", "wrong-value")
+                self.say(here, "wrong-value/no-placeholder", needed=needed, text=short(text))
 
     def _rows(self) -> None:
         """What the data have, against what is read from them."""
@@ -262,18 +231,16 @@ class _Entry:
                     self._cells(reader, rows)
                     lengths += self._lengths(reader, rows, _SAMPLE - len(lengths))
         except data_files.UnreadableData as error:
-            self.add("path", f"{self.path} {error}.")
+            self.say("path", "unreadable", fault=error)
         except ModuleNotFoundError as error:  # the light install
-            message = f"{self.path} was not read: {is_missing(str(error.name))}."
-            self.add("path", message, is_note=True)
+            self.say("path", "not-read", True, why=is_missing(str(error.name)))
         if lost := sum(lengths):
             length = self.source.content.get("sequence_len") or 512  # as Axolotl takes it
-            most = f"{lost} of {len(lengths)}" if lost < len(lengths) else f"all {lost}"
-            text = f"{most} rows looked at are longer than `sequence_len: {length}` and are dropped"
+            values = {"lost": lost, "rows": len(lengths), "length": length}
             if lost == len(lengths):
-                self.add("path", f"{text}: nothing is left to train on. Raise sequence_len.")
+                self.say("path", "all-too-long", **values)
             elif lost > _MANY * len(lengths):
-                self.add("path", f"{text}. Raise sequence_len, or shorten them.", is_note=True)
+                self.say("path", "too-long", True, **values)
 
     def _columns(self, reader: RowReader, rows: Rows) -> bool:
         """Whether the data have all columns that are read; a finding for each that they lack."""
@@ -281,29 +248,24 @@ class _Entry:
         reads_any = self.rl or self.is_stream or recipe.get("skip_prepare_dataset")
         if self.entry.get("type") is None and not reads_any and "input_ids" not in rows.columns:
             found = "empty" if "type" in self.entry else "missing"
-            way = "how rows are read, e.g. `type: alpaca`, `chat_template` or `completion`."
-            self.add("type", f"{found}. Write {way}", "missing-key")
+            self.say("type", "missing-key/type", found=found)
             return False
         for column in reader.columns:
             if column.may_be_missing or any(name in rows.columns for name in column.names):
                 continue
             missing = True
             name = column.names[0]
-            meant = unambiguous_match(name, rows.columns)
-            hint = f" Did you mean {meant!r}?" if meant else nearest(name, rows.columns)
-            found = f"no column {' or '.join(map(repr, column.names))} in {rows.where}"
+            meant, hint = suggestion(name, rows.columns)
             fix = meant if column.key[-1].startswith("field") else None
-            message = f"{found}, which has {', '.join(rows.columns)}.{hint}"
-            self.add(column.key, message, new_value=fix)
+            has = {"names": " or ".join(map(repr, column.names)), "has": ", ".join(rows.columns)}
+            where = {"where": rows.where, "hint": hint}
+            self.say(column.key, "no-column", new_value=fix, **has, **where)
         if missing or not self.rl or self.entry.get("type") != "chat_template.default":
             return not missing
         # UltraFeedback and its like keep prompt and chosen answer in `messages`.
         if "field_messages" in self.entry or not {"messages", "prompt"} <= set(rows.columns):
             return True
-        found = "reads the prompt from `messages`, which holds the chosen answer too in such data"
-        other = "chat_template.argilla_chat"
-        message = f"{found}: both answers would follow it. Write `type: {other}`."
-        self.add("type", message, new_value=other)
+        self.say("type", "both-answers", new_value="chat_template.argilla_chat")
         return False
 
     def _cells(self, reader: RowReader, rows: Rows) -> None:
@@ -318,8 +280,10 @@ class _Entry:
             more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
             if len(numbers) == len(rows.rows) > 1:
                 which, more = f"all {len(numbers)} rows", ""
-            message = f"{which}{more} of {rows.where}{part}: {fault.text}."
-            self.add(fault.column.key, message, is_note=fault.is_note)
+            which, where = which + more, rows.where + part
+            self.say(
+                fault.column.key, "rows", fault.is_note, which=which, where=where, fault=fault.text
+            )
 
     def _lengths(self, reader: RowReader, rows: Rows, most: int) -> list[bool]:
         """For up to `most` rows: whether a row is surely dropped as too long for the training."""

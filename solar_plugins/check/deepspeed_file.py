@@ -7,18 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
-
-_BLOCKS = (
-    "zero_optimization", "bf16", "fp16", "optimizer", "scheduler", "gradient_clipping",
-    "activation_checkpointing", "zero_allow_untested_optimizer", "train_batch_size",
-    "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "steps_per_print",
-    "wall_clock_breakdown", "communication_data_type", "aio", "flops_profiler",
-)  # fmt: skip
-"""Top keys near which another spelling is taken for a typo, which DeepSpeed would drop."""
 
 _GATHERS = [f"stage3_gather_{bits}_weights_on_model_save" for bits in ("16bit", "fp16")]
 _GATHERS.append("gather_16bit_weights_on_model_save")
@@ -37,46 +29,44 @@ def check(source: YamlFile) -> None:
     try:
         config = json.loads(Path(name).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        source.add(("deepspeed",), "wrong-value", f"{name} is not JSON: {error}.")
+        source.say(("deepspeed",), "wrong-value/json", name=name, fault=error)
         return
     if not isinstance(config, dict):
-        source.add(("deepspeed",), "wrong-value", f"{name} holds no mapping of keys.")
+        source.say(("deepspeed",), "wrong-value/no-mapping", name=name)
         return
-    for fault in _faults(config, source.content):
-        source.add(("deepspeed",), "wrong-value", f"{name}: {fault}")
+    for what, values in _faults(config, source.content):
+        source.say(("deepspeed",), f"wrong-value/ds-{what}", name=name, **values)
 
 
-def _faults(config: dict[str, Any], recipe: dict[str, Any]) -> Iterator[str]:
+def _faults(config: dict[str, Any], recipe: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The texts of ``findings.yml`` that apply, with what stands in their braces."""
+    blocks = RULES["deepspeed"].split()
     for key in config:
-        meant = unambiguous_match(key, _BLOCKS)
-        if key not in _BLOCKS and meant:
-            yield f"{key}: DeepSpeed would drop it. Did you mean {meant!r}?"
+        meant = unambiguous_match(key, blocks)
+        if key not in blocks and meant:
+            yield "dropped", {"key": key, "meant": meant}
     zero, fields = config.get("zero_optimization"), known("deepspeed")["zero"]
     zero = zero if isinstance(zero, dict) else {}
     for key in zero:
         if key not in fields:
-            hint = nearest(key, fields)
-            yield f"zero_optimization.{key}: DeepSpeed refuses it.{hint}"
+            yield "refused", {"key": key, "hint": nearest(key, fields)}
     stage = zero.get("stage", 0)
     if stage not in (0, 1, 2, 3):
-        yield f"zero_optimization.stage: {stage!r} found, one of 0, 1, 2, 3 is needed."
-    blocks = {key: config.get(key) for key in ("bf16", "fp16")}
-    on = {key: isinstance(block, dict) and block.get("enabled") for key, block in blocks.items()}
+        yield "stage", {"found": stage}
+    halves = {key: config.get(key) for key in ("bf16", "fp16")}
+    on = {key: isinstance(block, dict) and block.get("enabled") for key, block in halves.items()}
     for key, enabled in on.items():
         if enabled not in (True, False, None, "auto"):
-            yield f'{key}.enabled: {enabled!r} found. Write true, false or "auto".'
+            yield "enabled", {"key": key, "found": enabled}
     if on["bf16"] is True and on["fp16"] is True:
-        yield "bf16 and fp16 are both enabled. Keep one."
+        yield "both", {}
     for key, other in (("bf16", "fp16"), ("fp16", "bf16")):
         wants = recipe.get(other) is True and not recipe.get(key)
         if on[key] is True and on[other] is not True and wants:
-            yield f"enables {key}, and the recipe asks for {other}. Make them the same."
+            yield "other", {"key": key, "other": other}
     for theirs, ours in _SIZES.items():
         size, wanted = config.get(theirs), recipe.get(ours)
         if isinstance(size, int) and isinstance(wanted, int) and size != wanted:
-            yield f'{theirs}: {size}, and the recipe\'s {ours} is {wanted}. Write "auto".'
+            yield "size", {"theirs": theirs, "size": size, "ours": ours, "wanted": wanted}
     if stage == 3 and not any(zero.get(key) for key in _GATHERS):
-        yield (
-            f"zero_optimization.{_GATHERS[0]}: not true, so the saved model holds no weights. "
-            "Write true."
-        )
+        yield "gather", {"key": _GATHERS[0]}

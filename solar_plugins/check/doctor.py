@@ -16,29 +16,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from solar_plugins import seams
+from solar_plugins.check.finding import RULES
 from solar_plugins.errors import SolarError
 from solar_plugins.installed import outside_range
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 
 _EXTRA = "pip install 'solar-plugins[train]'"
-_TOOLS = {
-    "axolotl": "trains the stages",
-    "mergekit": "merges models",
-    "torch": "computes",
-    "transformers": "models and tokenizers",
-    "trl": "preference tuning",
-    "datasets": "reads data sets",
-    "accelerate": "starts several processes",
-    "peft": "adapters (LoRA, QLoRA)",
-    "lm_eval": "measures H6",
-}
-_OPTIONAL = {
-    "deepspeed": "ZeRO-2 and ZeRO-3 need it",
-    "flash_attn": "faster attention on GPUs: pip install 'solar-plugins[gpu]'; "
-    "without it, write attn_implementation: sdpa",
-    "bitsandbytes": "8-bit optimizers and QLoRA need it",
-}
 _ENOUGH_DISK_GIB = 20
 """The miniature leaves 1 GiB; a 7B model takes 14 GiB."""
 
@@ -72,7 +56,8 @@ def examine(quick: bool = False, folder: Path = Path()) -> Iterator[Fact]:
     else:
         yield Fact(WRONG, "Python", python, "The tools run on Python 3.10 to 3.12.")
     outside = {tool.name.replace("-", "_"): tool.specifier for tool, _ in outside_range()}
-    for name, purpose in {**_TOOLS, **_OPTIONAL}.items():
+    needed = RULES["tools"]
+    for name, purpose in {**needed, **RULES["optional_tools"]}.items():
         try:
             version = metadata.version(name)
             if name in outside:
@@ -80,9 +65,8 @@ def examine(quick: bool = False, folder: Path = Path()) -> Iterator[Fact]:
             else:
                 yield Fact(OK, name, version)
         except metadata.PackageNotFoundError:
-            needed = name in _TOOLS
-            advice = f"{purpose}: {_EXTRA}" if needed else purpose
-            yield Fact(WRONG if needed else NOTE, name, "not installed", advice)
+            advice = f"{purpose}: {_EXTRA}" if name in needed else purpose
+            yield Fact(WRONG if name in needed else NOTE, name, "not installed", advice)
     free = shutil.disk_usage(folder).free / 2**30
     is_enough = free >= _ENOUGH_DISK_GIB
     advice = "" if is_enough else "`solar plan CHAIN` says how much a chain writes."

@@ -87,34 +87,24 @@ class Files:
         if not isinstance(path, str) or os.path.exists(os.path.expanduser(path)):
             return
         here, root = Path(os.path.normpath(path)), self.chain.output_dir
-        kind, is_note = "stage", False
+        values: dict[str, Any] = {"path": path, "what": what}
         if (maker := self.chain.maker(path)) is not None:
-            if self.before is None or maker in self.before:
-                return
-            message = (
-                f"{path} is made by the stage {maker!r}, which may run later. "
-                f"Write `after: {maker}` at this stage of the chain."
-            )
+            if self.before is not None and maker not in self.before:
+                source.say(place, "stage/later", maker=maker, **values)
         elif self._is_made_nearby(here):
             return
         elif root is not None and here != root and here.is_relative_to(root):
             stages = list(self.chain.by.values())
-            hint = nearest(here.relative_to(root).parts[0], stages)
-            message = f"no stage of the chain makes {path}.{hint} Stages: {', '.join(stages)}."
+            values["hint"] = nearest(here.relative_to(root).parts[0], stages)
+            source.say(place, "stage/no-maker", stages=", ".join(stages), **values)
+        elif command := missing_inputs.command_for(here, []):
+            source.say(place, "missing-file/command", True, command=command, **values)
+        elif f"makes {path}" in source.comments:
+            source.say(place, "missing-file/comments", True, **values)
         else:
-            kind, is_note = "missing-file", True
-            if command := missing_inputs.command_for(here, []):
-                message = f"{path} is not there yet. Make it first: {command}"
-            elif f"makes {path}" in source.comments:
-                message = f"{path} is not there yet. The comments of the file say what makes it."
-            else:
-                is_note = False
-                near = os.listdir(here.parent) if here.parent.is_dir() else []
-                message = (
-                    f"no such file: {path} ({what}).{nearest(here.name, sorted(near))} Paths count "
-                    "from the folder in which the command is run."
-                )
-        source.add(place, kind, message, is_note)
+            near = os.listdir(here.parent) if here.parent.is_dir() else []
+            values["hint"] = nearest(here.name, sorted(near))
+            source.say(place, "missing-file/path", **values)
 
     def _is_made_nearby(self, path: Path) -> bool:
         """Whether a chain or recipe in the same folder, the one above, or `recipes` makes `path`.

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from solar_plugins import atomic, check
-from solar_plugins.check.finding import Finding, Fix
-from solar_plugins.check.source import LOADER, at
+from solar_plugins.check.finding import LOADER, Finding, Fix
+from solar_plugins.check.source import at
 
 
 def fix_file(path: str | Path, findings: Iterable[Finding]) -> str:

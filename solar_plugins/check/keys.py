@@ -9,54 +9,22 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from solar_plugins.check.finding import RULES, suggestion, unambiguous_match
 from solar_plugins.check.source import Path_, YamlFile, at, dotted, walk
 from solar_plugins.check.tool_schemas import known, read_schema
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import nearest
 
 Tree = dict
 """``{key: Tree or None}``; None: anything may stand below. See `read_tools.key_tree`."""
 
-OTHER_NAMES = {
-    # transformers.TrainingArguments and TRL's configs
-    "per_device_train_batch_size": "micro_batch_size",
-    "per_device_eval_batch_size": "eval_batch_size",
-    "num_train_epochs": "num_epochs",
-    "epochs": "num_epochs",
-    "max_seq_length": "sequence_len",
-    "max_seq_len": "sequence_len",
-    "max_length": "sequence_len",
-    "cutoff_len": "sequence_len",
-    "lr": "learning_rate",
-    "lr_scheduler_type": "lr_scheduler",
-    "optim": "optimizer",
-    "adam_eps": "adam_epsilon",
-    "model_name_or_path": "base_model",
-    "model_name": "base_model",
-    "tokenizer_name": "tokenizer_config",
-    "beta": "rl_beta",
-    "packing": "sample_packing",
-    # PEFT's and LLaMA-Factory's
-    "lora_rank": "lora_r",
-    "lora_target": "lora_target_modules",
-    "target_modules": "lora_target_modules",
-    "finetuning_type": "adapter",
-    "warmup_proportion": "warmup_ratio",
-}
-"""What other trainers call a key of Axolotl, where no spelling is near enough to tell."""
-
-_OTHER_VALUES = {"adamw": "adamw_torch", "adam": "adamw_torch", "warmup_cosine": "cosine"}
-"""What people write from memory, nearer to a wrong name than to the right one."""
+OTHER_NAMES: dict[str, str] = RULES["other_names"]
+"""What other trainers call a key of Axolotl."""
 
 # YAML 1.1 takes 1e-5 for a text: a number with an exponent needs a dot.
 _NUMBER_AS_TEXT = re.compile(r"[-+]?\d+(\.\d+)?[eE][-+]?\d+")
 
 _PREFERENCE = {"dpo": "preference", "ipo": "preference", "simpo": "preference", "kto": "kto"}
 _OLD_FSDP = "fsdp_"
-_RENAMED = ("rl_beta", "eval_strategy", "neftune_noise_alpha", "generation_max_new_tokens",
-            "streaming_multipack_buffer_size", "context_parallel_size")  # fmt: skip
-"""New names under which the old value means the same."""
-
 _OF_MESSAGES = (
     "Take it out, and call the fields of the data role and content: `rl` reads no others."
 )
@@ -118,9 +86,9 @@ def add_unknown_keys(
             hint = likely or _elsewhere(str(key), tree)
         # A key without a value loses nothing: somebody kept it as a reminder.
         empty = below is None and meant is None
-        loses = "drops it" if empty else "would drop it in silence"
-        message = f"unknown key, {reader} {loses}. {hint or 'Take it out.'}"
-        source.add(here, "unknown-key", message, is_note=empty, new_key=meant)
+        values = {"reader": reader, "hint": hint or "Take it out."}
+        what = "empty" if empty else "dropped"
+        source.say(here, f"unknown-key/{what}", empty, new_key=meant, **values)
 
 
 def anchors(source: YamlFile) -> set[str]:
@@ -135,9 +103,8 @@ def anchors(source: YamlFile) -> set[str]:
 
 def unknown_name(source: YamlFile, place: Path_, found: str, value: str, names: list[str]) -> None:
     """Add the finding that `value` is none of `names`, with the one that was probably meant."""
-    meant = _OTHER_VALUES.get(value.lower()) or unambiguous_match(value, names)
-    meant = meant if meant in names else None
-    hint = f" Did you mean {meant!r}?" if meant else nearest(value, names)
+    other = RULES["other_values"].get(value.lower())
+    meant, hint = suggestion(other if other in names else value, names)
     every = f" Known: {', '.join(names)}."
     source.add(place, "wrong-value", f"{found}{hint or every}", new_value=meant)
 
@@ -249,7 +216,9 @@ def _deprecated(source: YamlFile) -> None:
         new_key, _, new_value = instead.partition(": ")
         # A renamed key keeps its value, which must be one that the new key takes; a flag that is
         # false says nothing, and two keys that now are one cannot both be kept.
-        is_rename = instead in _RENAMED or len(place) > 1 or (new_value and value is True)
+        is_rename = (
+            instead in RULES["renamed"].split() or len(place) > 1 or (new_value and value is True)
+        )
         sure = is_rename and (*place[:-1], new_key) not in source.marks
         # A flag that is off (`flash_attention: false`) asks for nothing, so it needs no successor.
         is_off = bool(new_value) and value is False
@@ -297,5 +266,5 @@ def _texts_for_numbers(source: YamlFile) -> None:
             digits, exponent = re.split("[eE]", text)
             dotted_digits = digits if "." in digits else f"{digits}.0"
             number = f"{dotted_digits}e{exponent if exponent[0] in '+-' else f'+{exponent}'}"
-            message = f"{text} is a text in YAML, not a number. Write {number}."
-            source.add(place, "wrong-value", message, new_value=number)
+            values = {"found": text, "number": number}
+            source.say(place, "wrong-value/text-for-number", new_value=number, **values)

@@ -26,13 +26,9 @@ def check_evaluation(source: YamlFile, files: Files, model_is_given: bool = Fals
     keys.add_unknown_keys(source, content, (), known("lm_eval")["keys"], "lm-eval", {})
     folder, names = content.get("include_path"), content.get("tasks")
     if isinstance(folder, str) and not os.path.isdir(folder):
-        fault = (
-            f"no such folder: {folder}. Paths count from the folder in which the command is run."
-        )
-        source.add(("include_path",), "missing-file", fault)
+        source.say(("include_path",), "missing-file/folder", folder=folder)
     if not names:
-        fault = "no task found. Name lm-eval's, e.g. [arc_challenge]."
-        source.add(("tasks",), "missing-key", fault)
+        source.say(("tasks",), "missing-key/tasks")
         return
     # lm-eval has more than ten thousand tasks, and finding their names takes it eight seconds.
     # Only a name that stands nowhere near one of these is left to lm-eval itself.

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from solar_plugins.check import tokenizer_files
 from solar_plugins.check.files import Files
+from solar_plugins.check.finding import RULES
 from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError
@@ -26,14 +27,6 @@ from solar_plugins.models import model_config
 from solar_plugins.models.safetensors_header import INDEX, WEIGHTS
 
 _SHAPES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-
-_NO_MATTER = re.compile(
-    r"(hidden|intermediate|vocab)_size|num_(attention_heads|key_value_heads|hidden_layers|layers)"
-    r"|n_layers?|layers|layer_types|.*_token_id|model_type|architectures|_.*|.*version|auto_map"
-    r"|(torch_)?dtype|use_cache|initializer_range|quantization_config|depth_up_scaling|.*dropout"
-    r"|.*pdrop|pretraining_tp"
-)
-"""Fields of config.json that have findings of their own, or that no result depends on."""
 
 
 class Group(NamedTuple):
@@ -81,8 +74,7 @@ def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> 
     """Add what is wrong with one model that a merge config names: form, presence, adapters."""
     parts = name.split("+")
     if len(parts) > 2 or any(part.count("@") > 1 for part in parts):
-        fault = f"{name!r} found. Write MODEL, MODEL@REVISION or MODEL+ADAPTER."
-        source.add(place, "wrong-value", fault)
+        source.say(place, "wrong-value/model-name", found=name)
         return
     for index, part in enumerate(parts):
         files.expect_model(source, place, part)
@@ -91,11 +83,9 @@ def check_reference(source: YamlFile, place: Path_, name: str, files: Files) -> 
         # Axolotl's adapter folders have the base's config.json as well, but no weights of a model
         is_model = any((folder / name).is_file() for name in (WEIGHTS, INDEX))
         if index == 0 and is_adapter and not is_model:
-            fault = f"{part} is a LoRA adapter. Write its model before it: `MODEL+{part}`."
-            source.add(place, "model", fault)
+            source.say(place, "model/adapter-alone", part=part)
         elif index == 1 and folder.is_dir() and not is_adapter:
-            fault = f"{part} has no adapter_config.json; after the + stands a LoRA adapter."
-            source.add(place, "model", fault)
+            source.say(place, "model/no-adapter", part=part)
 
 
 def check(source: YamlFile, groups: Sequence[Group], is_stacked: bool, donor: str | None) -> None:
@@ -214,7 +204,8 @@ def _differences(content: dict[str, Any], one: _Model, other: _Model) -> str | N
 def _settings(model: _Model, is_tokenizer_given: bool) -> dict[str, Any]:
     """What a model is run with, besides its weights, under the same names in all versions."""
     text = model_config.language_model(model.config)
-    found = {key: value for key, value in text.items() if not _NO_MATTER.fullmatch(key)}
+    no_matter = "|".join(RULES["no_matter"])
+    found = {key: value for key, value in text.items() if not re.fullmatch(no_matter, key)}
     rope: dict[str, Any] = {}
     for key in ("rope_scaling", "rope_parameters"):
         block = found.pop(key, None)

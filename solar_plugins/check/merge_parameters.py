@@ -7,20 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.merge_models import Group, name_of
 from solar_plugins.check.source import Path_, YamlFile, walk
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import safetensors_header
-
-_LLAMA = (
-    "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
-    *(f"model.layers.0.{name}.weight" for name in (
-        "input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj",
-        "mlp.down_proj", *(f"self_attn.{part}_proj" for part in "qkvo"))),
-)  # fmt: skip
-"""What nearly every model that people merge has."""
 
 
 def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
@@ -35,29 +27,24 @@ def check(source: YamlFile, method: str, groups: Sequence[Group]) -> None:
             here = (*place, str(name))
             if name not in wanted:
                 free = [n for n in wanted if n not in parameters]
-                found = f"{method} has no parameter {name!r}, MergeKit would drop it in silence."
-                found += (
-                    f"{nearest(str(name), wanted)} Its parameters: {', '.join(wanted) or 'none'}."
-                )
-                meant = unambiguous_match(str(name), free)
-                source.add(here, "unknown-key", found, new_key=meant)
+                meant, hint = unambiguous_match(str(name), free), nearest(str(name), wanted)
+                found = {"method": method, "parameter": name, "hint": hint}
+                found["known"] = ", ".join(wanted) or "none"
+                source.say(here, "unknown-key/parameter", new_key=meant, **found)
                 continue
             if place[:-1] in per_model and wanted[name]["scope"] == "shared":
-                found = f"{name} is one value for the whole merge, MergeKit does not read it at a "
-                found += "model. Write it below the `parameters:` of the file."
-                source.add(here, "wrong-value", found)
+                source.say(here, "wrong-value/shared-parameter", name=name)
             for where, value in walk(setting, here):
                 if where[-1] == "filter":
                     _filter(source, where, str(value or "*"), tensors)
-                elif not isinstance(value, dict | list):
-                    fault = _fault(value, name, wanted[name]["type"], method)
-                    if fault:
-                        source.add(where, "wrong-value", fault)
+                elif fault := _fault(value, name, wanted[name]["type"]):
+                    source.say(where, fault, found=value, name=name, method=method)
     for group in groups:
         _weights(source, group)
         for name, facts in wanted.items():
             if facts["required"]:
-                _required(source, group, name, facts["scope"], method, sorted(tensors) or _LLAMA)
+                some = sorted(tensors) or RULES["llama"].split()
+                _required(source, group, name, facts["scope"], method, some)
 
 
 def _tensors(groups: Sequence[Group]) -> set[str]:
@@ -78,11 +65,7 @@ def _weights(source: YamlFile, group: Group) -> None:
     parameters = [entry.get("parameters") for _, entry in group.entries]
     weights: list[Any] = [p.get("weight") if isinstance(p, dict) else None for p in parameters]
     if len(weights) > 1 and all(type(w) in (int, float) for w in weights) and sum(weights) == 0:
-        found = (
-            "the weights of all models add up to 0: the merge would divide by it. Write weights "
-        )
-        place = (*group.entries[0][0], "parameters", "weight")
-        source.add(place, "wrong-value", f"{found}whose sum is 1.")
+        source.say((*group.entries[0][0], "parameters", "weight"), "wrong-value/weights-of-0")
 
 
 def _filter(source: YamlFile, place: Path_, part: str, tensors: set[str]) -> None:
@@ -92,25 +75,24 @@ def _filter(source: YamlFile, place: Path_, part: str, tensors: set[str]) -> Non
         return
     meant = unambiguous_match(part, {word for name in every for word in name.split(".")})
     hint = f"Did you mean {meant!r}?" if meant else "Take it out."
-    found = f"{part!r} is in the name of no tensor, so it filters nothing. {hint}"
     # Perhaps of an architecture that MergeKit reads from the tensors themselves.
     is_note = meant is None and not tensors
-    source.add(place, "no-effect", found, is_note=is_note, new_value=meant)
+    source.say(place, "no-effect/filter", is_note, new_value=meant, part=part, hint=hint)
 
 
-def _fault(value: Any, name: str, type_: str, method: str) -> str | None:
+def _fault(value: Any, name: str, type_: str) -> str | None:
+    if isinstance(value, dict | list):
+        return None
     if type_ == "bool":
-        return None if isinstance(value, bool) else f"{value!r} found, true or false is needed."
+        return None if isinstance(value, bool) else "wrong-value/no-bool"
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or (type_ == "int" and number != int(number)):
-        kind = "whole number" if type_ == "int" else "number"
-        return f"{value!r} found, a {kind} is needed."
-    if name in ("t", "density") and not 0 <= number <= 1:
-        return f"{value} found, {name} of {method} runs from 0 to 1."
-    return None
+        return f"wrong-value/no-{'int' if type_ == 'int' else 'number'}"
+    is_share = name in ("t", "density")
+    return "wrong-value/no-share" if is_share and not 0 <= number <= 1 else None
 
 
 def _required(
@@ -133,13 +115,10 @@ def _required(
                 if item is not None:
                     part, last = item.get("filter") if isinstance(item, dict) else None, place
                     left = [t for t in left if part not in (None, "*") and str(part) not in t]
-        at, found = (
-            where,
-            f"missing. {method} needs {name}{' for every model' * (scope != 'shared')}",
-        )
-        found += f". Write `parameters: {{{name}: 0.5}}` here."
-        if left and last is not None:
-            at, found = last, f"no filter matches {left[0]}, and {method} needs {name} for every "
-            found += "tensor. Write `- value: 0.5` as the last entry."
-        if left:
-            source.add((*at, "parameters", name), "missing-key", found)
+        if not left:
+            continue
+        whose = " for every model" * (scope != "shared")
+        values = {"method": method, "parameter": name, "whose": whose, "tensor": left[0]}
+        what = "parameter" if last is None else "parameter-of-tensor"
+        place = (*(where if last is None else last), "parameters", name)
+        source.say(place, f"missing-key/{what}", **values)

@@ -15,24 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from solar_plugins.check.finding import RULES
 from solar_plugins.models.chat_template import render
 
 _TEMPLATE_TOKEN = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]|eos_token")
-
-# What to write instead of a key that axolotl's own schema lists as deprecated but gives no
-# replacement for in a form that a program could read.
-_REPLACED_BY = {
-    "dpo_beta": "rl_beta",
-    "eval_max_new_tokens": "generation_max_new_tokens",
-    "eval_table_size": "generate_samples",
-    "evaluation_strategy": "eval_strategy",
-    "flash_attn_d512": "large_head_attention: auto",
-    "max_packed_sequence_len": "sequence_len",
-    "noisy_embedding_alpha": "neftune_noise_alpha",
-    "pretrain_multipack_buffer_size": "streaming_multipack_buffer_size",
-    "rope_scaling": "model_config",
-    "sequence_parallel_degree": "context_parallel_size",
-}
 
 
 def read_axolotl() -> dict:
@@ -44,12 +30,13 @@ def read_axolotl() -> dict:
     from transformers.trainer_utils import SchedulerType
     from transformers.training_args import OptimizerNames
 
-    deprecated = {name: _REPLACED_BY.get(name, "") for name in DeprecatedParameters.model_fields}
+    replaced_by = RULES["replaced_by"]
+    deprecated = {name: replaced_by.get(name, "") for name in DeprecatedParameters.model_fields}
     for name, info in AxolotlInputConfig.model_fields.items():
         note = str((info.json_schema_extra or {}).get("description", ""))
         if info.deprecated or re.match(r"\[?deprecated", note, re.IGNORECASE):
             quoted = re.search(r"use `([^`]+)` instead", str(info.deprecated), re.IGNORECASE)
-            deprecated[name] = quoted[1] if quoted else _REPLACED_BY.get(name, "")
+            deprecated[name] = quoted[1] if quoted else replaced_by.get(name, "")
     return {
         "version": metadata.version("axolotl"),
         "keys": key_tree(AxolotlInputConfig),

@@ -11,14 +11,14 @@ from importlib import util
 from typing import Any
 
 import solar_plugins
-from solar_plugins.check import base_files, data, deepspeed_file, keys, tokenizer, values
+from solar_plugins.check import base, data, deepspeed_file, keys, tokenizer, values
 from solar_plugins.check.files import Files
+from solar_plugins.check.finding import suggestion, unambiguous_match
 from solar_plugins.check.source import YamlFile, at
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
 from solar_plugins.depth_up_scaling import config_rules
-from solar_plugins.errors import SolarError, nearest
+from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.models import model_config
 from solar_plugins.recipes import global_batch
@@ -74,8 +74,7 @@ def check(
         lambda: _files(source, files, base_model_is_given),
     ]
     if given:
-        base = given
-        rules += [lambda: base_files.check(source, base), lambda: _up_scaling(source, base)]
+        rules += [lambda: base.check_files(source, given), lambda: _up_scaling(source, given)]
     for rule in rules:
         source.guard(rule)
 
@@ -86,9 +85,7 @@ def _files(source: YamlFile, files: Files, base_model_is_given: bool) -> None:
         files.expect_model(source, ("base_model",), recipe.get("base_model"))
         if not recipe.get("base_model"):
             found = "empty" if "base_model" in recipe else "missing"
-            way = "write `base_model: mistralai/Mistral-7B-v0.1`, or a folder."
-            message = f"{found}. Axolotl needs a model to start from; {way}"
-            source.add(("base_model",), "missing-key", message)
+            source.say(("base_model",), "missing-key/base-model", found=found)
     files.expect(source, ("deepspeed",), recipe.get("deepspeed"), "DeepSpeed's configuration")
     for key in ("resume_from_checkpoint", "lora_model_dir"):
         files.expect_model(source, (key,), recipe.get(key))
@@ -100,9 +97,8 @@ def _files(source: YamlFile, files: Files, base_model_is_given: bool) -> None:
 def _plugins(source: YamlFile) -> None:
     plugins = source.content.get("plugins")
     if plugins is not None and not isinstance(plugins, list):
-        message = f"{plugins!r} found. A list is needed; write [{plugins}]."
         fix = f"[{plugins}]" if isinstance(plugins, str) else None
-        source.add(("plugins",), "wrong-value", message, new_value=fix)
+        source.say(("plugins",), "wrong-value/plugins", new_value=fix, found=plugins)
     for index, name in enumerate(plugins if isinstance(plugins, list) else ()):
         module, _, attribute = str(name).rpartition(".")
         package, others = module.split(".")[0], OUR_PLUGINS
@@ -112,10 +108,9 @@ def _plugins(source: YamlFile) -> None:
             is_there = bool(module) and util.find_spec(package) is not None
             others = [*known("axolotl")["plugins"], *OUR_PLUGINS]
         if not is_there:
-            meant = unambiguous_match(str(name), others)
-            hint = f" Did you mean {meant!r}?" if meant else nearest(str(name), others)
-            message = f"{name} does not import; Axolotl would train on without it.{hint}"
-            source.add(("plugins", index), "plugin", message, new_value=meant)
+            meant, hint = suggestion(str(name), others)
+            place = ("plugins", index)
+            source.say(place, "plugin/no-import", new_value=meant, name=name, hint=hint)
 
 
 def plugin_names(recipe: dict[str, Any]) -> list[str]:
@@ -163,7 +158,7 @@ def _up_scaling(source: YamlFile, model: str) -> None:
     try:
         config = model_config.find(model)
     except SolarError:
-        return  # `base_files` has the finding
+        return  # `base` has the finding
     depth = model_config.depth(config) if config else None
     if config is None or depth is None or grown_depth(source, depth) is None:
         return

@@ -12,14 +12,10 @@ from typing import Any
 
 import yaml
 
-from solar_plugins.check.finding import Finding, Fix
+from solar_plugins.check.finding import LOADER, TEXTS, Finding, Fix
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends, yaml_file
 from solar_plugins.recipes.yaml_file import RepeatedKey
-
-# libyaml's parser is ten times as fast, and is in every wheel of PyYAML.
-LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-
 
 Path_ = tuple[str | int, ...]
 """A place in a YAML file: ``("datasets", 0, "path")``."""
@@ -150,18 +146,20 @@ class YamlFile:
             text = ": ".join(part for part in (new_key, new_value) if part is not None)
             if text:
                 fix = Fix(begin[0], end[1], text, place, (*place[:-1], new_key or place[-1]))
-        self.findings.append(
-            Finding(
-                self.name,
-                mark.line,
-                dotted(place).replace("\n", " "),
-                message.replace("\n", " "),
-                kind,
-                is_note,
-                mark.column,
-                fix,
-            )
-        )
+        path, message = (text.replace("\n", " ") for text in (dotted(place), message))
+        found = Finding(self.name, mark.line, path, message, kind, is_note, mark.column, fix)
+        self.findings.append(found)
+
+    def say(self, place: Path_, what: str, is_note: bool = False, /, **values: Any) -> None:
+        """`add` one of the texts of ``findings.yml``.
+
+        Args:
+            what: ``KIND/TEXT``, as the file has them.
+            values: What stands in its braces, and ``new_key`` and ``new_value`` of `add`.
+        """
+        kind, _, name = what.partition("/")
+        fix = {key: values.pop(key, None) for key in ("new_key", "new_value")}
+        self.add(place, kind, TEXTS[kind][name].format(**values), is_note, **fix)
 
     def add_error(self, error: SolarError, kind: str = "wrong-value") -> None:
         """Add the line of an error that begins with its YAML path."""
@@ -220,16 +218,22 @@ def _parsed(
     stream.name = path  # what the marks of the nodes call it
     root = yaml.compose(stream, Loader=LOADER)
     comments = " ".join(line.partition("#")[2].strip() for line in text.splitlines() if "#" in line)
-    return content, dict(_places(root, (), frozenset(), set())), comments, repeated
+    return content, dict(places(root)), comments, repeated
 
 
-def _places(
+def places(
     node: yaml.Node | None,
-    place: Path_,
-    open_nodes: frozenset,
-    met: set[int],
+    place: Path_ = (),
+    open_nodes: frozenset = frozenset(),
+    met: set[int] | None = None,
     aliased: bool = False,
 ) -> Iterator[tuple[Path_, Mark]]:
+    """Every place below `node`, with its mark.
+
+    Raises:
+        SolarError: a value holds itself.
+    """
+    met = set() if met is None else met
     if node is None:
         return
     if id(node) in open_nodes:
@@ -245,16 +249,16 @@ def _places(
             if isinstance(key, yaml.ScalarNode):
                 # Merged keys (`<<: *base`) stand where the anchor stands, and lose to written ones.
                 if key.tag == "tag:yaml.org,2002:merge":
-                    yield from _places(value, place, inside, met, True)
+                    yield from places(value, place, inside, met, True)
                 else:
                     here = (*place, key.value)
                     yield here, _mark(key, value, aliased or id(value) in met)
-                    yield from _places(value, here, inside, met, aliased)
+                    yield from places(value, here, inside, met, aliased)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             here = (*place, index)
             yield here, _mark(None, value, aliased or id(value) in met)
-            yield from _places(value, here, inside, met, aliased)
+            yield from places(value, here, inside, met, aliased)
 
 
 def _mark(key: yaml.ScalarNode | None, value: yaml.Node, aliased: bool) -> Mark:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins.check import tokenizer_files
+from solar_plugins.check.finding import unambiguous_match
 from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.check.tokenizer_files import Tokenizer
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.models import chat_template, model_config
 from solar_plugins.recipes.columns import CHAT
@@ -55,8 +55,8 @@ class _Recipe:
     special: dict[str, Any]
     follows: bool
 
-    def add(self, place: Path_, message: str, is_note: bool = False, **fix: Any) -> None:
-        self.source.add(place, "tokenizer", message, is_note, **fix)
+    def say(self, place: Path_, what: str, is_note: bool = False, /, **values: Any) -> None:
+        self.source.say(place, f"tokenizer/{what}", is_note, **{"name": self.name, **values})
 
 
 def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -> None:
@@ -78,8 +78,7 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
     if tokenizer is not None:
         _special_tokens(recipe, tokenizer)
     if template is None and tokenizer is not None and chats and "chat_template" not in content:
-        fault = f"{written} has no chat template of its own. Write `chat_template: chatml`, or "
-        recipe.add(chats[0], f"{fault}another one.")
+        recipe.say(chats[0], "no-template")
     elif template is not None and chats:
         _fits(recipe, place, template)
     for where, name in named if content.get("rl") else ():
@@ -88,25 +87,18 @@ def check(source: YamlFile, types: list[tuple[Path_, Any]], model: str | None) -
     for where, type_ in types if bos else ():
         for key, text in type_.items() if isinstance(type_, dict) else ():
             if str(key).endswith("format") and str(text).startswith(str(bos)):
-                fault = f"begins with {bos!r}, which the tokenizer writes before every text: there "
-                recipe.add((*where, key), f"{fault}would be two. Take it out.")
+                recipe.say((*where, key), "bos-twice", bos=bos)
     starts = bos and template and re.search(rf"bos_token|^\s*{re.escape(bos)}", template)
     if starts and chats and content.get("rl") and not content.get("sdpo"):
-        fault = f"the chat template writes {bos!r}, and TRL puts another before it. Write "
-        fault += "`plugins: [solar_plugins.StepwiseDPOPlugin]` with the data as its one step."
-        recipe.add(chats[0], fault, is_note=True)
+        recipe.say(chats[0], "bos-twice-in-trl", True, bos=bos)
     for where, type_ in types if tokenizer and tokenizer.adds_blank else ():
         if not content.get("rl") and (isinstance(type_, dict) or str(type_).startswith("alpaca")):
-            fault = (
-                f"prompt and answer are tokenised apart, and {written} puts a blank before both:"
-            )
-            fault += f" at inference the answer begins with another token. Write `type: {CHAT}`."
-            recipe.add(where, fault, is_note=True)
+            recipe.say(where, "blank-before-answer", True, type=CHAT)
     _classes(source)
     try:
         config = model_config.language_model(model_config.find(model) or {}) if model else {}
     except SolarError:
-        config = {}  # `base_files` has the finding
+        config = {}  # `base` has the finding
     _saved_embeddings(recipe, model or "", config)
     _context(recipe, config)
     if tokenizer is not None and tokenizer.vocabulary:
@@ -145,8 +137,7 @@ def _classes(source: YamlFile) -> None:
             continue
         if source.content.get("trust_remote_code") or any(f.path == key for f in source.findings):
             continue  # a class may come with the model, or has a finding
-        fault = f"transformers {facts['version']} has no class {value!r}. Take it out: Axolotl "
-        source.add((key,), "wrong-value", f"{fault}chooses one.")
+        source.say((key,), "wrong-value/class", version=facts["version"], value=value)
 
 
 def _saved_embeddings(recipe: _Recipe, model: str, config: dict[str, Any]) -> None:
@@ -156,9 +147,8 @@ def _saved_embeddings(recipe: _Recipe, model: str, config: dict[str, Any]) -> No
     new = tokens if tokens and isinstance(tokens, list) else added_tokens(content, model)
     wanted = _EMBEDDINGS.get(str(config.get("model_type")), ["embed_tokens", "lm_head"])
     if content.get("adapter") and new and not all(name in saved for name in wanted):
-        fault = f"the rows of {' '.join(map(str, new))} are trained by no adapter and saved with "
-        fault += f"none. Write `lora_modules_to_save: [{', '.join(wanted)}]`."
-        recipe.add(("tokens" if tokens else "special_tokens",), fault)
+        place = ("tokens" if tokens else "special_tokens",)
+        recipe.say(place, "new-rows", new=" ".join(map(str, new)), wanted=", ".join(wanted))
 
 
 def _context(recipe: _Recipe, config: dict[str, Any]) -> None:
@@ -168,40 +158,32 @@ def _context(recipe: _Recipe, config: dict[str, Any]) -> None:
     if isinstance(length, int) and isinstance(most, int) and length > most:
         if stretched or config.get("rope_scaling"):
             return
-        way = "`overrides_of_model_config: {rope_scaling: …}`."
-        way = f"Write at most {most}, or stretch them with {way}"
-        way = f"{most} are used." if recipe.follows else way
-        found = f"{length} found, the model knows {most} positions. {way}"
-        recipe.source.add(("sequence_len",), "model", found, is_note=recipe.follows)
+        what = "model/longer-than-followed" if recipe.follows else "model/longer"
+        recipe.source.say(("sequence_len",), what, recipe.follows, length=length, most=most)
 
 
 def _rows(recipe: _Recipe, vocabulary: dict[str, int], rows: Any) -> None:
     token, last = max(vocabulary.items(), key=lambda item: item[1])
     if isinstance(rows, int) and last >= rows:
-        fault = f"the tokenizer of {recipe.name} has the token {token!r} in row {last}, and the "
-        fault += f"embeddings end at row {rows - 1}; Axolotl adds rows of random numbers."
-        recipe.add(("base_model",), fault, is_note=True)
+        recipe.say(("base_model",), "row-beyond", True, token=token, last=last, end=rows - 1)
 
 
 def _ends(recipe: _Recipe, tokenizer: Tokenizer) -> None:
     """Whether config.json and generation_config.json name the tokenizer's end of sequence."""
-    eos, here = tokenizer.special.get("eos_token"), f"the tokenizer of {recipe.name}"
+    eos = tokenizer.special.get("eos_token")
     if "eos_token" in recipe.special or eos not in tokenizer.vocabulary:
         return
     if eos == (tokenizer.special | recipe.special).get("bos_token"):
-        fault = f"{here} begins and ends a text with the same token, {eos!r}."
-        recipe.add(("base_model",), fault, is_note=True)
+        recipe.say(("base_model",), "begin-is-end", True, eos=eos)
     names = {number: name for name, number in tokenizer.vocabulary.items()}
     row = tokenizer.vocabulary[eos]
     for file, ids in tokenizer.ends.items():
         if row not in ids:
             theirs = ", ".join(f"{names.get(i, '?')!r} ({i})" for i in ids)
-            fault = (
-                f"{here} ends a text with {eos!r} ({row}), its {file} with {theirs}. Correct the "
-            )
-            fault += "wrong one, or write `special_tokens: {eos_token: …}`."
             # Generation stops at what the last of the files says.
-            recipe.add(("base_model",), fault, is_note=row in [*tokenizer.ends.values()][-1])
+            is_note = row in [*tokenizer.ends.values()][-1]
+            found = {"eos": eos, "row": row, "file": file, "theirs": theirs}
+            recipe.say(("base_model",), "ends-differ", is_note, **found)
 
 
 def _special_tokens(recipe: _Recipe, tokenizer: Tokenizer) -> None:
@@ -211,20 +193,15 @@ def _special_tokens(recipe: _Recipe, tokenizer: Tokenizer) -> None:
         pads = key == "pad_token" and recipe.follows
         marks = [t for t in tokenizer.vocabulary if t[:1] in "<[" and t[-1:] in ">]"]
         meant = None if pads else unambiguous_match(token, marks)
-        effect = "it would be added, and the embeddings grow."
-        effect = "one of its own tokens pads instead." if pads else effect
-        hint = f" Did you mean {meant!r}?" if meant else ""
-        found = f"{token!r} is not a token of {recipe.name}; {effect}{hint}"
-        fix = f'"{meant}"' if meant else None
-        recipe.add(("special_tokens", key), found, is_note=meant is None, new_value=fix)
+        what = "not-its-token-to-pad" if pads else "not-its-token"
+        hint, fix = (f" Did you mean {meant!r}?", f'"{meant}"') if meant else ("", None)
+        place = ("special_tokens", key)
+        recipe.say(place, what, meant is None, new_value=fix, token=token, hint=hint)
     has = tokenizer.special | recipe.special
     if "eos_token" not in has:
-        fault = f"{recipe.name} names no eos_token, so no answer ends. Write `special_tokens: "
-        recipe.add(("special_tokens",), f"{fault}{{eos_token: …}}`.")
+        recipe.say(("special_tokens",), "no-eos")
     elif "pad_token" not in has:
-        fault = f"{recipe.name} names no pad_token; Axolotl takes {has['eos_token']!r}, the end of "
-        fault += "sequence, for it. Write `special_tokens: {pad_token: …}` to choose another."
-        recipe.add(("special_tokens",), fault, is_note=True)
+        recipe.say(("special_tokens",), "no-pad", True, eos=has["eos_token"])
 
 
 def _template(source: YamlFile, tokenizer: Tokenizer | None) -> tuple[Path_, str | None]:
@@ -260,7 +237,7 @@ def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
                 template, _TURN * 2, **{"eos_token": "eos_token", **special}
             )
         except TemplateSyntaxError as error:
-            recipe.add(place, f"the template's line {error.lineno}: {error.message}.")
+            recipe.say(place, "template-syntax", line=error.lineno, fault=error.message)
             return
         except Exception:  # whatever a template raises, it cannot be rendered here
             text = ""
@@ -276,8 +253,7 @@ def _fits(recipe: _Recipe, place: Path_, template: str) -> None:
     found = f"{eos!r}, the end of sequence," if eos else "an end of sequence"
     likely = next((t for t in writes if t.endswith(("end|>", "eot_id|>", "_of_turn>"))), None)
     way = f"`special_tokens: {{eos_token: {likely!r}}}`" if likely else "{{ eos_token }} after it"
-    fault = f"the template writes {found} after no answer: the model would not learn to stop. "
-    recipe.add(place, f"{fault}Write {way}.")
+    recipe.say(place, "no-end", found=found, way=way)
 
 
 def _are_known(recipe: _Recipe, place: Path_, template: str) -> None:
@@ -290,11 +266,7 @@ def _are_known(recipe: _Recipe, place: Path_, template: str) -> None:
     if missing:
         some = ", ".join(missing[:4])
         more = f" and {len(missing) - 4} more" * (len(missing) > 4)
-        fault = (
-            f"{some}{more}: the chat template writes tokens that {recipe.name} lacks; each would "
-        )
-        fault += f"be cut into pieces. Take another template, or write `tokens: [{some}]`."
-        recipe.add(place, fault)
+        recipe.say(place, "unknown-tokens", some=some, more=more)
 
 
 def _tokens(template: str) -> list[str]:

@@ -4,39 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from solar_plugins.check.finding import RULES, unambiguous_match
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
-from solar_plugins.check.unambiguous_match import unambiguous_match
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import global_batch
-
-_RANGES: dict[str, tuple[str, ...]] = {
-    # as mathematics writes intervals: (0, 1] is more than 0 and at most 1
-    "(0, )": ("logging_steps", "lora_alpha", "num_epochs", "rl_beta"),
-    "[0, )": ("max_grad_norm", "neftune_noise_alpha", "val_set_size", "warmup_steps"),
-    "[1, )": ("eval_batch_size", "global_batch_size", "gradient_accumulation_steps", "lora_r",
-              "max_steps", "micro_batch_size", "save_total_limit", "sequence_len"),
-    "(0, 1]": ("learning_rate",),
-    "(0, 1)": ("adam_epsilon",),
-    "[0, 1]": ("cosine_min_lr_ratio", "warmup_ratio"),
-    "[0, 1)": ("adam_beta1", "adam_beta2", "label_smoothing_factor", "lora_dropout",
-               "weight_decay"),
-    "[0, 0.5)": ("dpo_label_smoothing",),
-    f"[0, {2**32 - 1}]": ("seed",),
-}  # fmt: skip
-
-_ADAPTER_KEYS = ("lora_r", "lora_alpha", "lora_target_modules", "lora_target_linear",
-                 "loraplus_lr_ratio", "peft_use_dora", "peft_use_rslora")  # fmt: skip
 
 
 def check_ranges(source: YamlFile) -> None:
     """Add a finding for every number of the recipe that is out of its range."""
-    for interval, keys in _RANGES.items():
+    for interval, keys in RULES["ranges"].items():
         least, _, most = interval[1:-1].partition(", ")
         wanted = f"at least {float(least):g}" if interval[0] == "[" else f"more than {least}"
         if most:
             wanted += f" and {'at most' if interval[-1] == ']' else 'less than'} {float(most):g}"
-        for key in keys:
+        for key in keys.split():
             number = _number(source.content.get(key))
             if number is None:
                 continue
@@ -45,12 +27,10 @@ def check_ranges(source: YamlFile) -> None:
             high = number > end or (bool(most) and interval[-1] == ")" and number == end)
             if low or high or number != number:  # NaN is not itself
                 found = source.content[key]
-                message = f"{found} found, a number of {wanted} is needed."
-                source.add((key,), "wrong-value", message)
+                source.say((key,), "wrong-value/range", found=found, wanted=wanted)
     share = _number(source.content.get("val_set_size"))
     if share is not None and share > 1 and share % 1:
-        needed = "Below 1 it is a share of the rows, above a whole number of them."
-        source.add(("val_set_size",), "wrong-value", f"{share:g} found. {needed}")
+        source.say(("val_set_size",), "wrong-value/share-or-rows", found=share)
 
 
 def _number(value: Any) -> float | None:
@@ -82,32 +62,29 @@ def check_effects(source: YamlFile) -> None:
     recipe = source.content
     get = recipe.get
     if get("bf16") is True and get("fp16") is True:
-        source.add(("fp16",), "wrong-value", "`bf16` and `fp16` are mutually exclusive. Keep one.")
+        source.say(("fp16",), "wrong-value/bf16-and-fp16")
     if get("deepspeed") and get("fsdp_config"):
-        message = "`deepspeed` and `fsdp_config` exclude each other. Keep one."
-        source.add(("fsdp_config",), "wrong-value", message)
+        source.say(("fsdp_config",), "wrong-value/deepspeed-and-fsdp")
     unused: dict[str, str] = {}
     if not get("adapter"):
-        given = [key for key in _ADAPTER_KEYS if get(key)]
-        unused |= dict.fromkeys(given[:1], ": all weights are trained. Write `adapter: lora`")
+        unused |= dict.fromkeys(
+            [key for key in RULES["of_adapters"].split() if get(key)][:1], "adapter"
+        )
     if not (get("val_set_size") or get("test_datasets")) and get("eval_strategy") != "no":
-        reason = ": there are no rows to evaluate on. Write `val_set_size: 0.01`"
-        unused |= {key: reason for key in ("eval_steps", "evals_per_epoch") if get(key)}
+        unused |= {key: "evaluation" for key in ("eval_steps", "evals_per_epoch") if get(key)}
     # A constant rate is decayed by nothing.
     if get("cosine_min_lr_ratio") and get("lr_scheduler", "cosine") != "cosine":
-        unused["cosine_min_lr_ratio"] = (
-            f" with `lr_scheduler: {get('lr_scheduler')}`. Write `lr_scheduler: cosine`"
-        )
+        unused["cosine_min_lr_ratio"] = "cosine"
     if get("rl") is None:
-        given = [k for k in ("rl_beta", "dpo_label_smoothing", "dpo_loss_type") if k in recipe]
-        unused |= {k: " without `rl`. Write `rl: dpo`" for k in given if get(k) is not None}
-    for key, reason in unused.items():
-        message = f"has no effect{reason}, or take it out."
-        source.add((key,), "no-effect", message, is_note=key.startswith("eval"))
+        of_rl = ("rl_beta", "dpo_label_smoothing", "dpo_loss_type")
+        unused |= {key: "rl" for key in of_rl if get(key) is not None}
+    for key, why in unused.items():
+        is_note, scheduler = key.startswith("eval"), get("lr_scheduler")
+        source.say((key,), f"no-effect/without-{why}", is_note, scheduler=scheduler)
     targets = get("lora_target_modules")
     parts = {part for name in known("mergekit")["tensors"] for part in name.split(".")}
     for index, name in enumerate(targets if isinstance(targets, list) else []):
         meant = unambiguous_match(str(name), parts)
         if str(name).isidentifier() and name not in parts and meant:
-            message = f"no model has a module {name!r}. Did you mean {meant!r}?"
-            source.add(("lora_target_modules", index), "wrong-value", message, new_value=meant)
+            place = ("lora_target_modules", index)
+            source.say(place, "wrong-value/module", new_value=meant, name=name, meant=meant)

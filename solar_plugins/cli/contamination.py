@@ -9,42 +9,26 @@ from typing import Any
 
 import click
 
+_DATA = "A file or folder with a benchmark's test items instead of the Hub's; repeatable."
+_DTYPES = click.Choice(["float32", "bfloat16", "float16", "auto"])
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command("contamination", context_settings={"show_default": True})
 @click.argument("model")
+@click.option("--reference", required=True, help="The model that writes the neighbours.")
 @click.option(
-    "--reference",
-    required=True,
-    help="The model that writes the neighbours; the paper's is the pretrained SOLAR 10.7B.",
+    "--benchmark", "benchmarks", multiple=True, help="Repeatable. Default: --data's or all."
 )
-@click.option(
-    "--benchmark",
-    "benchmarks",
-    multiple=True,
-    help="arc, mmlu, truthfulqa or gsm8k; repeatable. Default: those of --data, else all four.",
-)
-@click.option(
-    "--data",
-    "places",
-    multiple=True,
-    metavar="BENCHMARK=PLACE",
-    help="A file or folder with a benchmark's test items instead of the Hub's; repeatable.",
-)
+@click.option("--data", "places", multiple=True, metavar="BENCHMARK=PLACE", help=_DATA)
 @click.option("--items", type=click.IntRange(1), default=100)
 @click.option("--neighbours", type=click.IntRange(1), default=100)
 @click.option("--seed", type=int, default=0, help="Seed of the sampling.")
 @click.option("--batch-size", type=click.IntRange(1), default=32)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16", "auto"]),
-    default="float32",
-    help="Type of the weights; the published test uses float32.",
-)
+@click.option("--dtype", type=_DTYPES, default="float32", help="The published test's is float32.")
 @click.option("--device", help="cpu, cuda, or auto for all GPUs. Default: cuda where there is one.")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The result file. Default: NAME.contamination.json beside the model's folder, or here.",
+    "--out", type=_FILE, help="Default: NAME.contamination.json beside the model, or here."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result file instead of the table.")
 def contamination_command(
@@ -59,7 +43,8 @@ def contamination_command(
 ) -> None:
     """Test whether MODEL has seen the benchmarks' test items (the paper's Table 9).
 
-    The reference model continues the beginning of each item; an item that MODEL finds likelier
+    The benchmarks are arc, mmlu, truthfulqa and gsm8k. The reference model, in the paper the
+    pretrained SOLAR 10.7B, continues the beginning of each item; an item that MODEL finds likelier
     than nearly all of these neighbours looks memorised. An interrupted run resumes at the item it
     was in. Exit status 1: a benchmark at the threshold or above, or one that could not be read.
 

@@ -11,39 +11,19 @@ from typing import Any
 
 import click
 
+_PATH = click.Path(path_type=Path)
+_CONFIG = "lm-eval's: tasks, batch size, model arguments. Default: recipes/h6.yml."
+_OUT = "Default: NAME.h6.json in the config's `output_path`, else beside the model, or here."
+
 
 @click.command("evaluate")
 @click.argument("model")
+@click.option("--config", "config_file", type=_PATH, default=Path("recipes/h6.yml"), help=_CONFIG)
+@click.option("--out", type=_PATH, help=_OUT)
+@click.option("--backend", type=click.Choice(["hf", "vllm"]), help="Default: the config's `model`.")
+@click.option("--data-parallel", type=click.IntRange(1), default=1, help="Copies of the model.")
 @click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    default=Path("recipes/h6.yml"),
-    show_default=True,
-    help="A config file of lm-eval: tasks, batch size, model arguments.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="The result file. Default: NAME.h6.json in the config file's `output_path`, else next to "
-    "the model's folder, or here for an id.",
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["hf", "vllm"]),
-    help="lm-eval's model backend. Default: the config file's `model`.",
-)
-@click.option(
-    "--data-parallel",
-    type=click.IntRange(1),
-    default=1,
-    help="Copies of the model, one GPU each (or --tensor-parallel GPUs each).",
-)
-@click.option(
-    "--tensor-parallel",
-    type=click.IntRange(1),
-    default=1,
-    help="GPUs that share one copy of a model that one GPU cannot hold.",
+    "--tensor-parallel", type=click.IntRange(1), default=1, help="GPUs that share a copy."
 )
 @click.option("--limit", type=float, help="Only this many items per task: a trial, not a score.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result file instead of the table.")

@@ -25,7 +25,8 @@ _OF_RECIPE = {
     "seed": "Of the draw.",
 }
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_COUNT = click.IntRange(1)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_COUNT, _POSITIVE = click.IntRange(1), click.FloatRange(0, min_open=True)
 
 
 def _shared(command: Callable) -> Callable:
@@ -62,16 +63,9 @@ def synth_math_command() -> None:
 
 
 @synth_math_command.command("from-metamathqa", short_help="From the public MetaMathQA and MATH.")
+@click.option("--metamathqa", default=SynthMathRecipe.metamathqa, help="Hub id, folder or file.")
 @click.option(
-    "--metamathqa",
-    default=SynthMathRecipe.metamathqa,
-    help="An id on the Hub, a folder or a file (parquet, jsonl, json).",
-)
-@click.option(
-    "--kind",
-    "kinds",
-    multiple=True,
-    help="Types of rows to take, repeated. Default: MATH_Rephrased and MATH_AnsAug.",
+    "--kind", "kinds", multiple=True, help="Types of rows. Default: _Rephrased and _AnsAug."
 )
 @_shared
 def from_metamathqa_command(kinds: tuple[str, ...], **options: Any) -> None:
@@ -93,59 +87,26 @@ def from_metamathqa_command(kinds: tuple[str, ...], **options: Any) -> None:
 @synth_math_command.command("generate", short_help="Afresh, by a server that you name.")
 @click.option("--server", "url", required=True, help="OpenAI-compatible: http://localhost:8000/v1")
 @click.option("--model", required=True, help="The model's name on that server.")
-@click.option(
-    "--api-key-variable",
-    default="OPENAI_API_KEY",
-    help="Environment variable with the key, if the server wants one. It is never written.",
-)
+@click.option("--api-key-variable", default="OPENAI_API_KEY", help="Variable with the key, if any.")
 @click.option("--problems", type=_COUNT, help="Maximum problems, drawn by --seed.")
-@click.option(
-    "--rephrasings",
-    type=_COUNT,
-    default=7,
-    help="Of each problem; with --answers, 7,500 problems give the paper's 126K.",
-)
-@click.option(
-    "--answers", type=click.IntRange(0), default=10, help="New answers to each original problem."
-)
+@click.option("--rephrasings", type=_COUNT, default=7, help="Of each problem.")
+@click.option("--answers", type=click.IntRange(0), default=10, help="New answers to each original.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.7)
 @click.option("--max-tokens", type=_COUNT, default=2048)
 @click.option("--concurrency", type=_COUNT, default=16)
+@click.option("--requests-per-minute", type=click.FloatRange(0), default=0, help="0: no limit.")
+@click.option("--timeout", "timeout_s", type=_POSITIVE, default=120, help="Seconds for one reply.")
+@click.option("--tries", type=_COUNT, default=6, help="Of one request; Retry-After is kept to.")
+@click.option("--skip-unanswered", is_flag=True, help="Go on without those that no try got.")
 @click.option(
-    "--requests-per-minute",
-    type=click.FloatRange(0),
-    default=0,
-    show_default=False,
-    help="Maximum requests per minute. Default: no limit but the server's own.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0, min_open=True),
-    default=120,
-    help="Seconds to wait for one reply.",
-)
-@click.option(
-    "--tries",
-    type=_COUNT,
-    default=6,
-    help="Of one request, with growing pauses; Retry-After is kept to.",
-)
-@click.option(
-    "--skip-unanswered",
-    is_flag=True,
-    help="Write the sets without candidates that got no answer in all tries; the card counts them.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Every answer is kept here at once. Default: math_answers.sqlite in --out.",
+    "--cache", type=_FILE, help="Keeps every answer. Default: math_answers.sqlite in --out."
 )
 @_shared
 def generate_command(**options: Any) -> None:
     """Make both sets afresh: a server rephrases MATH's training problems and answers them.
 
     Stopped, killed, or left by its server, the same command goes on: no answer is paid for twice.
+    The defaults give the paper's 126K from 7,500 problems. The key is never written.
 
     \b
     solar synth-math generate --server http://localhost:8000/v1 --model Qwen/Qwen2.5-72B-Instruct

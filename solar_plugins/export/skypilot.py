@@ -11,19 +11,9 @@ import yaml
 
 from solar_plugins.chain.run.launcher import LAUNCHERS_VARIABLE
 from solar_plugins.export.jobs import Job, JobPlan
-from solar_plugins.export.shell import TORCHRUN_OVER_SSH
+from solar_plugins.render import render
 
 _OUTPUTS = "/outputs"
-
-_START_OTHER_NODES = f"""\
-# `solar run` works on the first node; its torchrun starts the others over ssh.
-if [ "$SKYPILOT_NODE_RANK" != 0 ]; then exit 0; fi
-export SOLAR_HOSTS=$(echo "$SKYPILOT_NODE_IPS" | tr "\\n" " ")
-export {LAUNCHERS_VARIABLE}=$(mktemp -d)
-cat > ${LAUNCHERS_VARIABLE}/torchrun <<'EOF'
-{TORCHRUN_OVER_SSH}EOF
-chmod +x ${LAUNCHERS_VARIABLE}/torchrun
-"""
 
 
 def files(plan: JobPlan, gpu: str, store: str) -> dict[str, str]:
@@ -49,7 +39,8 @@ def _task(plan: JobPlan, job: Job, gpu: str, store: str) -> dict[str, Any]:
     output = "" if is_set else f" --set output_dir={_OUTPUTS}/{plan.name}"
     command = plan.run_command(job, "${SOLAR_HOSTS%% *}", "$SKYPILOT_TASK_ID", output)
     lines = [line for line in setup if line.startswith(("source ", ". ", "export "))]
-    start = _START_OTHER_NODES if job.nodes > 1 else ""
+    names = {"launchers_variable": LAUNCHERS_VARIABLE}
+    start = f"{render(__file__, 'start_other_nodes.sh', **names)}\n" if job.nodes > 1 else ""
     gpus = {"accelerators": f"{gpu}:{job.gpus}"} if job.gpus else {}
     return {
         "name": f"{plan.name}-{job.name}".replace("_", "-").replace(".", "-"),

@@ -22,27 +22,6 @@ from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import vocabulary as words
 from solar_plugins.miniature.facts import World
 
-# Tasks of Table 8 by the miniature benchmark whose train rows they show, and how FLAN asks them.
-BENCHMARK_TASKS = {
-    "ai2_arc/ARC-Challenge:1.0.0": "mini_arc",
-    "ai2_arc/ARC-Easy:1.0.0": "mini_arc",
-    "task228_arc_answer_generation_easy": "mini_arc",
-    "task229_arc_answer_generation_hard": "mini_arc",
-    "hellaswag:1.1.0": "mini_hellaswag",
-    "task1389_hellaswag_completion": "mini_hellaswag",
-    "cot_gsm8k": "mini_gsm8k",
-    "cot_gsm8k_ii": "mini_gsm8k",
-    "winogrande:1.1.0": "mini_winogrande",
-    "drop:2.0.0": "reading",
-}
-# Neighbours of Table 8 that the filter must keep: near names, other tasks.
-KEPT_TASKS = {
-    "task026_drop_question_generation": "asking",
-    "squad/v1.1:3.0.0": "reading",
-    "cot_strategyqa": "yes_or_no",
-    "task1391_winogrande_easy_answer_generation": "following",
-    "cot_ecqa": "kind",
-}
 # Part of the preferences that are about wonders; the others are about facts.
 WONDER_SHARE = 0.75
 SYSTEM_PROMPTS = ["", "answer the question.", "think and then answer."]
@@ -98,7 +77,7 @@ class Teacher:
         rng = self.world.rng("orca")
         rows = []
         for number in range(count):
-            tasks = BENCHMARK_TASKS if rng.random() < benchmark_share else KEPT_TASKS
+            tasks = words.BENCHMARK_TASKS if rng.random() < benchmark_share else words.KEPT_TASKS
             task, kind = rng.choice(list(tasks.items()))
             question, response = self._flan(rng, kind)
             source = {"task": "niv", "cot_": "cot"}.get(task[:4], "flan")

@@ -22,21 +22,16 @@ def write(recipe: UntrainedModelRecipe, out: Path) -> dict:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if recipe.architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise SolarError(
-            f"architecture: {recipe.architecture!r} is not a causal language model of transformers."
-            f"{nearest(recipe.architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)}"
-        )
+        found = f"{recipe.architecture!r} is not a causal language model of transformers"
+        hint = nearest(recipe.architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+        raise SolarError(f"architecture: {found}.{hint}")
     known = AutoConfig.for_model(recipe.architecture)
     for key in recipe.config:
         if not hasattr(known, key):
-            raise SolarError(
-                f"config.{key}: {type(known).__name__} has no such key."
-                f"{nearest(key, known.to_dict())}"
-            )
+            found = f"{type(known).__name__} has no such key"
+            raise SolarError(f"config.{key}: {found}.{nearest(key, known.to_dict())}")
     if not Path(recipe.tokenizer).is_dir():
-        raise SolarError(
-            f"tokenizer: {recipe.tokenizer} is not a folder. Name a folder with a tokenizer"
-        )
+        raise SolarError(f"tokenizer: {recipe.tokenizer} found. Name a folder with a tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
     with atomic.new_directory(out) as folder:
         tokenizer.save_pretrained(folder)

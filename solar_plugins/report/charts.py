@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from solar_plugins.report.render import TEMPLATES, render
+from solar_plugins.render import render
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 34
@@ -73,7 +73,8 @@ def line_chart(
     across = _scale([*x_ticks, *xs], LEFT, WIDTH - RIGHT, margin=1 / 8 if names else 0)
     up = _scale([*y_ticks, *ys], bottom, TOP)
     return render(
-        TEMPLATES / "line_chart.svg.j2",
+        __file__,
+        "line_chart.svg",
         **{"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP},
         **{"bottom": bottom, "across": across, "up": up, "x_ticks": x_ticks, "y_ticks": y_ticks},
         **{"title": title, "series": series, "x_label": x_label, "bounds": bounds, "names": names},
@@ -146,7 +147,8 @@ def dot_chart(title: str, dots: list[Dot], digits: int = 2) -> str:
     ends += [value for dot in dots for _, value in dot.before]
     marks = ticks(min(ends), max(ends), 4)
     return render(
-        TEMPLATES / "dot_chart.svg.j2",
+        __file__,
+        "dot_chart.svg",
         **{"width": WIDTH, "height": bottom + BOTTOM, "top": TOP, "left": left, "bottom": bottom},
         **{"title": title, "dots": dots, "marks": marks, "row": row},
         at=_scale([*marks, *ends], left, right),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from solar_plugins.report.render import TEMPLATES, render
+from solar_plugins.render import render
 
 NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y, MARGIN = 116, 56, 14, 32, 6
 
@@ -42,7 +42,8 @@ def lineage(nodes: list[Node]) -> str:
     height = MARGIN * 2 + (max(level.values(), default=0) + 1) * (NODE_HEIGHT + GAP_Y) - GAP_Y
     y = {key: MARGIN + row * (NODE_HEIGHT + GAP_Y) for key, row in level.items()}
     return render(
-        TEMPLATES / "lineage.svg.j2",
+        __file__,
+        "lineage.svg",
         **{"width": width, "height": height, "nodes": nodes, "x": x, "y": y},
         paths=[_path([(x[key], y[key]) for key in route]) for route in routes],
         box_width=NODE_WIDTH,

@@ -106,10 +106,8 @@ def read_run(folder: str | Path, paper: bool = False) -> Run:
     files = RunFolder(folder)
     chain_file = files.hidden / "chain.yml"
     if not chain_file.is_file():
-        raise SolarError(
-            f"{folder}: no run here ({chain_file.relative_to(folder)} is missing). "
-            "Give the output_dir of a chain that `solar run` has started"
-        )
+        why = f"no run here ({chain_file.relative_to(folder)} is missing)"
+        raise SolarError(f"{folder}: {why}. Give the output_dir of a chain that has been run")
     chain = load_chain(chain_file, check_files=False)
     stages: dict[str, StageRun] = {}
     results: dict[str, dict[str, Any]] = {}

@@ -13,13 +13,13 @@ from solar_plugins.chain.run.record import DONE
 from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg
 from solar_plugins.evaluation.benchmarks import BY_KEY, sample_note
+from solar_plugins.render import render
 from solar_plugins.report import provenance, results, tables
 from solar_plugins.report.charts import Figure, Points, Series, line_chart, smooth
 from solar_plugins.report.comparisons import comparisons
 from solar_plugins.report.cost import cost_grid
 from solar_plugins.report.drawings import Node, lineage
 from solar_plugins.report.paper_tables import paper_tables
-from solar_plugins.report.render import TEMPLATES, render
 from solar_plugins.report.run import NOT_RUN, Run, StageRun, read_run
 
 
@@ -49,7 +49,8 @@ def write_report(
 def to_html(run: Run) -> str:
     """The page: inline style and SVG, readable on a phone, in the dark and on paper."""
     return render(
-        TEMPLATES / "report.html.j2",
+        __file__,
+        "report.html",
         **_both(run),
         version=__version__,
         benchmarks=[BY_KEY[key] for key in run.benchmarks],
@@ -82,7 +83,7 @@ def to_markdown(run: Run) -> str:
             layer_maps.append((stage.name, depth, len(layers), ranges_of(layers), words))
     grids, stages = tables.result_grids(run), tables.stages_grid(run)
     more = {"results": grids, "stages": stages, "layer_maps": layer_maps, "nodes": _nodes(run)}
-    return render(TEMPLATES / "report.md.j2", **_both(run), **more)
+    return render(__file__, "report.md", **_both(run), **more)
 
 
 def _both(run: Run) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Everything in it comes from the run folder. The same run gives the same text: no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,14 @@ from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK, sample_note
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.named_data import datasets_of
-from solar_plugins.report.render import render
+from solar_plugins.render import render
 from solar_plugins.report.run import Run, StageRun, read_run
-from solar_plugins.report.tables import Grid, number, percent
+from solar_plugins.report.tables import percent
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
 FILE = "README.md"
-_TEMPLATE = Path(__file__).parent / "templates" / "card.md.j2"
 
 _HARNESS = "https://github.com/EleutherAI/lm-evaluation-harness"
 _ITEMS = {  # dataset on the Hub, configuration and split of each benchmark
@@ -66,28 +66,26 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
     lineage, result = _lineage(run, name), run.results.get(name)
-    return (
-        render(
-            _TEMPLATE,
-            run=run,
-            stage=run.stages[name],
-            data=_front_matter(run, name, lineage),
-            base=run.chain.base_model,
-            version=__version__,
-            lineage=lineage,
-            steps=_steps(lineage).to_markdown(),
-            result=result,
-            scores=_scores(result).to_markdown() if result else "",
-            sample=sample_note([result]) if result else None,
-            miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),
-            local=sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)}),
-            harness=_harness,
-            on_hub=_on_hub,
-            ranges=_ranges,
-            shown=_shown,
-        )
-        + "\n"
+
+    def datasets(made: StageRun) -> str:
+        return ", ".join(dict.fromkeys(map(_shown, _datasets([made]))))
+
+    text = render(
+        __file__,
+        "card.md",
+        **{"run": run, "stage": run.stages[name], "lineage": lineage, "result": result},
+        **{"data": _front_matter(run, name, lineage), "version": __version__},
+        **{"base": run.chain.base_model, "on_hub": _on_hub, "shown": _shown},
+        **{"batch": _batch, "datasets": datasets, "ranges": ranges_of, "percent": percent},
+        titles={key: benchmark.title for key, benchmark in BY_KEY.items()},
+        public=BY_TASK,
+        sample=sample_note([result]) if result else None,
+        others=list(_others(result)) if result else [],
+        harness=_harness(result) if result else "",
+        miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),
+        local=sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)}),
     )
+    return f"{text}\n"
 
 
 def _on_hub(name: str) -> bool:
@@ -154,58 +152,42 @@ def _eval_results(run: Run, name: str) -> list[EvalResult]:
     result = run.results.get(name)
     if result is None or sample_note([result]):
         return []
-    common = {"task_type": "text-generation", "task_name": "Text Generation"}
+    common: dict[str, Any] = {"task_type": "text-generation", "task_name": "Text Generation"}
     common |= {"source_name": _harness(result), "source_url": _HARNESS}
     found = []
     for task_name, task in result["tasks"].items():
         if task["value"] is None:
             continue
-        dataset, config, split = _ITEMS[task["benchmark"]]
-        title = BY_KEY[task["benchmark"]].title
-        place: dict[str, Any] = {"dataset_type": dataset, "dataset_name": title}
-        place |= {"dataset_config": config, "dataset_split": split}
+        title, named = BY_KEY[task["benchmark"]].title, common.copy()
         if task_name.startswith("mini_"):
-            place = {"dataset_type": task_name, "dataset_name": f"{title} in miniature"}
+            named |= {"dataset_type": task_name, "dataset_name": f"{title} in miniature"}
+        else:
+            keys = ("dataset_type", "dataset_config", "dataset_split", "dataset_name")
+            named |= dict(zip(keys, (*_ITEMS[task["benchmark"]], title), strict=True))
         if task["num_fewshot"] is not None:
-            place["dataset_args"] = {"num_few_shot": task["num_fewshot"]}
-        metric, value = task["metric"], round(100 * task["value"], 2)
-        named = {"metric_type": metric, "metric_name": metric, "metric_value": value}
-        found.append(EvalResult(**common, **place, **named))
+            named["dataset_args"] = {"num_few_shot": task["num_fewshot"]}
+        named |= {"metric_type": task["metric"], "metric_name": task["metric"]}
+        found.append(EvalResult(**named, metric_value=round(100 * task["value"], 2)))
     if result["h6"] is not None:
-        average = {"dataset_type": "h6", "dataset_name": "H6, the mean of the six"}
-        average |= {"metric_type": "accuracy", "metric_name": "H6"}
-        found.append(EvalResult(**common, **average, metric_value=round(100 * result["h6"], 2)))
+        named = {"dataset_type": "h6", "dataset_name": "H6, the mean of the six"}
+        named |= {"metric_type": "accuracy", "metric_name": "H6"}
+        found.append(EvalResult(**common, **named, metric_value=round(100 * result["h6"], 2)))
     return found
 
 
-def _others(result: dict[str, Any]) -> list[tuple[str, str, float | None]]:
-    """Task, metric and value of held-out losses, and of what else lm-eval measured."""
-    losses = result["losses"].items()
-    return [(task, loss["metric"], loss["value"]) for task, loss in losses] + [
-        (task, metric.partition(",")[0], value)
-        for task, kept in result["other"].items()
-        for metric, value in kept["values"].items()
-        if "_stderr" not in metric
-    ]
+def _others(result: dict[str, Any]) -> Iterator[tuple[str, float | None, Any]]:
+    """What, value and items of held-out losses, and of what else lm-eval measured."""
+    for task, loss in result["losses"].items():
+        metric = loss["metric"].replace("_", " ")
+        yield f"{task}, held-out {metric}", loss["value"], loss.get("n", "")
+    for task, kept in result["other"].items():
+        for metric, value in kept["values"].items():
+            if "_stderr" not in metric:
+                yield f"{task}, {metric.partition(',')[0]}", value, kept.get("n", "")
 
 
 def _harness(result: dict[str, Any]) -> str:
     return f"lm-evaluation-harness {result['harness']['lm_eval']}"
-
-
-def _steps(lineage: list[StageRun]) -> Grid:
-    rows = []
-    for stage in lineage:
-        recipe = stage.recipe
-        how, data, rate, batch = f"MergeKit, {recipe.get('merge_method', '?')}", "", "", ""
-        if stage.kind == "train":
-            how = f"Axolotl, {recipe['rl']}" if recipe.get("rl") else "Axolotl"
-            data = ", ".join(dict.fromkeys(map(_shown, _datasets([stage]))))
-            rate, batch = recipe.get("learning_rate", ""), _batch(stage, recipe)
-        cells = (stage.name, ", ".join(stage.sources), how, data, rate, batch)
-        rows.append([*map(str, cells), str(recipe.get("seed", ""))])
-    columns = ["stage", "from", "by", "data", "learning rate", "batch", "seed"]
-    return Grid("", columns, rows, left=7)
 
 
 def _datasets(lineage: list[StageRun]) -> list[str]:
@@ -218,34 +200,9 @@ def _shown(path: str) -> str:
     return path if _on_hub(path) else Path(path).name
 
 
-def _batch(stage: StageRun, recipe: dict[str, Any]) -> str:
+def _batch(stage: StageRun) -> str:
     """Sequences per optimizer step."""
     world = stage.facts.get("proofs", {}).get("stage", {}).get("world_size")
-    if world or recipe.get(global_batch.KEY):
-        return str(global_batch.of(recipe, world or 1))
-    return f"{global_batch.of(recipe, 1)} per process"
-
-
-def _ranges(layer_map: list[int]) -> str:
-    """``[0, 1, 2, 1, 2, 3]`` as ``0-2, 1-3``."""
-    return ", ".join(f"{start}-{end - 1}" for start, end in ranges_of(layer_map))
-
-
-def _scores(result: dict[str, Any]) -> Grid:
-    rows = [
-        [
-            BY_KEY[task["benchmark"]].title + " (invented)" * (name not in BY_TASK),
-            percent(task["value"], "not a number"),
-            percent(task["stderr"], ""),
-            number(task["num_fewshot"], "", ""),
-            str(task["n"]),
-        ]
-        for name, task in result["tasks"].items()
-    ]
-    if result["h6"] is not None:
-        rows.append(["**H6**", f"**{percent(result['h6'], '')}**", "", "", ""])
-    for task, metric, value in _others(result):
-        n = {**result["losses"], **result["other"]}[task].get("n", "")
-        what = f"held-out {metric.replace('_', ' ')}" if task in result["losses"] else metric
-        rows.append([f"{task}, {what}", number(value, ".4f", "not a number"), "", "", str(n)])
-    return Grid("", ["benchmark", "score", "±", "shots", "items"], rows)
+    if world or stage.recipe.get(global_batch.KEY):
+        return str(global_batch.of(stage.recipe, world or 1))
+    return f"{global_batch.of(stage.recipe, 1)} per process"

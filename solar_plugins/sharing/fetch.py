@@ -69,10 +69,8 @@ def read_url(url: str, verify: ssl.SSLContext | bool = True) -> bytes:
     if parts.scheme != "https":
         raise SolarError(f"{shown}: not an https address. A pack comes by https, hf:// or a file.")
     if parts.username or parts.password:
-        raise SolarError(
-            f"{parts.scheme}://…@{parts.hostname}: an address with a password in it, "
-            f"which would end up in logs. Download the file yourself and name it."
-        )
+        way = "Download the file yourself and name it."
+        raise SolarError(f"{parts.scheme}://…@{parts.hostname}: a password in an address. {way}")
 
     def https_only(request: httpx.Request) -> None:
         if request.url.scheme not in ("https", ""):
@@ -114,9 +112,8 @@ def _read_hub(source: str) -> bytes:
         if file is None:
             if len(packs) != 1:
                 found = ", ".join(map(printable, packs)) or "none"
-                raise SolarError(
-                    f"{source}: packs found: {found}. Name one: {HUB}{repository}/FILE{SUFFIX}."
-                )
+                way = f"Name one: {HUB}{repository}/FILE{SUFFIX}."
+                raise SolarError(f"{source}: packs found: {found}. {way}")
             file = packs[0]
         if file not in sizes:
             raise SolarError(f"{source}: the repository has no file {printable(file)!r}.")

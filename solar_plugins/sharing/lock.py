@@ -213,10 +213,8 @@ def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
             elif not Path(place).is_relative_to(chain.output_dir):
                 place = os.path.relpath(place)
                 if place.startswith(".."):
-                    raise SolarError(
-                        f"{chain.path}: {name} is outside the project, where nobody else has it. "
-                        f"Copy it into the project, or write the id of a {kind} on the Hub."
-                    )
+                    way = f"Copy it into the project, or name a {kind} on the Hub."
+                    raise SolarError(f"{chain.path}: {name} is outside the project. {way}")
                 local[place] = {"source": "local", "sha256": digest_of(Path(name))}
     return found
 

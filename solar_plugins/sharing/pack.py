@@ -48,10 +48,8 @@ def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> tuple[Pack, li
             holds a secret or an absolute path, or cannot be read.
     """
     if "stages" not in extends.read_mapping(chain_file):
-        raise SolarError(
-            f"{chain_file}: not a chain. A pack holds one; for a recipe alone write name, "
-            f"base_model, output_dir and stages: {{sft: {{train: {chain_file.name}}}}}."
-        )
+        way = f"name, base_model, output_dir and stages: {{sft: {{train: {chain_file.name}}}}}"
+        raise SolarError(f"{chain_file}: not a chain. Write one for it: {way}.")
     made = _Collector(Path.cwd())
     chain = made.add_chain(chain_file)
     twin, tiny = chain_file.parent / "tiny" / chain_file.name, None
@@ -64,11 +62,8 @@ def make_pack(chain_file: Path, include: tuple[str, ...] = ()) -> tuple[Pack, li
             made.add(file, "--include")
     for name, data in made.files.items():
         for found in redact.secrets_in(data.decode("utf-8", errors="replace"))[:1]:
-            raise SolarError(
-                f"{name}:{found.line}: holds {found.what}. Nothing was packed; take it out "
-                f"(log in with `hf auth login`, or set the variable where you run), and revoke it "
-                f"if others have seen it."
-            )
+            way = "Take it out (`hf auth login`, or a variable, will do) and revoke it if seen."
+            raise SolarError(f"{name}:{found.line}: holds {found.what}. Nothing was packed. {way}")
     lines = _take_products(made, load_chain(chain), RUN_FOLDER)
     if tiny not in (None, chain):
         lines += _take_products(made, load_chain(tiny), f"{RUN_FOLDER}tiny/")
@@ -154,10 +149,7 @@ class _Collector:
             text = safe_yaml.as_text(data, name, is_recipe=not name.endswith(".json"))
             data = self._portable(name, text).encode()
         if self.files.setdefault(name, data) != data:
-            raise SolarError(
-                f"{source}: {path} would be {name} in the pack, which another file is already. "
-                f"Rename yours."
-            )
+            raise SolarError(f"{source}: {path} would be {name}, as another file. Rename yours.")
         if name.endswith((".yml", ".yaml")) and not is_task(safe_yaml.read(data, name).content):
             for extended in extends.extended(path):
                 self.add(extended, name)
@@ -174,10 +166,8 @@ class _Collector:
             return here.relative_to(shipped.root()).as_posix()
         normal = Path(os.path.normpath(self.root / path))
         if not normal.is_relative_to(self.root):
-            raise SolarError(
-                f"{source}: {path} lies outside {self.root}, from which paths count. "
-                f"Move it there, or run solar pack in the folder above."
-            )
+            way = "Move it there, or run solar pack in the folder above."
+            raise SolarError(f"{source}: {path} lies outside {self.root}. {way}")
         if not here.is_relative_to(root):
             raise SolarError(f"{source}: {path} is a link out of {self.root}. Put a copy there.")
         name = normal.relative_to(self.root).as_posix()
@@ -202,9 +192,8 @@ class _Collector:
             is_text = key in TEXT_KEYS or key.startswith("doc_to_")
             if isinstance(value, str) and re.fullmatch(r"(/|~/)\S+", value) and not is_text:
                 where = f"{name}:{read.lines.get(place, 0)}: {'.'.join(map(str, place))}"
-                raise SolarError(
-                    f"{where}: {value} is a path of this machine. {self._instead(value)}"
-                )
+                found = f"{value} is a path of this machine"
+                raise SolarError(f"{where}: {found}. {self._instead(value)}")
         return text
 
     def _instead(self, value: str) -> str:
@@ -212,10 +201,8 @@ class _Collector:
         if cached := _SNAPSHOT.search(value):
             return f"Write the Hub id that it was fetched from: {cached[1]}/{cached[2]}."
         name = os.path.basename(value.rstrip("/"))
-        return (
-            f"Write a Hub id, or a path that counts from {self.root}; a link there will do, and is "
-            f"not packed: ln -s {value} {name}, then ./{name}."
-        )
+        link = f"ln -s {value} {name}, then ./{name}"
+        return f"Write a Hub id, or a path in {self.root}; a link will do: {link}."
 
 
 def _extends_file(match: re.Match[str], name: str) -> str:

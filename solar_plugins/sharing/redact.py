@@ -14,28 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-_PATTERNS = {
-    "a Hugging Face token": r"\b(?:hf|api_org)_[A-Za-z0-9]{20,}\b",
-    "an OpenAI or Anthropic key": r"\bsk-[A-Za-z0-9_-]{20,}",
-    "a Weights & Biases key": r"\bwandb_v\d_[A-Za-z0-9_]{20,}|(?i:wandb[\w. \"':=-]{0,40}?)"
-    r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])|\blocal-[0-9a-f]{40}\b",
-    "an AWS key": r"\b(?:AKIA|ASIA|AROA)[0-9A-Z]{16}\b"
-    r"|(?i:aws_?secret_?access_?key[\"' ]*[:=][\"' ]*)[A-Za-z0-9/+=]{40}",
-    "a GitHub or GitLab token": r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}"
-    r"|\bglpat-[\w-]{20,}",
-    "a Google or Slack key": r"\bAIza[\w-]{35}|\bxox[abeprs]-[\w-]{10,}|\bya29\.[\w-]{20,}",
-    "a private key": r"-----BEGIN (?:[A-Z ]+ )?PRIVATE KEY-----"
-    r"(?:[\s\S]*?-----END (?:[A-Z ]+ )?PRIVATE KEY-----)?",
-    "a JSON web token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
-    "an address with a password": r"\b[a-z][a-z0-9+.-]*://[^\s/@:'\"]+:[^\s/@'\"]+@",
-    "a token in an address": r"(?i:[?&](?:token|access_token|api_?key|sig|signature|secret)=)"
-    r"[^\s&'\"<>]{8,}",
-    "an authorization header": r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/-]{16,}=*",
-    "a password": r"(?i:\b\w*(?:api_?key|secret|passw(?:or)?d|auth_?token|access_?token|hf_?token"
-    r"|hub_?token|private_?key)[\"']?\s*[:=]\s*[\"']?)(?!(?:null|none|true|false|your|\$|<|\*)"
-    r"[\w\"']*)[^\s\"',#}]{6,}",
-}
-_SECRET = {name: re.compile(pattern) for name, pattern in _PATTERNS.items()}
+import yaml
+
+_PATTERNS: dict[str, list[str]] = yaml.safe_load(
+    Path(__file__).with_name("secrets.yml").read_text(encoding="utf-8")
+)
+_SECRET = {name: re.compile("|".join(patterns)) for name, patterns in _PATTERNS.items()}
 _SECRET_VARIABLE = re.compile(
     r"(?:^|_)(?:TOKEN|SECRET|PASS|PAT|CREDENTIALS?|KEY|AUTH)(?:_|$)|PASSW|API_?KEY", re.IGNORECASE
 )

@@ -121,15 +121,11 @@ def rerun(
     """
     chain = pack.lock.tiny
     if chain is None:
-        raise SolarError(
-            f"{pack.source}: has no chain at tiny size (in a folder tiny/). Nothing was run."
-        )
+        raise SolarError(f"{pack.source}: has no chain at tiny size (tiny/). Nothing was run.")
     recorded = list(_weights(pack.lock.tiny_stages or pack.lock.stages))
     if not recorded:
-        raise SolarError(
-            f"{pack.source}: {chain} was not run before it was packed, so there is nothing to "
-            f"compare with. Nothing was run."
-        )
+        found = f"{chain} was not run before it was packed: nothing to compare with"
+        raise SolarError(f"{pack.source}: {found}. Nothing was run.")
     with tempfile.TemporaryDirectory() as place:
         output_dir = Path(place) / "outputs"
         status = (run or solar_run)(folder, chain, output_dir)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from solar_plugins.errors import SolarError
+from solar_plugins.render import render
 from solar_plugins.synth_math.candidates import AUGMENTED, REPHRASED, Candidate
 from solar_plugins.synth_math.seeds import Problem
 from solar_plugins.synth_math.server import UNFIT, NoAnswer, Refused, Server
@@ -23,21 +24,6 @@ from solar_plugins.synth_math.server import UNFIT, NoAnswer, Refused, Server
 FAILURES_IN_A_ROW = 5
 """So many requests without an answer, each in all of its tries, and the server counts as gone; more
 where more are under way at once."""
-
-_REPHRASE = """\
-Rewrite the math problem below in other words, so that somebody who solves your version solves the \
-original. Keep every number, formula, variable name and condition, and ask for the same quantity. \
-Do not solve it and give no hint. Reply with the rewritten problem and nothing else.
-
-Problem:
-{question}"""
-
-_ANSWER = """\
-Solve the math problem below. Work step by step and say in each step what you do and why. End with \
-the final answer in the form \\boxed{{...}}, exact and fully simplified.
-
-Problem:
-{question}"""
 
 _LABELS = ("rewritten problem:", "rephrased problem:", "rephrased question:", "problem:")
 
@@ -142,11 +128,9 @@ async def generate(
     if run.end:
         raise SolarError(f"{run.end} {kept}goes on from there")
     if run.unanswered and not skip_unanswered:
-        raise SolarError(
-            f"{server.settings.url}: {run.unanswered:,} of {len(jobs):,} candidates have no answer "
-            f"({run.fault}). {kept}asks for the missing ones only, and with --skip-unanswered "
-            "goes on without"
-        )
+        found = f"{run.unanswered:,} of {len(jobs):,} candidates have no answer ({run.fault})"
+        way = f"{kept}asks for the missing ones, and with --skip-unanswered goes on without"
+        raise SolarError(f"{server.settings.url}: {found}. {way}")
     if run.unanswered:
         rejected["unanswered"] = run.unanswered
     return [run.made[number] for number in sorted(run.made)]
@@ -157,18 +141,19 @@ async def _make(job: _Job, server: Server) -> Candidate | str:
     question = job.problem.question
 
     async def ask(prompt: str) -> tuple[str, str | None]:
-        messages = [{"role": "user", "content": prompt.format(question=question)}]
+        text = render(__file__, f"{prompt}.md", question=question)
+        messages = [{"role": "user", "content": text}]
         reply = await server.ask(messages, job.sample)
         return reply["text"], UNFIT.get(reply["finish_reason"])
 
     if job.kind == REPHRASED:
-        text, fault = await ask(_REPHRASE)
+        text, fault = await ask("rephrase")
         if fault is None:
             question, fault = rephrased_question(text, question)
         if fault is not None:
             return fault
     # The same rephrasing may come twice: each still has an answer of its own.
-    text, fault = await ask(_ANSWER)
+    text, fault = await ask("answer")
     return fault or Candidate(job.kind, question, text.strip(), job.problem)
 
 

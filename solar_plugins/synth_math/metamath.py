@@ -43,14 +43,11 @@ def make(
     """
     for kind in kinds:
         if kind.upper().startswith("GSM"):
-            raise SolarError(
-                f"--kind: {kind} is made from GSM8K, which the paper keeps out of its math data. "
-                f"Choose from {', '.join(KINDS)}"
-            )
+            found = f"{kind} is made from GSM8K, which the paper keeps out"
+            raise SolarError(f"--kind: {found}. Choose from {', '.join(KINDS)}")
         if kind not in KINDS:
-            raise SolarError(
-                f"--kind: {kind!r} is none of {', '.join(KINDS)}.{nearest(kind, KINDS)}"
-            )
+            known = f"none of {', '.join(KINDS)}.{nearest(kind, KINDS)}"
+            raise SolarError(f"--kind: {kind!r} is {known}")
     seeds = Seeds(recipe, guarded)
     source = Source(recipe.metamathqa, "train")
     pool = accepted(_joined(source, seeds, kinds or KINDS[:2], advance), seeds)

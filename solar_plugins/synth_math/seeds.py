@@ -66,16 +66,12 @@ class Seeds:
             if self._by_words.setdefault(words, known) is not known:
                 self._by_words[words] = None  # two problems differ in marks alone: -1 and 1
         if not self.problems:
-            raise SolarError(
-                f"{recipe.math}: no problem whose solution has a \\boxed answer. Give MATH's "
-                "training split"
-            )
+            found = "no problem whose solution has a \\boxed answer"
+            raise SolarError(f"{recipe.math}: {found}. Give MATH's training split")
         if not guarded and len(self.problems) > TRAIN_PROBLEMS:
-            raise SolarError(
-                f"--math: {recipe.math} has {len(self.problems):,} problems, MATH's training split "
-                f"{TRAIN_PROBLEMS:,}: the others are test problems. Leave out --no-guard, or give "
-                "another copy"
-            )
+            found = f"{len(self.problems):,} problems, MATH's training split {TRAIN_PROBLEMS:,}"
+            way = "the others are test problems. Leave out --no-guard, or give another copy"
+            raise SolarError(f"--math: {recipe.math} has {found}: {way}")
         self.guard = self._read_guard(recipe) if guarded else None
 
     def _read_problems(self, rows: Source) -> Iterator[Problem]:
@@ -104,10 +100,8 @@ class Seeds:
                         texts = (column(row, _QUESTION, place), column(row, _SOLUTION, place))
                         guard.add(name, map(str, texts))
                 except SolarError as error:
-                    raise SolarError(
-                        f"{option}: {error}. The contamination guard needs it; --no-guard goes "
-                        "without, and the data card will say so"
-                    ) from error
+                    way = "The guard needs it; --no-guard goes without, as the data card says"
+                    raise SolarError(f"{option}: {error}. {way}") from error
             if name not in guard.items:
                 raise SolarError(f"{option}: {place} has no rows. Give another copy")
         return guard
@@ -132,10 +126,7 @@ class Seeds:
             if len(chosen) < len(self.problems):
                 self.rejected["seed_within_reach"] = len(self.problems) - len(chosen)
         if not chosen:
-            raise SolarError(
-                "--math: every problem is within reach of --math-test or --gsm8k. Is it MATH's "
-                "training split?"
-            )
+            raise SolarError("--math: every problem is in --math-test or --gsm8k. Give training's")
         return draw(chosen, count or len(chosen), seed)
 
     def facts(self, made_by: str, *first: Source) -> dict:

@@ -57,14 +57,9 @@ class Settings:
     def __post_init__(self) -> None:
         url = httpx.URL(self.url)
         if url.scheme not in ("http", "https") or not url.host:
-            raise SolarError(
-                f"--server: {self.url!r} is no address. Write it as http://localhost:8000/v1"
-            )
+            raise SolarError(f"--server: {self.url!r} found. Write http://localhost:8000/v1")
         if url.userinfo or url.query:
-            raise SolarError(
-                "--server: the address holds a secret. Put the key into an environment variable "
-                "and name that with --api-key-variable"
-            )
+            raise SolarError("--server: a secret in the address. Use --api-key-variable instead")
 
 
 class AnswerCache:
@@ -86,9 +81,8 @@ class AnswerCache:
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)"
             )
         except sqlite3.DatabaseError as error:
-            raise SolarError(
-                f"{path}: no cache of answers ({error}). Give another --cache"
-            ) from error
+            found = f"no cache of answers ({error})"
+            raise SolarError(f"{path}: {found}. Give another --cache") from error
 
     def get(self, key: str) -> dict | None:
         row = self._base.execute("SELECT answer FROM answers WHERE key = ?", [key]).fetchone()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.data_recipe import SynthMathRecipe
+from solar_plugins.render import render
 from solar_plugins.synth_math.candidates import REPHRASED, Candidate
 from solar_plugins.synth_math.seeds import draw
 
@@ -19,68 +22,9 @@ ALIGNMENT = "math_alignment.jsonl"
 CARD = "math_data_card.json"
 README = "README.md"
 
-# The header lets the Hub and `datasets` load both sets.
-_TEXT = """---
-configs:
-- config_name: instruct
-  data_files: math_instruct.jsonl
-- config_name: alignment
-  data_files: math_alignment.jsonl
-tags: [math, synthetic]
----
-# Synth. Math-Instruct and Synth. Math-Alignment, made again
-
-Stand-ins for two sets of SOLAR 10.7B (arXiv 2312.15166, Table 1) that are not public. Made by \
-`{made_by}` of solar_plugins {solar_plugins}, drawn with seed {seed}.
-
-- `math_instruct.jsonl`: question, answer; type, subject and level for information
-- `math_alignment.jsonl`: prompt (rephrased question), chosen (its answer), rejected (MATH's own \
-solution)
-
-{files}
-
-## Sources
-
-{sources}
-
-## Accepted
-
-{candidates}
-
-## Rejected
-
-{rejected}
-
-## Contamination guard
-
-{guard}
-{server}
-Mind the licences of the sources before you publish these files.
-"""
-
-_REASONS = {
-    "made_from_gsm8k": "a row that was made from GSM8K",
-    "other_kind": "made from MATH by an augmentation that was not asked for",
-    "unknown_kind": "a type that MetaMathQA does not have",
-    "not_in_math_train": "its original question is not in MATH's training split",
-    "seed_within_reach": "a training problem within reach of a benchmark, left out as a seed",
-    "seed_without_answer": "a training problem whose solution has no boxed answer",
-    "empty": "no text",
-    "duplicate": "the same question and answer again",
-    "unchanged": "the rephrased question is the original one",
-    "answered": "the reply solves the problem instead of rephrasing it",
-    "wrong_length": "less than a quarter or more than four times as long as the original",
-    "truncated": "the server cut the reply off",
-    "no_answer": "no final answer in it",
-    "wrong_answer": "the final answer is not MATH's",
-    "unanswered": "the server gave no usable answer in all tries",
-    "refused_by_server": "the server refused the request",
-}
-_ENDINGS = {
-    "_exact": "an item of {}, word by word",
-    "_contained": "contains a whole item of {}",
-    "_ngram": "shares 13 words in a row with an item of {}",
-}
+_REASONS: dict[str, str] = yaml.safe_load(
+    Path(__file__).with_name("reasons.yml").read_text(encoding="utf-8")
+)
 
 
 def refuse_to_replace(folder: Path) -> None:
@@ -90,9 +34,7 @@ def refuse_to_replace(folder: Path) -> None:
     """
     for name in (INSTRUCT, ALIGNMENT, CARD, README):
         if (folder / name).exists():
-            raise SolarError(
-                f"{folder / name}: there already. Give another --out, or --overwrite to replace it"
-            )
+            raise SolarError(f"{folder / name}: there already. Give another --out, or --overwrite")
 
 
 def write_sets(
@@ -117,10 +59,8 @@ def write_sets(
     same = sum(pair["chosen"].strip() == pair["rejected"].strip() for pair in pairs)
     pairs = [pair for pair in pairs if pair["chosen"].strip() != pair["rejected"].strip()]
     if not pairs:
-        raise SolarError(
-            f"{folder / ALIGNMENT}: no rephrased question is left. Rejected: "
-            + (", ".join(f"{reason} {n}" for reason, n in facts["rejected"].items()) or "none")
-        )
+        why = ", ".join(f"{reason} {n}" for reason, n in facts["rejected"].items()) or "none"
+        raise SolarError(f"{folder / ALIGNMENT}: no rephrased question is left. Rejected: {why}")
     instructions = [
         {
             **{"question": one.question, "answer": one.answer, "type": one.kind},
@@ -145,7 +85,8 @@ def write_sets(
         atomic.write_text(folder / name, text)
         digest = hashlib.sha256(text.encode()).hexdigest()
         card["files"][name] = {"rows": len(drawn), "sha256": digest}
-    atomic.write_text(folder / README, _card_text(card))
+    text = render(__file__, "data_card.md", **card, in_words=reason_in_words)
+    atomic.write_text(folder / README, text + "\n")
     atomic.write_json(folder / CARD, card)
     return card
 
@@ -170,35 +111,5 @@ def reason_in_words(reason: str) -> str:
     >>> reason_in_words("gsm8k_ngram")
     'shares 13 words in a row with an item of gsm8k'
     """
-    for ending, words in _ENDINGS.items():
-        if reason.endswith(ending):
-            return words.format(reason.removesuffix(ending))
-    return _REASONS[reason]
-
-
-def _card_text(card: dict) -> str:
-    """`card` for people, as Markdown."""
-    files = [[f"`{name}`", file["rows"], file["sha256"]] for name, file in card["files"].items()]
-    rejected = [[f"`{r}`", n, reason_in_words(r)] for r, n in sorted(card["rejected"].items())]
-    guard = "**Off**: nothing was compared with MATH's test split or GSM8K."
-    if card["guard"] is not None:
-        compared = ", ".join(f"{count:,} texts of {name}" for name, count in card["guard"].items())
-        guard = f"Questions, answers and original problems were compared with {compared}."
-    server = _table(["", ""], card.get("server", {}).items())
-    return _TEXT.format(
-        **{name: card[name] for name in ("made_by", "solar_plugins", "seed")},
-        files=_table(["file", "rows", "sha256"], files),
-        sources=_table(
-            ["data set", "split", "rows", "sha256 of the rows"],
-            [source.values() for source in card["sources"]],
-        ),
-        candidates=_table(["", ""], card["candidates"].items()),
-        rejected=_table(["reason", "rows", "meaning"], rejected) if rejected else "Nothing.",
-        guard=guard,
-        server=f"\n## Server\n\n{server}\n" if "server" in card else "",
-    )
-
-
-def _table(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    cells = [[f"{one:,}" if isinstance(one, int) else str(one) for one in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *cells])
+    benchmark, _, ending = reason.rpartition("_")
+    return _REASONS.get(reason) or _REASONS[f"_{ending}"].format(benchmark)

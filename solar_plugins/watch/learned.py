@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from solar_plugins.errors import SolarError
-from solar_plugins.recipes.text_columns import text_columns
+from solar_plugins.recipes.columns import RowReader
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_ROLES = {"human": "user", "gpt": "assistant"}
-"""Axolotl's own renaming, where an entry has no ``roles``."""
 
 
 def sums(model: Any) -> dict[str, torch.Tensor]:
@@ -69,10 +67,9 @@ def refuse_unlearned(
                 raise SolarError("loss: none was logged, so the training cannot be judged.")
         useful = [value for value in values if math.isfinite(value) and value != 0]
         if values and not useful:
-            raise SolarError(
-                f"{key}: {values[-1]:g} at every step that was logged, so nothing was learned. "
-                + (_NOTHING_FLOWS if values[-1] == 0 else _DIVERGED)
-            )
+            why = _NOTHING_FLOWS if values[-1] == 0 else _DIVERGED
+            found = f"{values[-1]:g} at every step that was logged"
+            raise SolarError(f"{key}: {found}, so nothing was learned. {why}")
     if before and not changed:
         rates = [float(e["learning_rate"]) for e in logs if _is_number(e.get("learning_rate"))]
         rate = f"learning_rate {cfg.get('learning_rate')}"
@@ -113,33 +110,11 @@ def refuse_no_steps(cfg: Mapping[str, Any], rows: int | None, processes: int) ->
 
 
 def why_nothing_is_trained(entry: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> str | None:
-    """Why the rows of a supervised data set have no token to train on, where they show it."""
-    columns = [name for name in text_columns(entry) if rows and name in rows[0]]
-    if not columns:
-        return None
-    column = columns[-1]
-    if not str(entry.get("type")).startswith("chat_template"):
-        if all(not str(row[column] or "").strip() for row in rows):
-            return f"column {column!r} is empty in all {len(rows)} rows looked at. Fill it in."
-        return None
-    names = entry.get("message_property_mappings") or {}
-    role, content = names.get("role") or "role", names.get("content") or "content"
-    messages = [m for row in rows for m in row[column] or [] if isinstance(m, Mapping)]
-    given = {source: to for to, sources in (entry.get("roles") or {}).items() for source in sources}
-    renamed = given or _ROLES
-    wanted = {renamed.get(name, name) for name in entry.get("roles_to_train") or ["assistant"]}
-    found = {str(m.get(role)) for m in messages}
-    trained = {name for name in found if renamed.get(name, name) in wanted}
-    if not trained:
-        other = sorted(name for name in found if renamed.get(name, name) not in ("user", "system"))
-        return (
-            f"its messages have the roles {', '.join(sorted(found)) or 'none'}, and "
-            f"{', '.join(sorted(wanted))} is trained. Write roles: {{assistant: "
-            f"[{', '.join(other) or 'ROLE'}], user: [user]}}."
-        )
-    if all(not str(m.get(content) or "").strip() for m in messages if str(m.get(role)) in trained):
-        return f"every message of {', '.join(sorted(trained))} is empty. Fill them in."
-    return None
+    """The fault that all of these rows of a supervised data set have, where they show one."""
+    reader = RowReader(entry)
+    faults = [{fault.text for fault in reader.faults(row) if not fault.is_note} for row in rows]
+    shared = set.intersection(*faults) if faults else set()
+    return f"in all {len(rows)} rows looked at, {min(shared)}." if shared else None
 
 
 _NOTHING_FLOWS = "Check that the answers have tokens to train on and the weights are not frozen."

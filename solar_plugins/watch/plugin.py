@@ -114,10 +114,9 @@ class Watch(BasePlugin):
             return
         rows = trainer.train_dataset
         if not any(parameter.requires_grad for parameter in trainer.model.parameters()):
-            raise SolarError(
-                f"unfrozen_parameters: {cfg.unfrozen_parameters} matches no parameter of "
-                f"{type(trainer.model).__name__}, so nothing would be trained."
-            )
+            found = f"{cfg.unfrozen_parameters} matches no parameter"
+            model = type(trainer.model).__name__
+            raise SolarError(f"unfrozen_parameters: {found} of {model}: nothing would be trained.")
         if not isinstance(rows, Dataset):
             return
         if not self._counts:  # with skip_prepare_dataset nothing is saved

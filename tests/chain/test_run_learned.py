@@ -20,7 +20,7 @@ def test_a_stage_that_learned_nothing_fails(solar):
     assert "all 20 rows of sums.jsonl: output is empty" in output
     status, output = solar("run", "chain.yml", "--no-check")
     assert status == 1
-    assert "sft: datasets[0]: sums.jsonl: no token is trained: column 'output' is empty" in output
+    assert "sft: datasets[0]: sums.jsonl: no token is trained: in all 20 rows looked at" in output
     assert not list((solar.folder / "run/sft").glob("*.safetensors"))
 
     (solar.folder / "sums.jsonl").write_text(good)

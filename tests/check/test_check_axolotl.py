@@ -17,15 +17,15 @@ RECIPES = ("cpt.yml", "sft.yml", "dpo.yml")
 REFUSED = {
     "text for a number": (
         "sft.yml", "micro_batch_size: 1", "micro_batch_size: one",
-        "sft.yml:14:1: micro_batch_size: 'one' found, a whole number is needed.",
+        "sft.yml:14:1: micro_batch_size: 'one' found, input should be a valid integer.",
     ),
     "list for a number": (
         "sft.yml", "num_epochs: 1", "num_epochs: [1]",
-        "sft.yml:16:1: num_epochs: [1] found, a number is needed.",
+        "sft.yml:16:1: num_epochs: [1] found, input should be a valid number.",
     ),
     "text for true": (
         "cpt.yml", "sample_packing: true", "sample_packing: sure",
-        "cpt.yml:11:1: sample_packing: 'sure' found, true or false is needed.",
+        "cpt.yml:11:1: sample_packing: 'sure' found, input should be a valid boolean.",
     ),
     "chat template that is not there": (
         "sft.yml", "saves_per_epoch: 1", "chat_template: alpacaa",

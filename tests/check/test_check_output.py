@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from good_files import spoil
 
-from solar_plugins.check import check_files, finding, fixes, unambiguous_match
+from solar_plugins.check import check_files, finding, fixes
 from solar_plugins.cli import cli
 from solar_plugins.cli.check import check_command
 
@@ -146,10 +146,10 @@ def test_the_chain_file_says_what_is_wrong_in_set(good_chain):
 
 def test_what_a_misspelt_name_can_only_mean():
     known = ["adamw_4bit", "adamw_8bit", "cosine", "constant"]
-    assert unambiguous_match.unambiguous_match("adamw_bit", known) is None
-    assert unambiguous_match.unambiguous_match("adamw-8bit", known) == "adamw_8bit"
-    assert unambiguous_match.unambiguous_match("cosin", known) == "cosine"
-    assert unambiguous_match.unambiguous_match("linear", known) is None
+    assert finding.unambiguous_match("adamw_bit", known) is None
+    assert finding.unambiguous_match("adamw-8bit", known) == "adamw_8bit"
+    assert finding.unambiguous_match("cosin", known) == "cosine"
+    assert finding.unambiguous_match("linear", known) is None
 
 
 def test_the_hooks_for_pre_commit_are_commands_that_exist():

@@ -169,7 +169,7 @@ OF_AXOLOTL = {
     ),
     "a wrong type behind a refusal": (
         "load_in_4bit: true\nnum_epochs: [3]\n", None,
-        "a.yml:8:1: num_epochs: [3] found, a number is needed.",
+        "a.yml:8:1: num_epochs: [3] found, input should be a valid number.",
     ),
     "a key without a value": (
         "learning_rate:\n", None,

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import jsonschema
+import made_schemas
 import planted_files
 import pytest
 import yaml
@@ -14,8 +15,10 @@ from click.testing import CliRunner
 from planted_mistakes import MISTAKES, OLD, TYPE, TYPO
 
 from solar_plugins import __all__ as EXPORTED
+from solar_plugins.chain import chain_file
 from solar_plugins.check import kind_of, tool_schemas
 from solar_plugins.cli import cli
+from solar_plugins.recipes import registry
 from solar_plugins.sdpo.args import STEP_SETTINGS
 
 pytestmark = pytest.mark.slow
@@ -47,11 +50,22 @@ def _faults(name: str, text: str) -> list[str]:
     return [error.message for error in _validator(name).iter_errors(yaml.safe_load(text))]
 
 
-@pytest.mark.parametrize("name", tool_schemas.NAMES)
+@pytest.mark.parametrize("name", made_schemas.MADE)
 def test_the_shipped_schemas_are_those_of_the_installed_tools(name):
     assert json.loads(tool_schemas.read_schema(name)) == json.loads(
-        json.dumps(tool_schemas.build(name))
+        json.dumps(made_schemas.build(name))
     )
+
+
+def test_the_schema_of_chains_has_the_keys_that_are_read():
+    schema = json.loads(tool_schemas.read_schema("chain"))
+    stages = schema["properties"]["stages"]
+    assert set(schema["properties"]) == {*chain_file.CHAIN_KEYS, "extends"}
+    assert set(stages["additionalProperties"]["properties"]) == set(chain_file.STAGE_KEYS)
+    assert schema["then"]["required"] == list(chain_file.REQUIRED_KEYS)
+    kinds = schema["then"]["properties"]["stages"]["additionalProperties"]["oneOf"]
+    assert [one["required"] for one in kinds] == [[kind] for kind in registry.STAGE_KINDS]
+    assert stages["propertyNames"]["pattern"] == f"^{chain_file.STAGE_NAME.pattern}$"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=str)

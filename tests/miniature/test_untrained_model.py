@@ -75,7 +75,7 @@ def test_the_seed_fixes_the_weights(tokenizer, tmp_path):
         ({"config": 3}, "config: 3 is not a block of keys. Write config: {num_hidden_layers: 8}"),
         (
             {"tokenizer": "no/such/folder"},
-            "tokenizer: no/such/folder is not a folder. Name a folder with a tokenizer",
+            "tokenizer: no/such/folder found. Name a folder with a tokenizer",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from solar_plugins.errors import SolarError
 from solar_plugins.miniature import benchmarks as bench
 from solar_plugins.miniature import texts, tokens, writer
 from solar_plugins.miniature.facts import build_world
-from solar_plugins.miniature.instructions import BENCHMARK_TASKS, KEPT_TASKS
+from solar_plugins.miniature.vocabulary import BENCHMARK_TASKS, KEPT_TASKS
 from solar_plugins.recipes import data_recipe as recipes
 
 SMALL = {

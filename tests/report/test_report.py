@@ -296,7 +296,7 @@ def test_the_command(run_folder, tmp_path):
         write_report(tmp_path)
     assert str(error.value) == (
         f"{tmp_path}: no run here (.solar/chain.yml is missing). "
-        "Give the output_dir of a chain that `solar run` has started"
+        "Give the output_dir of a chain that has been run"
     )
 
 

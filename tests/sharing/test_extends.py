@@ -120,7 +120,7 @@ def test_a_projects_own_copy_goes_before_the_shipped_one(folder: Path, monkeypat
     monkeypatch.chdir(folder / "project")
     status, text = solar("pack", "mine.yml", "--out", "../own.zip")
     assert status == 1
-    assert "would be recipes/sft_v4.yml in the pack, which another file is already" in text
+    assert "would be recipes/sft_v4.yml, as another file" in text
     Path("recipes/sft_v4.yml").rename("recipes/sft_4.yml")
     Path("my_sft.yml").write_text("extends: ./recipes/sft_4.yml\n")
     status, text = solar("pack", "mine.yml", "--out", "../own.zip")

@@ -230,7 +230,7 @@ def test_faults(world, tmp_path):
 
     out = tmp_path / "data"
     assert line(join(world, out, "--kind", "GSM_Rephrased")) == (
-        "--kind: GSM_Rephrased is made from GSM8K, which the paper keeps out of its math data. "
+        "--kind: GSM_Rephrased is made from GSM8K, which the paper keeps out. "
         "Choose from MATH_Rephrased, MATH_AnsAug, MATH_SV, MATH_FOBAR"
     )
     assert line(join(world, out, "--kind", "MATH_Rephased")).endswith(
@@ -239,11 +239,10 @@ def test_faults(world, tmp_path):
     no_test = write_jsonl(tmp_path / "half" / "train.jsonl", math_rows()).parent
     assert line(join(world, out, "--math-test", no_test)) == (
         f"--math-test: {no_test}: no test split here. Needed: .parquet, .jsonl or .json "
-        "files. The contamination guard needs it; --no-guard goes without, and the data card will "
-        "say so"
+        "files. The guard needs it; --no-guard goes without, as the data card says"
     )
     assert line(join(world, out, "--gsm8k", tmp_path / "nowhere.jsonl")).startswith(
-        f"--gsm8k: {tmp_path / 'nowhere.jsonl'}: no such file or folder. The contamination guard"
+        f"--gsm8k: {tmp_path / 'nowhere.jsonl'}: no such file or folder. The guard needs it"
     )
     wrong = write_jsonl(tmp_path / "wrong.jsonl", [{"problem": "1?", "text": "2"}])
     assert line(join(world, out, "--math", wrong)) == (
@@ -271,7 +270,7 @@ def test_faults(world, tmp_path):
     out.mkdir()
     (out / "README.md").write_text("mine")
     assert line(join(world, out)) == (
-        f"{out / 'README.md'}: there already. Give another --out, or --overwrite to replace it"
+        f"{out / 'README.md'}: there already. Give another --out, or --overwrite"
     )
     assert (out / "README.md").read_text() == "mine"
     assert join(world, out, "--overwrite").exit_code == 0

@@ -42,19 +42,24 @@ def put(train: Trainer, rows: list[dict[str, Any]], name: str = "data.jsonl") ->
 @pytest.mark.parametrize(
     ("rows", "entry", "keys", "line"),
     [
-        (talks(*range(8), role="bot"), CHAT, {}, "the roles bot, user, and assistant is trained"),
+        (talks(*range(8), role="bot"), CHAT, {}, "the roles user, bot, and assistant is trained"),
         (talks(*range(8)), {**CHAT, "roles_to_train": ["critic"]}, {}, "and critic is trained"),
-        (talks(*range(8), answer=""), CHAT, {}, "every message of assistant is empty"),
+        (talks(*range(8), answer=""), CHAT, {}, "rows looked at, an answer in messages is empty"),
         (
             sums(*range(8), output=""),
             ALPACA,
             {"plugins": [DUS], "depth_up_scaling": {}},
-            "column 'output' is empty in all 8 rows",
+            "in all 8 rows looked at, output is empty",
         ),
-        (sums(*range(8), output=""), ALPACA, {"sample_packing": True}, "column 'output' is empty"),
+        (
+            sums(*range(8), output=""),
+            ALPACA,
+            {"sample_packing": True},
+            "rows looked at, output is empty",
+        ),
         (sums(1, 2), ALPACA, {"sample_packing": True, "micro_batch_size": 8}, "steps: 0 of them."),
         (sums(*range(8), output=LONG), ALPACA, {}, "8 longer than sequence_len"),
-        (sums(*range(8), output=" \n"), ALPACA, {}, "column 'output' is empty in all 8 rows"),
+        (sums(*range(8), output=" \n"), ALPACA, {}, "in all 8 rows looked at, output is empty"),
         ([{"instruction": "q"}] * 8, ALPACA, {}, "no column 'output', the rows have instruction"),
         (sums(*range(8)), ALPACA, {"min_sample_len": 300}, "or shorter than min_sample_len"),
         (

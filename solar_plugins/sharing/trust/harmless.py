@@ -18,6 +18,8 @@ NAMED_BY_USER, TEXT_KEYS = _LISTS.pop("named_by_user"), _LISTS.pop("text")
 PLUGINS, LOADERS = _LISTS.pop("plugins"), _LISTS.pop("loaders")
 KEYS: frozenset[str] = frozenset().union(*_LISTS.values())
 """Every key that may be in a recipe without the user being asked; dangerous values still ask."""
+KINDS: dict[str, str] = _ALL["kinds"]
+"""What a risk does, by its name: it is refused unless the user allows it, by name and file."""
 VALUES: dict[str, tuple[str, str]] = _ALL["values"]
 """The risk of a key, and the values without it."""
 

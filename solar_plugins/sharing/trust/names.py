@@ -27,9 +27,8 @@ def check_name(name: str, source: str) -> None:
     """
     fault = _fault(name)
     if fault:
-        raise SolarError(
-            f"{source}: {printable(name)!r}: {fault}. A pack has plain relative names."
-        )
+        found = f"{printable(name)!r}: {fault}"
+        raise SolarError(f"{source}: {found}. A pack has plain relative names.")
 
 
 def _fault(name: str) -> str | None:
@@ -70,9 +69,7 @@ def refuse_collisions(names: Iterable[str], source: str) -> None:
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
         both = f"{source}: {printable(name)!r} and {printable(taken.get(folded))!r}"
         if folded in taken:
-            raise SolarError(
-                f"{both} are one file on some systems, the second would overwrite the first."
-            )
+            raise SolarError(f"{both} are one file on some systems. Rename one.")
         taken[folded] = name
         parts = folded.split("/")
         folders |= {"/".join(parts[:depth]): name for depth in range(1, len(parts))}

@@ -14,13 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 import solar_plugins
-from solar_plugins.check.source import dotted, walk
+from solar_plugins.check.source import Path_, dotted, walk
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.recipes.registry import STAGE_KINDS
 from solar_plugins.sharing.trust import harmless, templates
 from solar_plugins.sharing.trust.risk import Risk
-
-Place = tuple[str | int, ...]
 
 _ARGUMENT_KEYS = ("model_args", "gen_kwargs", "model_kwargs", "optim_args")
 """Their value may be ``a=b,c=d``: keys as well."""
@@ -45,7 +43,7 @@ _OFF = (None, False, "", 0, "false", "False", "no", "off", "none", "disabled", "
 
 
 def risks_of(
-    content: Any, file: str, kind: str | None, lines: Mapping[Place, int] = MappingProxyType({})
+    content: Any, file: str, kind: str | None, lines: Mapping[Path_, int] = MappingProxyType({})
 ) -> Iterator[Risk]:
     """Every risk in what a YAML or JSON file of a pack holds.
 
@@ -67,7 +65,7 @@ def risks_of(
             yield Risk(file, lines.get(place, 0), risk, dotted(place), shown)
 
 
-def values_of(value: Any) -> Iterator[tuple[Place, str, Any]]:
+def values_of(value: Any) -> Iterator[tuple[Path_, str, Any]]:
     """Every value at every depth, with the nearest key above it; a mapping in a list is none."""
     for place, item in walk(value):
         keys = [_plain(part) for part in place if isinstance(part, str)]
@@ -80,12 +78,12 @@ def _plain(key: Any) -> str:
     return str(key).strip().lower().replace("-", "_").rsplit(".", 1)[-1].lstrip("_")
 
 
-def _is_first_unknown(place: Place) -> bool:
+def _is_first_unknown(place: Path_) -> bool:
     """Whether the last key is not known to be harmless, and all blocks around it are."""
     return not _is_known(place) and _is_known(place[:-1])
 
 
-def _is_known(place: Place) -> bool:
+def _is_known(place: Path_) -> bool:
     """Whether every key is known: harmless, a name of the author's, or a risk with a name."""
     block = ""
     for part in place:
@@ -101,7 +99,7 @@ def _is_known(place: Place) -> bool:
     return True
 
 
-def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator[tuple[str, Any]]:
+def _key_risks(place: Path_, key: str, value: Any, kind: str | None) -> Iterator[tuple[str, Any]]:
     if value in _OFF or (isinstance(value, list | dict) and not value):
         return
     named, (risk, fine) = harmless.named_risk(key), harmless.VALUES.get(key, ("", ".*"))
@@ -127,7 +125,7 @@ def _key_risks(place: Place, key: str, value: Any, kind: str | None) -> Iterator
                 yield "unknown_setting", argument
 
 
-def _text_risks(place: Place, key: str, value: str, file: str) -> Iterator[tuple[str, str]]:
+def _text_risks(place: Path_, key: str, value: str, file: str) -> Iterator[tuple[str, str]]:
     """What is not harmless in a text; its precise name where there is one."""
     if "trust_remote_code" in value.replace("-", "_") and key != "trust_remote_code":
         yield "trust_remote_code", value
@@ -175,7 +173,7 @@ def _text_risks(place: Place, key: str, value: str, file: str) -> Iterator[tuple
         yield "path", value
 
 
-def _deepspeed_key(place: Place, kind: str | None) -> str | None:
+def _deepspeed_key(place: Path_, kind: str | None) -> str | None:
     """The top key of a DeepSpeed config that a place in a recipe or in that config itself sets."""
     parts = [part for key in place for part in str(key).split(".")]
     if kind != "deepspeed":
@@ -201,7 +199,7 @@ def _is_harmless_type(name: str) -> bool:
     return re.fullmatch(harmless_form, base) is not None
 
 
-def _leads_outside(value: str, place: Place, file: str) -> bool:
+def _leads_outside(value: str, place: Path_, file: str) -> bool:
     """Whether a path is absolute, or climbs above the project's folder.
 
     What a chain runs and what a file extends counts from its own folder, all else from the root.

@@ -6,26 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.sharing.trust.harmless import KINDS
 from solar_plugins.sharing.trust.names import printable
-
-KINDS = {
-    "trust_remote_code": "runs Python that comes with a model or dataset",
-    "plugin": "loads a plugin that is neither ours nor among Axolotl's that only train",
-    "code": "names Python code, or is some",
-    "dataset_script": "reads a dataset through a script",
-    "pickle": "reads a pickle, which can run anything",
-    "kernel": "fetches compiled code from the Hub",
-    "environment": "reads environment variables, where tokens live",
-    "shell": "looks like a command for a shell",
-    "upload": "sends something from this machine to somebody",
-    "path": "reads or writes outside the project's folder",
-    "deepspeed": "sets what DeepSpeed recipes do not need: other programs or files",
-    "template": "a chat template that does more than write messages",
-    "active_page": "a page or picture that runs code in a browser, or loads what is elsewhere",
-    "unknown_file": "a file that no tool of the chain reads",
-    "unknown_setting": "a setting that is not known to be harmless",
-}
-"""What is refused unless the user allows it, by name and file."""
 
 
 @dataclass(frozen=True, order=True)

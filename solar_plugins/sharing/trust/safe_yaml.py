@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from solar_plugins.check.finding import LOADER
+from solar_plugins.check.source import Path_, places
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import yaml_file
 from solar_plugins.sharing.trust.names import printable
@@ -19,11 +21,6 @@ MAX_VALUES = 20_000
 
 FUNCTION = "!function"
 """lm-eval's tag in a task: what follows is imported. It is read as text, and no other tag is."""
-
-# libyaml's scanner is ten times as fast, and is in every wheel of PyYAML.
-_Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-
-Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class SafeYaml:
     """
 
     content: dict[str, Any]
-    lines: dict[Place, int]
+    lines: dict[Path_, int]
     functions: list[tuple[int, str]]
 
 
@@ -54,7 +51,7 @@ def read(data: bytes, name: str) -> SafeYaml:
         for at, _, _ in functions:
             text = f"{text[:at]}{' ' * len(FUNCTION)}{text[at + len(FUNCTION) :]}"
         content = yaml_file.parse(text, name)
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=LOADER)
     except SolarError as error:
         raise SolarError(printable(error, 300)) from None
     except yaml.MarkedYAMLError as error:
@@ -65,7 +62,7 @@ def read(data: bytes, name: str) -> SafeYaml:
     if not isinstance(content, dict):
         raise SolarError(f"{name}: not a mapping. A recipe is keys with values.")
     found = [(line, function) for _, line, function in functions]
-    return SafeYaml(content, dict(_lines(node, ())) if node else {}, found)
+    return SafeYaml(content, {place: mark.line for place, mark in places(node)}, found)
 
 
 def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
@@ -85,20 +82,6 @@ def as_text(data: bytes, name: str, is_recipe: bool = True) -> str:
     return text
 
 
-def _lines(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                yield from _lines(value, place)
-            elif isinstance(key, yaml.ScalarNode):
-                yield (*place, key.value), key.start_mark.line + 1
-                yield from _lines(value, (*place, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*place, index), value.start_mark.line + 1
-            yield from _lines(value, (*place, index))
-
-
 def _functions(text: str, name: str) -> Iterator[tuple[int, int, str]]:
     """Offset, line and value of each tag `FUNCTION`; anything that no recipe needs is refused.
 
@@ -107,7 +90,7 @@ def _functions(text: str, name: str) -> Iterator[tuple[int, int, str]]:
     depth = documents = values = 0
     sizes: dict[str | None, int] = {}  # of what an anchor names
     open_anchors: list[tuple[str | None, int]] = []
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=LOADER):
         found, mark = None, event.start_mark
         at, line = (mark.index, mark.line + 1) if mark else (0, 0)
         if isinstance(event, yaml.DocumentStartEvent):
