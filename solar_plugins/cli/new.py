@@ -9,6 +9,7 @@ import click
 from solar_plugins.cli.unpack import ALLOW, unpack_pack
 from solar_plugins.plan.gpu_specs import PRESETS
 
+_POSITIVE = click.FloatRange(0, min_open=True)
 _DATA = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -19,18 +20,8 @@ _DATA = click.Path(dir_okay=False, path_type=Path)
 @click.option("--text", type=_DATA, help="Text to pretrain on: .txt, or rows with a column text.")
 @click.option("--sft", type=_DATA, help="Instructions: messages, or instruction and output.")
 @click.option("--pairs", type=_DATA, help="Preference pairs: a prompt, chosen and rejected.")
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0, min_open=True),
-    default=30,
-    show_default=True,
-    help="What the trainings of your own data may take together, as planned.",
-)
-@click.option(
-    "--gpu",
-    type=click.Choice(PRESETS, case_sensitive=False),
-    help="The machine of that chain. Default: the GPU here, else this machine's CPU.",
-)
+@click.option("--minutes", type=_POSITIVE, default=30, help="Of the trainings, as planned; 30.")
+@click.option("--gpu", type=click.Choice(PRESETS), help="Default: the GPU here, else the CPU.")
 @ALLOW
 def new_command(
     name: Path,
@@ -72,28 +63,20 @@ def new_command(
         unpack_pack(source, name, permissions, list_only=False)
         return
     if base_model:
-        _write_chain(name, base_model, files, gpu, minutes)
+        from solar_plugins.installed import require
+
+        require("torch", "transformers")
+        from solar_plugins.plan.stages import machine_of
+        from solar_plugins.sharing.new_chain import CHAIN, write_chain
+
+        plan, notes = write_chain(name, base_model, files, machine_of(gpu), minutes)
+        for note in notes:
+            click.echo(note)
+        time = "" if plan.hours is None else f", {60 * plan.hours:.1f} minutes of training planned"
+        click.echo(f"written: {name}/{CHAIN}{time}\nnext: solar run {name}/{CHAIN}")
         return
     from solar_plugins.sharing.new import write_project
 
     chains = write_project(name)
     click.echo(f"written: {name}, with {len(chains)} chains: {', '.join(chains)}")
     click.echo(f"next: solar run {name}/recipes/tiny/solar.yml")
-
-
-def _write_chain(
-    name: Path, base_model: str, files: dict[str, Path], gpu: str | None, minutes: float
-) -> None:
-    from solar_plugins.installed import require
-
-    require("torch", "transformers")
-    from solar_plugins.plan.stages import machine_of
-    from solar_plugins.report.tables import duration
-    from solar_plugins.sharing.new_chain import CHAIN, write_chain
-
-    plan, notes = write_chain(name, base_model, files, machine_of(gpu), minutes)
-    for note in notes:
-        click.echo(note)
-    time = "" if plan.hours is None else f", {duration(3600 * plan.hours)} of training as planned"
-    click.echo(f"written: {name}/{CHAIN}{time}")
-    click.echo(f"next: solar run {name}/{CHAIN}")

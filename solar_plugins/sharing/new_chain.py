@@ -1,6 +1,6 @@
 """`solar new --base-model … --text … --sft … --pairs …`: one short chain on a user's own rows.
 
-The folder has a chain that extends recipes/laptop (`templates/new_chain/`), the rows to train on,
+The folder has a chain that extends recipes/laptop (`templates/new_chain*`), the rows to train on,
 those that are held out, and a README. A stage takes as many steps as the plan finds time for, and
 no more than one pass over its rows has.
 """
@@ -10,19 +10,15 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from solar_plugins import atomic, project
 from solar_plugins.errors import SolarError
 from solar_plugins.models import base_files, model_config
 from solar_plugins.plan.stages import ChainPlan, Machine, StagePlan, plan_chain
-from solar_plugins.recipes import yaml_file
-from solar_plugins.report.tables import Grid, duration, number
+from solar_plugins.render import render
 from solar_plugins.sharing import own_data
 from solar_plugins.sharing.new import mark_project
 from solar_plugins.sharing.unpack import refuse_filled
@@ -33,7 +29,6 @@ LEAST_ROWS, HELD_OUT_SHARE, HELD_OUT_MOST = 10, 0.1, 40
 STAGES = {"text": "cpt", "sft": "sft_v3", "pairs": "cand_1"}  # as recipes/laptop calls them
 TASKS = {"text": "held_out_text", "sft": "held_out_answers", "pairs": "held_out_pairs"}
 
-_TEMPLATES = Path(__file__).parent / "templates" / "new_chain"
 _BATCH_ON_CPU = 4  # of recipes/laptop
 _GPU = {"bf16": True, "sequence_len": 2048, "micro_batch_size": 4, "global_batch_size": 32}
 _RECOMPUTE = {
@@ -61,8 +56,7 @@ def write_chain(
         The plan of the chain, and what was left out of the rows.
 
     Raises:
-        SolarError: `target` is there already; the base or a file cannot be read; the base does not
-            fit the machine.
+        SolarError: `target` is there; base or rows cannot be read; the base does not fit.
     """
     refuse_filled(target)
     base = os.path.abspath(base_model) if Path(base_model).is_dir() else base_model
@@ -91,15 +85,15 @@ def write_chain(
                 f"--base-model {base_model}: {worst.stage}: {worst.warnings[0]} "
                 "Choose a smaller base, or another machine with --gpu."
             )
-        for kind, stage in _trainings(plan, settings).items():
+        for kind, keys in settings.items():
+            stage = _stage(plan, kind)
             if stage.hours and stage.steps:
                 allowed = minutes / 60 / len(files) / (stage.hours / stage.steps)
-                settings[kind]["max_steps"] = max(1, min(stage.steps, int(allowed)))
-            settings[kind]["save_steps"] = max(1, settings[kind]["max_steps"] // 4)
+                keys["max_steps"] = max(1, min(stage.steps, int(allowed)))
+            keys["save_steps"] = max(1, keys["max_steps"] // 4)
+        if "text" in settings:  # the others warm up for a share of their steps
+            settings["text"]["warmup_steps"] = settings["text"]["max_steps"] // 10
         plan = _planned(folder, target.name, base, settings, machine)
-        readme = (_TEMPLATES / "README.md").read_text(encoding="utf-8")
-        facts = {"name": target.name, "base": base_model, "table": _table(plan, settings)}
-        (folder / "README.md").write_text(readme.format(**facts), encoding="utf-8")
     return plan, notes
 
 
@@ -122,44 +116,19 @@ def _write_rows(folder: Path, kind: str, file: Path, rows: list[own_data.Row]) -
 
 def _planned(folder: Path, name: str, base: str, settings: Settings, machine: Machine) -> ChainPlan:
     """Write the chain into `folder`, with the stages of the kinds in `settings`, and plan it."""
-    text = (_TEMPLATES / CHAIN).read_text(encoding="utf-8")
-    chain = yaml_file.parse(text, Path(CHAIN))
-    chain |= {"name": name, "base_model": base}
-    chain["data"] = {task: file for task, file in chain["data"].items()
-                     if task in [TASKS[kind] for kind in settings]}  # fmt: skip
-    stages, before = chain["stages"], "dus"
-    if "text" in settings:  # its training grows the model itself
-        stages["dus"], before = None, "base_model"
-    for kind, stage in STAGES.items():
-        keys = stages.pop(stage)["set"]
-        stages[stage] = None
-        if kind in settings:
-            stages[stage] = {"from": before, "set": keys | settings[kind]}
-            before = stage
-    measured = {"tasks": [TASKS[kind] for kind in settings]}
-    on_gpu = {"device": "cuda", "model_args.dtype": "bfloat16", "batch_size": 8}
-    models = ["base_model", *(name for name in ("dus", *STAGES.values()) if stages[name])]
-    stages["held_out"] |= {"from": models, "set": measured | (on_gpu if not machine.is_cpu else {})}
-    heading = text[: text.index("extends:")]
-    content = yaml.safe_dump(chain, sort_keys=False, allow_unicode=True)
-    (folder / CHAIN).write_text(heading + content, encoding="utf-8")
-    for file in ("held_out.yml", *["dus.yml"] * bool(stages["dus"])):
-        shutil.copy(_TEMPLATES / file, folder)
+    facts = {"name": name, "base": base, "settings": settings, "tasks": TASKS, "stages": STAGES}
+    files = {CHAIN: "new_chain.yml", "held_out.yml": "new_chain_held_out.yml"}
+    files |= {} if "text" in settings else {"dus.yml": "new_chain_dus.yml"}
+    for file, template in files.items():
+        text = render(__file__, template, is_cpu=machine.is_cpu, **facts)
+        (folder / file).write_text(text, encoding="utf-8")
     with project.working_in(folder):
-        return plan_chain(CHAIN, machine)
+        plan = plan_chain(CHAIN, machine)
+    trainings = {kind: _stage(plan, kind) for kind in settings}
+    text = render(__file__, "new_chain.md", name=name, base=base, trainings=trainings)
+    (folder / "README.md").write_text(f"{text}\n", encoding="utf-8")
+    return plan
 
 
-def _trainings(plan: ChainPlan, settings: Settings) -> dict[str, StagePlan]:
-    by_name = {stage.stage: stage for stage in plan.stages}
-    return {kind: by_name[STAGES[kind]] for kind in settings}
-
-
-def _table(plan: ChainPlan, settings: Settings) -> str:
-    rows = [
-        [stage.stage, f"data/{kind}.jsonl", number(stage.rows, ","), number(stage.steps, ","),
-         number(stage.layers, ""), number(stage.gpu_gib, ".1f"),
-         "-" if stage.hours is None else duration(3600 * stage.hours)]
-        for kind, stage in _trainings(plan, settings).items()
-    ]  # fmt: skip
-    columns = ["stage", "trained on", "rows", "steps", "layers", "GiB", "time"]
-    return Grid("Plan", columns, rows, left=2).to_markdown()
+def _stage(plan: ChainPlan, kind: str) -> StagePlan:
+    return next(stage for stage in plan.stages if stage.stage == STAGES[kind])
