@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/busy_machine.py [--rounds 3]
 
-A step of a small and of a larger Llama, each in a process of its own as `solar run` starts it
-(OMP_WAIT_POLICY=passive) and as OpenMP has it by default: alone, beside a loop that keeps one core
-busy, and beside the same training. On a quiet machine; the ways alternate. Prints medians as JSON.
+A step of a small and of a larger Llama, each in a process of its own, with threads that wait as
+`solar run` has them (passive), as OpenMP has them by default, and in two other ways: alone, beside a
+loop that keeps one core busy, and beside the same training. On a quiet machine; the ways alternate.
+Prints medians as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ MODELS = {  # hidden size, layers, vocabulary, sequences, length, steps
     "demo": (128, 12, 900, 8, 64, 15),
     "135M": (576, 8, 49152, 1, 256, 5),
 }
-WAYS: dict[str, dict[str, str]] = {"default": {}, "passive": {"OMP_WAIT_POLICY": "passive"}}
+WAYS: dict[str, dict[str, str]] = {
+    "default": {},
+    "passive": {"OMP_WAIT_POLICY": "passive"},
+    "spins 1000 times": {"GOMP_SPINCOUNT": "1000"},
+    "one thread": {"OMP_NUM_THREADS": "1"},
+}
 BUSY = [sys.executable, "-c", "while True: pass"]
 
 
