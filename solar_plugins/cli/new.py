@@ -37,13 +37,10 @@ def new_command(
     """Create the folder NAME with the recipes of SOLAR, with those of a PACK, or with a short chain
     for a base model and data of your own.
 
-    The folder of recipes holds the chains, the Axolotl recipes of their stages, merge configs,
-    templates and DeepSpeed configs. Paths are relative to NAME, so it can be moved, renamed and
-    kept in Git.
-
-    With --base-model and any of --text, --sft and --pairs (.jsonl, .json, .csv, .parquet) it holds
-    one chain, sized to this machine: depth up-scaling, a training on each file, and an evaluation
-    on rows that are held out.
+    Paths in it are relative to NAME, so it can be moved, renamed and kept in Git. With --base-model
+    and any of --text, --sft and --pairs (.jsonl, .json, .csv, .parquet) it holds one chain, sized
+    to this machine: depth up-scaling, a training on each file, and an evaluation on rows that are
+    held out.
 
     \b
     solar new my_solar

@@ -125,11 +125,10 @@ def sample_note(results: Iterable[Mapping]) -> str | None:
     """
     found = {}
     for result in results:
-        for name, task in result["tasks"].items():
-            n, whole = task["n"], BY_TASK[name].size if name in BY_TASK else None
-            if whole is not None and n < whole:
+        for name, n in ((name, task["n"]) for name, task in result["tasks"].items()):
+            if name in BY_TASK and n < (whole := BY_TASK[name].size):
                 found[name] = f"{name} {n:,} of {whole:,}"
-            elif whole is None and result.get("limit") is not None:
+            elif name not in BY_TASK and result.get("limit") is not None:
                 found[name] = f"{name} {n:,} items"
     return (
         f"A small sample, a trial and not a score: {', '.join(found.values())}." if found else None

@@ -1,13 +1,4 @@
-"""A user's own rows, whatever their columns are called, in the columns that the recipes read.
-
-=========  ====================================================================================
-text       plain text (.txt, .md), or a column ``text`` or ``content``
-sft        ``messages`` or ``conversations`` (role and content, or from and value), or the columns
-           that `solar_plugins.chat` reads: instruction and output, question and response, …
-pairs      a prompt as for ``sft``, with ``chosen`` and ``rejected``: texts, messages, or whole
-           conversations that end with the answer
-=========  ====================================================================================
-"""
+"""A user's own rows, whatever their columns are called (README.md), in those of the recipes."""
 
 from __future__ import annotations
 
