@@ -21,6 +21,9 @@ with ``from`` whose model goes in:
     data:
       HuggingFaceFW/fineweb-edu: ./text.jsonl   # what a recipe has as a data set's path
       allenai/ai2_arc: ./h6/arc_challenge       # or an lm-eval task: a folder of SPLIT.jsonl
+
+``revisions`` names the commit of a model or data set of the Hub, wherever a stage starts from or
+trains on it; `solar run` finds out those that nothing names, and keeps them in the run folder.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ BASE_MODEL = "base_model"
 """The name of the chain's own base model in a stage's ``from``."""
 
 REQUIRED_KEYS = ("name", "base_model", "output_dir", "stages")
-CHAIN_KEYS = (*REQUIRED_KEYS, "data", "seed", "remove_checkpoints")
+CHAIN_KEYS = (*REQUIRED_KEYS, "data", "revisions", "seed", "remove_checkpoints")
 STAGE_KEYS = (*STAGE_KINDS, "from", "after", "set")
 STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -91,6 +94,7 @@ class Chain:
     written_output_dir: Path
     remove_checkpoints: bool = False  # Axolotl's ``checkpoint-N``, once the stage is verified
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> the file or folder read
+    revisions: Mapping[str, str] = field(default_factory=dict)  # Hub id -> commit
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -164,6 +168,11 @@ class Chain:
         if stage == BASE_MODEL:
             return self.base_model
         return str(self.output_dir / self.stage(stage).name)
+
+    def pinned_path(self, stage: str) -> str:
+        """`model_path`, of a base whose commit is known as ``NAME@COMMIT``, as MergeKit has it."""
+        path = self.model_path(stage)
+        return f"{path}@{self.revisions[path]}" if path in self.revisions else path
 
     def rebase(self, value: Any) -> Any:
         """`value` with each path in it below the file's own ``output_dir`` moved along."""
@@ -239,6 +248,7 @@ def load_chain(
         ),
         remove_checkpoints=content.get("remove_checkpoints", False),
         data=content.get("data", {}),
+        revisions=content.get("revisions", {}),
         settings={name: values for name, values in settings.items() if values},
     )
     # A data stage may make the base model; then it moves along with the other outputs.
@@ -251,8 +261,8 @@ def _apply(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, d
     known = [key for key in CHAIN_KEYS if key != "stages"]
     for key, value in overrides.items():
         head, _, rest = key.partition(".")
-        if rest and head == "data":
-            content["data"] = {**content.get("data", {}), rest: value}
+        if rest and head in ("data", "revisions"):
+            content[head] = {**content.get(head, {}), rest: value}
         elif rest:
             settings.setdefault(head, {})[rest] = value
         elif key in known:
@@ -279,9 +289,10 @@ def _check(path: Path, content: dict[str, Any]) -> None:
     remove = content.get("remove_checkpoints", False)
     if not isinstance(remove, bool):
         raise SolarError(f"{path}: remove_checkpoints: {remove!r} found. Write true or false.")
-    data = content.get("data", {})
-    if not isinstance(data, dict) or not all(isinstance(file, str) for file in data.values()):
-        raise SolarError(f"{path}: data: {data!r} found. Write {{DATA SET: FILE OR FOLDER}}.")
+    for key, form in (("data", "DATA SET: FILE OR FOLDER"), ("revisions", "HUB ID: COMMIT")):
+        given = content.get(key, {})
+        if not isinstance(given, dict) or not all(isinstance(to, str) for to in given.values()):
+            raise SolarError(f"{path}: {key}: {given!r} found. Write {{{form}}}.")
     if not isinstance(content["stages"], dict) or not content["stages"]:
         raise SolarError(f"{path}: stages: no stage found. Write NAME: {{train: FILE}} below it.")
 

@@ -16,6 +16,7 @@ from solar_plugins.chain.chain_file import set_key as set_key
 from solar_plugins.depth_up_scaling import layer_map
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
+from solar_plugins.recipes import named_data
 
 STAGE_PLUGIN = "solar_plugins.StagePlugin"
 """Added to every training, see `solar_plugins.chain.training.stage_plugin`."""
@@ -42,6 +43,11 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
                 f"{stage.file}: plugins: {plugins!r} found. A list of names is needed."
             )
         recipe["plugins"] = plugins + [STAGE_PLUGIN] * (STAGE_PLUGIN not in plugins)
+        named_data.pin(recipe, chain.revisions)
+        # Axolotl takes it for whatever repository the tokenizer and the config are from.
+        others = {recipe.get(key) for key in ("tokenizer_config", "base_model_config")}
+        if models[0] in chain.revisions and others <= {None, models[0]} and not recipe.get("gptq"):
+            recipe.setdefault("revision_of_model", chain.revisions[models[0]])
     elif stage.kind == "merge":
         written = merge_models(recipe)
         if len(written) != len(models):
@@ -50,6 +56,7 @@ def resolve(chain: Chain, stage: Stage) -> dict[str, Any]:
                 f"stages.{stage.name}.from has {len(models)} ({', '.join(stage.from_)}). "
                 f"The k-th model of the file is the k-th of from; write as many."
             )
+        models = [chain.pinned_path(name) for name in stage.from_]
         recipe = _renamed(recipe, dict(zip(written, models, strict=True)))
         if len(models) == 1:
             follow_depth(recipe, model_config.depth_of(models[0]))

@@ -13,10 +13,9 @@ from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.check.source import YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError
-from solar_plugins.models import licence, model_config
+from solar_plugins.models import hub, licence, model_config
 
 _PLACE = ("base_model",)
-_TIMEOUT_S = 5
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "tekken.json")
 
 
@@ -77,30 +76,13 @@ def check_terms(
 
 def _ask_hub(source: YamlFile, model: str, is_here: bool, has_card: bool) -> Any:
     """What the Hub says of `model`, and a finding for what it does not, or where it refuses."""
-    from huggingface_hub import HfApi, constants, errors
-
-    repo, _, revision = model.partition("@")
-    info, fault, silent = None, "", ""
-    try:
-        info = HfApi().model_info(repo, revision=revision or None, timeout=_TIMEOUT_S)
-        if info.gated and not is_here:
-            HfApi().auth_check(repo)
-    except errors.HFValidationError:
-        fault = "no-hub-id"
-    except errors.GatedRepoError:
-        fault = "gated"
-    except errors.RepositoryNotFoundError:
-        fault = "not-on-hub"
-    except errors.RevisionNotFoundError:
-        fault = "no-revision"
-    except (errors.HTTPError, OSError) as error:  # no network, no answer in time, HF_HUB_OFFLINE
-        how = f"did not answer ({type(error).__name__})"
-        how = "was not asked (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else how
-        silent = f", and {constants.ENDPOINT} {how}"
+    repo, revision = model_config.split_revision(model)
+    info, fault, silence = hub.ask(repo, revision=revision, is_here=is_here)
     if fault:
-        page = f"{constants.ENDPOINT}/{repo}"
-        source.say(_PLACE, f"base-model/{fault}", model=model, page=page, revision=revision)
+        values = {"model": model, "page": hub.page(repo), "revision": revision}
+        source.say(_PLACE, f"base-model/{fault}", **values)
         return info
+    silent = f", and {silence}" if silence else ""
     missing = [] if is_here else ["depth", "tokenizer", "context"]
     if silent:
         missing += ([] if has_card else ["licence"]) + ([] if is_here else ["whether it is gated"])

@@ -18,7 +18,7 @@ from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.recipes import registry
-from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.recipes.named_data import MOVED, datasets_of
 from solar_plugins.recipes.strings import strings
 
 
@@ -149,7 +149,8 @@ def check_data(source: YamlFile, chain: Chain, names: Iterable[str]) -> None:
         file, place = chain.data[name], ("data", name)
         if not Path(file).exists() and not Path(file).is_relative_to(chain.output_dir):
             source.say(place, "missing-file/data", file=file)
-        near = nearest(name, trained_on)
+        today = MOVED.get(name) if MOVED.get(name) in trained_on else None
+        near = f" It is called {today} today." if today else nearest(name, trained_on)
         if name not in {*trained_on, *others} and (near or not evaluates):
             hint = near or f" They read {', '.join(sorted(trained_on))}."
             source.say(place, "unknown-key/data-set", name=name, hint=hint)

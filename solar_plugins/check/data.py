@@ -25,13 +25,13 @@ from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.installed import is_missing
 from solar_plugins.recipes.columns import CHAT, Fault, RowReader
+from solar_plugins.recipes.named_data import FORMATS, MOVED
 
 LISTS = ("datasets", "test_datasets", "pretraining_dataset")
 
 _TYPES = {"": "sft", "dpo": "dpo", "ipo": "dpo", "simpo": "dpo", "kto": "kto", "orpo": "orpo"}
 """By ``rl``: which of Axolotl's folders of prompt strategies reads the data."""
 
-_LOADERS = ("json", "csv", "parquet", "arrow", "text")
 _SAMPLE = 1000  # rows whose tokens are counted
 _MANY = 0.1  # share of rows lost as too long that is worth a word
 
@@ -110,6 +110,8 @@ class _Entry:
         if not self.path:
             self.say((), "missing-key/path")
             return
+        if today := MOVED.get(self.path):
+            self.say("path", "moved", True, today=today, new_value=today)
         before = len(self.source.findings)
         if self.place[0] == "pretraining_dataset" and self.place[-1] != 0:
             self.say((), "no-effect/second-stream")
@@ -124,7 +126,7 @@ class _Entry:
         """Whether local files are named in the way that this key takes."""
         path, given = self.path, self.entry.get("data_files")
         names = data_files.named_files(self.entry)
-        is_loader = path in _LOADERS and not os.path.exists(path)
+        is_loader = path in FORMATS and not os.path.exists(path)
         in_files = is_loader and bool(given)
         for name in names if in_files else [path]:
             place = "data_files" if in_files else "path"
@@ -159,7 +161,7 @@ class _Entry:
     def _split(self) -> None:
         """A single file has one split; those of a folder are in the names of its files."""
         split, path = self.entry.get("split"), Path(self.path)
-        is_file = path.is_file() or (self.is_stream and self.path in _LOADERS)
+        is_file = path.is_file() or (self.is_stream and self.path in FORMATS)
         if not isinstance(split, str):
             return
         name = split.partition("[")[0]

@@ -17,7 +17,7 @@ from solar_plugins.check.finding import suggestion, unambiguous_match
 from solar_plugins.check.source import YamlFile, at
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
-from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling import as_llama, config_rules
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import args as flan_filter_args
 from solar_plugins.models import model_config
@@ -168,6 +168,9 @@ def _up_scaling(source: YamlFile, model: str) -> None:
     try:
         config_rules.refuse_grown(config, model)
         config_rules.grow(text, block.layer_map(depth), key)
+        kind, llama = config.get("model_type"), as_llama.of_recipe(source.content, config, model)
+        if block.as_llama and not llama and kind != "llama":
+            source.add(("depth_up_scaling", "as_llama"), "model", f"{model} stays {kind}.", True)
     except SolarError as error:
         source.add_error(error, "model")
 

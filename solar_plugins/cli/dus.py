@@ -22,6 +22,7 @@ from solar_plugins.depth_up_scaling.args import (
     command_line,
     parse,
 )
+from solar_plugins.depth_up_scaling.as_llama import changes
 from solar_plugins.depth_up_scaling.layer_map import seams
 from solar_plugins.depth_up_scaling.mergekit_config import headline, mergekit_config
 from solar_plugins.depth_up_scaling.picture import how_far, layer_map_svg
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     help="Bits per byte on TEXT before training, of the named stack, or of many to choose from. "
     "Loads the base alone.",
 )
+@click.option("--as-llama", is_flag=True, help="With --out: write a Mistral as the same Llama.")
 @click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the layer map.")
 @click.option(
     "--trust-remote-code",
@@ -105,6 +107,7 @@ def dus_command(
     layer_ranges: str | None,
     like: str | None,
     measure: str | None,
+    as_llama: bool,
     **keys: Any,
 ) -> None:
     """Up-scale BASE, a folder or a Hub id: print the MergeKit config, write it, or draw it.
@@ -131,13 +134,14 @@ def dus_command(
     if measure is not None:
         _measure(base, measure, [named] if named else None, trust_remote_code, as_json)
         return
+    if as_llama:
+        named["as_llama"] = block.as_llama = True
     if like is not None and not (out or plot or as_json):
         click.echo(_recipe_block(like, named), nl=False)
         return
-    if out is None and plot is None and block.init != "copy" and not as_json:
-        raise click.UsageError(
-            f"--init {block.init} needs --out: MergeKit copies layers as they are."
-        )
+    if out is None and plot is None and not as_json and (as_llama or block.init != "copy"):
+        option = f"--init {block.init}" if block.init != "copy" else "--as-llama"
+        raise click.UsageError(f"{option} needs --out: MergeKit copies layers as they are.")
     config = read_config(base)
     facts = _facts(base, config, block)
     if plot is not None:
@@ -251,6 +255,7 @@ def _facts(base: str, config: dict[str, Any], block: DepthUpScalingBlock) -> dic
         "num_hidden_layers": len(layers),
         **config_rules.mark(depth, layers, block.init),
         "seams": [[layers[i - 1], layers[i]] for i in seams(layers)],
+        "as_llama": block.as_llama and bool(changes(config, base)),
     }
 
 

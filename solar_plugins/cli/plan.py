@@ -96,6 +96,7 @@ def plan_command(
         peak_tflops * 1e12 if peak_tflops else spec.flops,
         utilisation,
         is_cpu,
+        spec.watts,
     )
     require("torch", "transformers")
     result = plan_chain(project.enter(chain), machine, base_model)

@@ -104,11 +104,17 @@ def run_command(
     # Threads that spin while they wait made two trainings at once take six times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from solar_plugins.chain.run import launcher as launchers
+    from solar_plugins.sharing import lock
 
     name = launchers.choose(launcher, launcher_args)
     if not no_check:
         gpus = launchers.processes(name, launcher_args)
         _refuse_findings(chain, base_model is not None, gpus)
+    chain, faults, notes = lock.hold(chain, keep=not dry_run)
+    for line in (*faults, *notes):
+        click.echo(line, err=True)
+    if faults and not no_check:
+        sys.exit("nothing was started (--no-check starts all the same)")
     stages = chain.order(until)
     if download_only:  # and data stages, which make of it what the others need
         stages = [stage for stage in stages if stage.kind == "data"]

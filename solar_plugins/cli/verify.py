@@ -19,8 +19,9 @@ from solar_plugins.cli.unpack import ALLOW
 def verify_command(source: str, rerun: bool, as_json: bool, permissions: tuple[str, ...]) -> None:
     """Verify a PACK or the folder of an unpacked pack against its lock file.
 
-    Compares files, the revisions and digests of models and datasets, and the weights of a run if
-    there is one. Missing local inputs and other tool versions are reported as notes.
+    Compares files, the digests of local models and datasets, and the weights of a run if there is
+    one; those of the Hub are read at the lock's commits. Missing local inputs and other tool
+    versions are reported as notes.
 
     \b
     solar verify their.solar.zip

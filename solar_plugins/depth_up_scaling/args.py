@@ -96,6 +96,9 @@ class DepthUpScalingBlock(BaseModel):
             "as the base's."
         ),
     )
+    as_llama: bool = Field(
+        default=False, description="A Mistral is trained and saved as the Llama of its tensors."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -158,15 +161,15 @@ class DepthUpScalingBlock(BaseModel):
                 )
         return value
 
-    @field_validator(*CHOICES, mode="before")
+    @field_validator(*CHOICES, "as_llama", mode="before")
     @classmethod
     def _known_choice(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
-        choices = CHOICES[name]
+        choices = CHOICES.get(name, (True, False))
         if value not in choices and (value, name) != (None, "layout"):
             raise ValueError(
-                f"{BLOCK}.{name}: {value!r} is unknown. Write one of: {', '.join(choices)}."
-                f"{nearest(str(value), choices)}"
+                f"{BLOCK}.{name}: {value!r} is unknown. Write one of: "
+                f"{', '.join(map(str, choices)).lower()}.{nearest(str(value), map(str, choices))}"
             )
         return value
 
@@ -220,5 +223,5 @@ def command_line(base: str, block: DepthUpScalingBlock, out: str | Path) -> str:
     for key, value in block.model_dump(exclude_defaults=True, exclude={"train"}).items():
         if key == "layer_ranges":
             value = ",".join(f"{start}-{end}" for start, end in value)
-        words += [f"--{key.replace('_', '-')}", str(value)]
+        words += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join([*words, "--out", Path(out).resolve().name])

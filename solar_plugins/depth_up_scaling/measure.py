@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class Measurement:
         parameters += sum(per_layer[j] for j in growth.layer_map)
         # added layers of `identity` add nothing before training: the map without them is the base
         as_base = growth.init == "identity"
-        with self._stacked(found) if not as_base else _as_it_is():
+        with self._stacked(found) if not as_base else nullcontext():
             bits = self._bits_per_byte()
         return Measured(name, len(growth.layer_map), parameters, bits)
 
@@ -176,11 +176,6 @@ class Measurement:
                 logits[:-1].float(), window[1:].to(logits.device), reduction="sum"
             ).item()
         return nats / math.log(2) / self.nbytes
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 def _averaged(layer: nn.Module, following: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from solar_plugins import atomic
-from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling import as_llama, config_rules
 from solar_plugins.depth_up_scaling.args import DepthUpScalingBlock
 from solar_plugins.depth_up_scaling.growth import Growth, base_depth, grow, load_config, reloaded
 from solar_plugins.depth_up_scaling.model_card import model_card
@@ -46,6 +46,7 @@ class UpScaling:
         plan: what becomes of every tensor of the base.
         tensors: what to write, in this order.
         warnings: what the user should know, one sentence each.
+        from_mistral: whether it is a Mistral that becomes a Llama.
     """
 
     base: str
@@ -56,6 +57,7 @@ class UpScaling:
     tensors: list[Tensor]
     warnings: list[str]
     trust_remote_code: bool
+    from_mistral: bool
 
     @property
     def nbytes(self) -> int:
@@ -78,6 +80,8 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
     raw = base_files.read_config(str(folder))
     config_rules.refuse_grown(raw, base)
     base_config = load_config(folder, trust_remote_code)
+    llama = as_llama.changes(raw, base) if block.as_llama else {}
+    raw, base_config = {**raw, **llama}, as_llama.converted(base_config, llama)
     growth = grow(base_config, block.layer_map(base_depth(base_config)), block.init)
     setattr(growth.config, config_rules.MARK, growth.mark)
     stored = read_files(weight_files(folder))
@@ -93,6 +97,7 @@ def prepare(base: str, block: DepthUpScalingBlock, trust_remote_code: bool = Fal
         tensors=_tensors(stored, plan),
         warnings=[*growth.warnings, *plan.warnings],
         trust_remote_code=trust_remote_code,
+        from_mistral=bool(llama),
     )
 
 
@@ -132,6 +137,11 @@ def write(
         code = "auto_map" in up_scaling.raw_config
         if not base_files.copy_side_files(up_scaling.folder, folder, code):
             warnings.append(f"{up_scaling.base} holds no tokenizer, so that none was written.")
+        config = folder / "tokenizer_config.json"
+        if up_scaling.from_mistral and config.is_file():
+            # as for a Mistral: a Llama's class builds its own in place of tokenizer.json
+            content = json.loads(config.read_text(encoding="utf-8"))
+            atomic.write_json(config, content | {"tokenizer_class": "PreTrainedTokenizerFast"})
         _check_loadable(folder, up_scaling)
         fill(shards, progress, _averages(up_scaling))
         text = model_card(

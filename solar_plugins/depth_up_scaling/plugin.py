@@ -13,7 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from solar_plugins import run_record
-from solar_plugins.depth_up_scaling import config_rules
+from solar_plugins.depth_up_scaling import as_llama, config_rules
 from solar_plugins.depth_up_scaling.args import BLOCK, DepthUpScalingBlock, parse
 from solar_plugins.depth_up_scaling.growth import (
     Growth,
@@ -103,7 +103,11 @@ class DepthUpScalingPlugin(WatchedPlugin):
         overrides = _user_overrides(cfg, fields_of_depth(base_config, layers))
         for key, value in overrides.items():
             setattr(base_config, key, value)
-        growth = grow(base_config, layers, block.init)
+        llama = as_llama.of_recipe(cfg, base_config.to_dict(), base_model)
+        if block.as_llama and not llama and base_config.model_type != "llama":
+            LOG.warning(f"{BLOCK}.as_llama: {base_model} stays {base_config.model_type}.")
+        block.as_llama = bool(llama)
+        growth = grow(as_llama.converted(base_config, llama), layers, block.init)
         known = _compare_without_weights(cfg, growth)
         for warning in growth.warnings:
             LOG.warning(f"{BLOCK}: {warning}")
@@ -115,7 +119,9 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg[OVERRIDES] = overrides or None
             _train_on_written_base(cfg, block)
         else:
-            cfg[OVERRIDES] = {**overrides, **growth.changes, config_rules.MARK: growth.mark}
+            cfg[OVERRIDES] = overrides | llama | growth.changes | {config_rules.MARK: growth.mark}
+            if llama:
+                cfg["cls_model_config"] = "LlamaConfig"
         self._registered = Registered(base_model, block, growth, known, on_disk)
 
     def pre_model_load(self, cfg: DictDefault) -> None:
@@ -166,10 +172,11 @@ class DepthUpScalingPlugin(WatchedPlugin):
             cfg.output_dir, trust_remote_code=cfg.trust_remote_code is True
         )
         depth = saved.get_text_config().num_hidden_layers
-        if depth != len(growth.layer_map):
+        kind, wanted = growth.config.model_type, len(growth.layer_map)
+        if (saved.model_type, depth) != (kind, wanted):
             raise SolarError(
-                f"{cfg.output_dir}: saved with {depth} layers where {len(growth.layer_map)} were "
-                "trained. Keep this folder and report it."
+                f"{cfg.output_dir}: saved as {saved.model_type} with {depth} layers where {kind} "
+                f"with {wanted} was trained. Keep this folder and report it."
             )
         weights = cfg.base_model if cfg.adapter else cfg.output_dir
         tensors = read_files(weight_files(weights, "output_dir")).values()
@@ -178,6 +185,7 @@ class DepthUpScalingPlugin(WatchedPlugin):
             "num_hidden_layers": depth,
             **growth.mark,
             "train": self._registered.block.train,
+            "as_llama": self._registered.block.as_llama,
             "parameters": sum(tensor.elements for tensor in tensors),
         }
         run_record.write(cfg.output_dir, BLOCK, facts)
@@ -213,17 +221,13 @@ def _train_on_written_base(cfg: dict, block: DepthUpScalingBlock) -> None:
     from solar_plugins.depth_up_scaling import adapter_base  # its tools only adapters need
 
     base = str(cfg["base_model"])
-    if cfg.get("revision_of_model"):
-        raise SolarError(
-            f"revision_of_model: {cfg['revision_of_model']} names a state of {base}, but {BLOCK} "
-            "writes the base of an adapter to a folder of its own. Download that revision to a "
-            "folder, and name the folder as base_model."
-        )
     # merging and inference may name the adapter's folder and another output_dir
     run_folder = cfg.get("lora_model_dir")
     if not run_folder or not adapter_base.folder_of(run_folder).is_dir():
         run_folder = cfg.get("output_dir") or DEFAULT_OUTPUT_DIR
-    folder = adapter_base.ensure(base, block, run_folder, cfg.get("trust_remote_code") is True)
+    revision = cfg.get("revision_of_model")
+    source = f"{base}@{revision}" if revision and not Path(base).exists() else base
+    folder = adapter_base.ensure(source, block, run_folder, cfg.get("trust_remote_code") is True)
     LOG.info(f"{BLOCK}: the adapter's up-scaled base is {folder}")
     # prepared data are found by their tokenizer: `axolotl preprocess` has named this one
     cfg["tokenizer_config"] = cfg.get("tokenizer_config") or base

@@ -115,7 +115,7 @@ def evaluate_model(
             )
     content = {
         "model": model_name,
-        "model_path": str(model),
+        "model_path": config.model_args["pretrained"],
         "tasks": tables["tasks"],
         "h6": h6({key: one["value"] for key, one in scores.items()}),
         "h6_stderr": h6_stderr({key: one["stderr"] for key, one in scores.items()}),

@@ -31,6 +31,7 @@ from solar_plugins.evaluation import local_data
 from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import BY_TASK
 from solar_plugins.evaluation.result_file import check_model
+from solar_plugins.models import model_config
 from solar_plugins.seams import lm_eval as seam
 
 LOG = logging.getLogger("lm_eval.solar")  # lm-eval shows only loggers under its own name
@@ -75,7 +76,9 @@ def read_config(
     if isinstance(arguments, str):
         arguments = simple_parse_args_string(arguments)
     computed_by = backend.name or raw.get("model") or "hf"
-    arguments = {**arguments, **backend.model_args(computed_by), "pretrained": str(model)}
+    name, revision = model_config.split_revision(str(model))
+    named = {"pretrained": name, **({"revision": revision} if revision else {})}
+    arguments = {**arguments, **backend.model_args(computed_by), **named}
     chosen = {"config": str(config_file), "model": computed_by, "model_args": arguments}
     chosen |= {"log_samples": False, "predict_only": False}
     if limit is not None:

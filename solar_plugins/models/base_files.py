@@ -42,8 +42,8 @@ def find_base(base: str) -> Path:
 
     wanted = ["model*.safetensors", INDEX, *(f"*{suffix}" for suffix in sorted(_SUFFIXES)), "*.py"]
     wanted += ["*LICENSE*", "*NOTICE*", "*USE_POLICY*", "README.md"]
-    name, _, revision = base.partition("@")
-    options = {"revision": revision or None, "allow_patterns": wanted}
+    name, revision = model_config.split_revision(base)
+    options = {"revision": revision, "allow_patterns": wanted}
     return Path(_from_hub(base, "the model", snapshot_download, name, **options))
 
 
@@ -60,7 +60,9 @@ def read_config(base: str) -> dict[str, Any]:
     else:
         from huggingface_hub import hf_hub_download
 
-        file = Path(_from_hub(base, f"its {CONFIG}", hf_hub_download, base, CONFIG))
+        name, revision = model_config.split_revision(base)
+        what, options = f"its {CONFIG}", {"revision": revision}
+        file = Path(_from_hub(base, what, hf_hub_download, name, CONFIG, **options))
     return model_config.read(file)
 
 
@@ -100,7 +102,7 @@ def check_outside(out: str | Path, base: str | Path, key: str = "--out") -> None
 def hub_id(base: str, folder: Path) -> str | None:
     """The Hub id of a base, if it has one: as named, or by the place of `folder` in the cache."""
     if not Path(base).is_dir():
-        return base
+        return model_config.split_revision(base)[0]
     for part in folder.absolute().parts:
         if part.startswith("models--"):
             return part.removeprefix("models--").replace("--", "/", 1)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from solar_plugins.models import model_config
 
@@ -29,16 +31,47 @@ _NAMES = {  # section 1.b.i of each of Meta's licences
 _NOT_COMMERCIAL = re.compile(
     r"\b(nc|non-?commercial|non-?production|research|mrl|mnpl|amlr)\b", re.IGNORECASE
 )
+_PERMISSIVE = re.compile(
+    r"apache-2\.0|mit|bsd.*|cc0.*|cc-by-\d.*|odc-by|pddl|isc|unlicense|zlib|cdla-permissive.*",
+    re.IGNORECASE,
+)
 _NO_DERIVATIVES = re.compile(r"\bcc-by-(nc-)?nd\b", re.IGNORECASE)
 
 
-def find(model: str) -> dict[str, str] | None:
-    """The licence that the card of a folder, or of a model in the Hub's cache, names.
+def strictest(parts: Iterable[dict[str, str]]) -> dict[str, str]:
+    """The licence of what is made from `parts`; unknown if that of one of them is.
+
+    >>> strictest([{"license": "apache-2.0"}, {"license": "cc-by-nc-4.0"}])
+    {'license': 'cc-by-nc-4.0'}
+    """
+    found = list(parts)
+    is_known = found and all(part["license"] != "unknown" for part in found)
+    return max(found, key=_strictness) if is_known else {"license": "unknown"}
+
+
+def _strictness(licence: dict[str, str]) -> list[bool]:
+    every = f"{licence['license']} {licence.get('license_name', '')}"
+    forbids = [bool(rule.search(every)) for rule in (_NO_DERIVATIVES, _NOT_COMMERCIAL)]
+    return [*forbids, not _PERMISSIVE.fullmatch(licence["license"])]
+
+
+def known(name: str, kind: str) -> dict[str, str]:
+    """The licence of a model or dataset: on its card here or in ``licences.yml``, the stricter.
+
+    A copy's card may allow what the authors of the data do not.
+    """
+    listed = yaml.safe_load((Path(__file__).parent / "licences.yml").read_text(encoding="utf-8"))
+    found = [find(name, kind) or {}, {"license": listed.get(name.partition("@")[0])}]
+    return strictest(entry for entry in found if entry.get("license"))
+
+
+def find(model: str, kind: str = "model") -> dict[str, str] | None:
+    """The licence that the card of a folder, or of what is in the Hub's cache, names.
 
     Returns:
         Those of `KEYS` that it has; None if no card is on this machine.
     """
-    card = model_config.file_of(model, CARD)
+    card = model_config.file_of(model, CARD, kind)
     is_folder = os.path.isdir(os.path.expanduser(model))
     hub_id = None if is_folder else model.partition("@")[0]
     return of_card(front_matter(card), hub_id) if card else None

@@ -73,8 +73,14 @@ DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers"
 """Names of the number of layers in config.json (transformers' `attribute_map`s), in this order."""
 
 
-def file_of(model: str, file_name: str = "config.json") -> Path | None:
-    """A file of `model` on this machine: of the folder, or of the Hub's cache."""
+def split_revision(model: str) -> tuple[str, str | None]:
+    """``NAME@COMMIT``, as MergeKit names a model of the Hub, in two; what is here as it is."""
+    name, _, revision = model.partition("@")
+    return (model, None) if Path(model).exists() else (name, revision or None)
+
+
+def file_of(model: str, file_name: str = "config.json", kind: str = "model") -> Path | None:
+    """A file of `model` (or `kind` dataset) here: of the folder, or of the Hub's cache."""
     folder = Path(os.path.expanduser(model))
     if folder.is_dir():
         file = folder / file_name
@@ -84,7 +90,7 @@ def file_of(model: str, file_name: str = "config.json") -> Path | None:
 
     name, _, revision = model.partition("@")
     try:
-        cached = try_to_load_from_cache(name, file_name, revision=revision or None)
+        cached = try_to_load_from_cache(name, file_name, None, revision or None, kind)
     except HFValidationError:  # a folder that is not there
         return None
     return Path(cached) if isinstance(cached, str) else None

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from statistics import NormalDist, fmean
 from typing import Any
 
 from solar_plugins.flan_filter import args as flan_filter_args
@@ -39,13 +40,14 @@ class PublicData:
     tokens_per_row: int  # assumed; for preference data prompt and answer twice
     source: str  # of `rows`
     filtered_rows: int | None = None  # what our filter leaves with the tasks of the recipes
+    spread: float = 1.6  # see `DataSize`; that of Alpaca-GPT4's rows
 
 
 # Rows: SOLAR paper, Table 1 ("Total # Samples": Alpaca-GPT4 52K, OpenOrca 2.91M, Orca DPO pairs
 # 12.9K, Ultrafeedback Cleaned 60.8K) and the data's own counts on the Hub where they are exact.
 PUBLIC = {
     "vicgalle/alpaca-gpt4": PublicData(52_002, 200, "Table 1: 52K"),
-    "c-s-ale/alpaca-gpt4-data": PublicData(52_002, 200, "Table 1: 52K"),
+    "llm-wizard/alpaca-gpt4-data": PublicData(52_002, 200, "Table 1: 52K"),
     "Open-Orca/OpenOrca": PublicData(4_233_923, 450, "the Hub; Table 1: 2.91M", 4_121_000),
     "ChuGyouk/OpenOrca_Solar_filtered": PublicData(4_121_000, 450, "OpenOrca less about 113K"),
     "Open-Orca/SlimOrca": PublicData(517_982, 450, "the Hub"),
@@ -53,6 +55,8 @@ PUBLIC = {
     "allenai/ultrafeedback_binarized_cleaned": PublicData(60_829, 1000, "train_prefs; 60.8K"),
     # 75K + 50K + 15K + 15K rows made from MATH; the 240K made from GSM8K are filtered out.
     "meta-math/MetaMathQA": PublicData(395_000, 250, "the Hub: 395K", 155_000),
+    # 10e9 tokens of GPT-2's vocabulary are 11 to 12e9 of one of 32,000; the spread is C4's.
+    "HuggingFaceFW/fineweb-edu": PublicData(9_672_101, 1150, "sample-10BT on the Hub", spread=3.8),
 }
 
 
@@ -76,6 +80,7 @@ class DataSize:
     rows: int | None
     tokens_per_row: float | None  # mean
     notes: tuple[str, ...] = ()  # where the numbers come from
+    spread: float = 1.0  # mean of the squared lengths over the square of their mean
 
     @property
     def tokens(self) -> float | None:
@@ -83,6 +88,18 @@ class DataSize:
         if self.rows is None or self.tokens_per_row is None:
             return None
         return self.rows * self.tokens_per_row
+
+    def document(self, length: int) -> float:
+        """Mean tokens of the document that a token is in, where documents are cut at `length`.
+
+        Lengths are taken to be lognormal; a token is in a long document more often than in a short
+        one.
+        """
+        mean, variance = self.tokens_per_row or length, math.log(max(self.spread, 1 + 1e-9))
+        past = (math.log(length / mean) - variance / 2) / math.sqrt(variance)
+        below = NormalDist().cdf
+        whole = mean * self.spread * below(past - math.sqrt(variance))
+        return whole + length * (1 - below(past))
 
 
 @dataclass(frozen=True)
@@ -113,7 +130,9 @@ class DataReader:
             return DataSize(None, None, notes)
         rows = sum(size.rows or 0 for size in sizes)
         tokens = sum(size.tokens or 0 for size in sizes)
-        return DataSize(rows, tokens / rows if rows else 0.0, notes)
+        squares = sum((s.tokens or 0) * (s.tokens_per_row or 0) * s.spread for s in sizes)
+        spread = squares * rows / tokens**2 if tokens else 1.0
+        return DataSize(rows, tokens / rows if rows else 0.0, notes, spread)
 
     def _entry(self, entry: dict[str, Any], recipe: Mapping[str, Any]) -> DataSize:
         path = str(entry.get("path"))
@@ -125,8 +144,9 @@ class DataReader:
         if block is not None and path not in block["datasets"]:
             block = None
         tokens: float | None
+        spread = known.spread if known else 1.0
         if all(file.is_file() for file in files):
-            rows, tokens, note = self._local(files, entry, block, recipe)
+            rows, tokens, spread, note = self._local(files, entry, block, recipe)
             note = f"{', '.join(names)}: {note}"
         elif known is not None:
             rows, tokens, kept = known.rows, known.tokens_per_row, ""
@@ -141,7 +161,7 @@ class DataReader:
         rows = part_of_split(rows, str(entry.get("split") or ""))
         if isinstance(entry.get("shards"), int) and entry["shards"] > 1:
             rows = math.ceil(rows / entry["shards"])
-        return DataSize(rows, tokens, (note,))
+        return DataSize(rows, tokens, (note,), spread)
 
     def _local(
         self,
@@ -149,9 +169,9 @@ class DataReader:
         entry: dict[str, Any],
         block: Mapping[str, Any] | None,
         recipe: Mapping[str, Any],
-    ) -> tuple[int, float | None, str]:
-        """Rows of `files`, their mean length with the ends of sequences that Axolotl adds, and how
-        they were counted."""
+    ) -> tuple[int, float | None, float, str]:
+        """Rows of `files`, mean and spread of their lengths with the ends of sequences that Axolotl
+        adds, and how they were counted."""
         rows = 0
         found: list[dict] = []
         for file in files:
@@ -161,19 +181,21 @@ class DataReader:
         if found:
             rows = round(rows * len(kept) / len(found))
         if not kept:
-            return rows, None, "no rows that could be read"
+            return rows, None, 1.0, "no rows that could be read"
         frame, is_preference = _prompt_frame(entry.get("type"), recipe), bool(recipe.get("rl"))
         texts = [_text(row, is_preference, frame) for row in kept]
         if self.tokenizer is not None and self.tokenizer.is_file():
             from tokenizers import Tokenizer
 
             encoded = Tokenizer.from_file(str(self.tokenizer)).encode_batch(texts)
-            mean, how = sum(len(one.ids) for one in encoded) / len(encoded), "counted"
+            lengths, how = [float(len(one.ids)) for one in encoded], "counted"
         else:
-            mean = sum(map(len, texts)) / len(texts) / _LETTERS_PER_TOKEN
+            lengths = [len(text) / _LETTERS_PER_TOKEN for text in texts]
             how = f"{_LETTERS_PER_TOKEN:g} letters each"
-        mean += 2 if is_preference else 1
-        return rows, mean, f"{rows:,} rows, {mean:.0f} tokens each ({how})"
+        lengths = [tokens + (2 if is_preference else 1) for tokens in lengths]
+        mean = fmean(lengths)
+        spread = fmean(tokens**2 for tokens in lengths) / mean**2
+        return rows, mean, spread, f"{rows:,} rows, {mean:.0f} tokens each ({how})"
 
 
 def part_of_split(rows: int, split: str) -> int:

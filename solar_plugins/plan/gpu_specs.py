@@ -16,15 +16,17 @@ class GpuSpec:
     cuda_name: str  # part of the name that CUDA gives the GPU; empty for the CPU
     flops: float  # dense bf16 FLOP/s with float32 accumulation
     memory_gib: float  # nominal
+    watts: float | None = None  # the most that it draws
 
 
 # NVIDIA's data sheets. H100 SXM and H200: 1,979 TFLOP/s bf16 with sparsity, half of it dense. A100:
-# 312 dense. RTX 4090: Ada architecture white paper, appendix A, 165.2 with FP32 accumulate.
+# 312 dense. RTX 4090: Ada architecture white paper, appendix A, 165.2 with FP32 accumulate. Watts:
+# the same sheets' maximum thermal design power, of the SXM forms, and the card's total board power.
 GPUS = {
-    "h100": GpuSpec("H100 80GB HBM3", 989e12, 80),
-    "h200": GpuSpec("H200", 989e12, 141),
-    "a100": GpuSpec("A100", 312e12, 80),
-    "rtx4090": GpuSpec("RTX 4090", 165.2e12, 24),
+    "h100": GpuSpec("H100 80GB HBM3", 989e12, 80, 700),
+    "h200": GpuSpec("H200", 989e12, 141, 700),
+    "a100": GpuSpec("A100", 312e12, 80, 400),
+    "rtx4090": GpuSpec("RTX 4090", 165.2e12, 24, 450),
 }
 PRESETS = (*GPUS, "cpu")
 
@@ -41,10 +43,10 @@ def preset(name: str) -> GpuSpec:
     return GpuSpec("", 96e9 * (os.cpu_count() or 1), memory / 1024**3)
 
 
-def of_device(name: str) -> float | None:
-    """The peak of a device by the name that CUDA gives it; None where it is not known.
+def of_device(name: str) -> GpuSpec | None:
+    """A device by the name that CUDA gives it; None where it is not known.
 
-    >>> of_device("NVIDIA A100-SXM4-80GB"), of_device("cpu")
-    (312000000000000.0, None)
+    >>> of_device("NVIDIA A100-SXM4-80GB").watts, of_device("cpu")
+    (400, None)
     """
-    return next((gpu.flops for gpu in GPUS.values() if gpu.cuda_name in name), None)
+    return next((gpu for gpu in GPUS.values() if gpu.cuda_name in name), None)

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.data_stage import generate
 from solar_plugins.chain.resolve import merge_models, resolve
 from solar_plugins.depth_up_scaling import args as depth_up_scaling_args
+from solar_plugins.depth_up_scaling import as_llama
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
-from solar_plugins.plan import data_size, gpu_specs, memory, model_size, training_run
+from solar_plugins.plan import data_size, evaluation, gpu_specs, memory, model_size, training_run
 from solar_plugins.plan.training_step import CannotRun
 from solar_plugins.quiet import quiet
 from solar_plugins.recipes import global_batch, registry
@@ -35,6 +37,7 @@ class Machine:
     peak_flops: float = gpu_specs.GPUS["h100"].flops
     utilisation: float = gpu_specs.UTILISATION  # on full sequences, recomputation included
     is_cpu: bool = False
+    gpu_watts: float | None = None  # the most that a GPU draws
 
 
 def machine_of(gpu: str | None) -> Machine:
@@ -46,8 +49,9 @@ def machine_of(gpu: str | None) -> Machine:
 
     if gpu is None and torch.cuda.is_available():
         found = torch.cuda.get_device_properties(0)
-        slowest = min(spec.flops for spec in gpu_specs.GPUS.values())
-        return Machine(1, found.total_memory, gpu_specs.of_device(found.name) or slowest)
+        slowest = min(known.flops for known in gpu_specs.GPUS.values())
+        of_device = gpu_specs.of_device(found.name)
+        return Machine(1, found.total_memory, of_device.flops if of_device else slowest)
     spec = gpu_specs.preset(gpu or "cpu")
     return Machine(1, spec.memory_gib * GIB, spec.flops, is_cpu=spec.cuda_name == "")
 
@@ -73,6 +77,7 @@ class StagePlan:
     zero_stage: int | None = None
     disk_gib: float | None = None
     checkpoints_gib: float | None = None
+    writing_gib: float | None = None  # and those beside them while the stage runs
     hours: float | None = None
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -93,10 +98,26 @@ class ChainPlan:
         return sum((s.disk_gib or 0) + (s.checkpoints_gib or 0) for s in self.stages)
 
     @property
+    def peak_disk_gib(self) -> float:
+        """The most at any time, while a stage writes a checkpoint."""
+        done = accumulate((s.disk_gib or 0) + (s.checkpoints_gib or 0) for s in self.stages)
+        return max(gib + (s.writing_gib or 0) for gib, s in zip(done, self.stages, strict=True))
+
+    @property
     def hours(self) -> float | None:
         """All trainings together; None if one of them is not known."""
-        trained = [s.hours for s in self.stages if s.kind == "train"]
-        return None if None in trained else sum(h for h in trained if h is not None)
+        return self.hours_of("train")
+
+    def hours_of(self, kind: str) -> float | None:
+        """All stages of a kind together; None if one of them is not known."""
+        found = [stage.hours for stage in self.stages if stage.kind == kind]
+        return None if None in found else sum(hours for hours in found if hours is not None)
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """What the GPUs draw at most in the hours that are known; None without GPUs."""
+        watts, hours = self.machine.gpu_watts, sum(stage.hours or 0 for stage in self.stages)
+        return watts * self.machine.gpus * hours / 1000 if watts else None
 
     @property
     def fits(self) -> bool:
@@ -116,7 +137,10 @@ class ChainPlan:
             "measured": self.measured,
             "stages": list(map(asdict, self.stages)),
             "disk_gib": self.disk_gib,
+            "peak_disk_gib": self.peak_disk_gib,
             "hours": self.hours,
+            "evaluation_hours": self.hours_of("evaluate"),
+            "energy_kwh": self.energy_kwh,
             "fits": self.fits,
         }
 
@@ -174,7 +198,7 @@ class _Planner:
 
     def __init__(self, chain: Chain, machine: Machine, temporary: Path) -> None:
         self.machine = machine
-        stages = [stage for stage in chain.order() if stage.kind != "evaluate"]
+        self.chain, stages = chain, chain.order()
         self.recipes = {stage.name: resolve(chain, stage) for stage in stages}
         moved: dict[Path, Path] = {}  # worlds that do not exist yet, and where each is generated
         known = dict(data_size.PUBLIC)
@@ -205,8 +229,7 @@ class _Planner:
     def stage(self, stage: Stage) -> StagePlan:
         plan = StagePlan(stage.name, stage.kind)
         if stage.kind == "evaluate":
-            models = f"{len(stage.from_)} model{'s' * (len(stage.from_) != 1)} to evaluate"
-            plan.notes.append(f"{models}; these hours are not planned")
+            self._evaluate(plan, stage)
         if stage.kind in ("data", "evaluate"):
             return plan
         recipe, config = self.recipes[stage.name], self.configs.get(stage.from_[0])
@@ -217,10 +240,9 @@ class _Planner:
         if stage.kind == "merge":
             config = self._merged(recipe, stage, config)
         elif registry.is_named(recipe, "DepthUpScalingPlugin"):
-            depth = model_config.depth(config)
-            if depth is None:
-                raise SolarError("base_model: its config.json does not say how many layers it has.")
+            depth = model_config.required_depth(config, recipe["base_model"])
             block = depth_up_scaling_args.parse(recipe.get("depth_up_scaling"))
+            config = {**config, **as_llama.of_recipe(recipe, config, recipe["base_model"])}
             grown = model_size.with_layers(config, block.layer_map(depth))
             if block.train == "added":
                 kept = model_size.of(config).parameters / model_size.of(grown).parameters
@@ -240,6 +262,20 @@ class _Planner:
         else:
             self._train(plan, recipe, config, size, trained_share)
         return plan
+
+    def _evaluate(self, plan: StagePlan, stage: Stage) -> None:
+        recipe, share = self.recipes[stage.name], self.machine.utilisation
+        configs = [self.configs.get(name) for name in stage.from_]
+        found = [evaluation.flops(recipe, model_size.of(c)) for c in configs if c]
+        models = f"{len(configs)} model{'s' * (len(configs) != 1)} to evaluate"
+        known = [each for each in found if each]
+        if len(known) < len(configs):
+            plan.notes.append(f"{models}; these hours are not planned")
+            return
+        work = sum(read + written * share / evaluation.WRITING for read, written in known)
+        plan.hours = work / (self.machine.gpus * self.machine.peak_flops * share) / 3600
+        answers = f"GSM8K's answers at {evaluation.WRITING:.0%} of the peak (assumed)"
+        plan.notes.append(f"{models}, prompts as measured on 200 items a task, {answers}")
 
     def _merged(
         self, recipe: dict[str, Any], stage: Stage, config: dict[str, Any]
@@ -303,6 +339,9 @@ class _Planner:
             setattr(plan, name, training_run.total(runs, name))
         plan.hours = training_run.hours(runs, gpus * machine.peak_flops * machine.utilisation)
         _disk(plan, recipe, size.parameters, setup.step.weights, len(runs))
+        if self.chain.remove_checkpoints:
+            plan.writing_gib = (plan.writing_gib or 0) + (plan.checkpoints_gib or 0)
+            plan.checkpoints_gib = 0.0
 
 
 def _told_apart(needed: float, available: float) -> tuple[str, str]:
@@ -329,7 +368,9 @@ def _disk(
     kept = min(saved, int(recipe.get("save_total_limit") or saved))
     # Adam's two moments in float32, and float32 copies of the weights where they are bf16.
     state = 0 if recipe.get("save_only_model") else (8 if width == 4 else 12)
-    plan.checkpoints_gib = kept * runs * parameters * (width + state) / GIB
+    checkpoint = parameters * (width + state) / GIB
+    plan.checkpoints_gib = kept * runs * checkpoint
+    plan.writing_gib = checkpoint if saved > kept else 0  # the Trainer removes after it has saved
     if saved > 3 and not recipe.get("save_total_limit"):
         plan.notes.append(f"save_total_limit is not set: {saved} checkpoints stay")
 

@@ -24,11 +24,14 @@ def show(plan: ChainPlan, console: Console) -> None:
         table.add_row(*_row(stage))
     print_whole(console, table)
     time = "not known" if plan.hours is None else duration(plan.hours)
+    tested, kwh = plan.hours_of("evaluate"), plan.energy_kwh
     memory = f"{node.gpu_bytes / GIB:.3g} GiB"
     machine = f"the CPU with {memory}" if node.is_cpu else f"{node.gpus} x {memory}"
     console.print(
-        f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, {time} of "
-        f"training on {machine}.",
+        f"Together: {_decimal(plan.disk_gib)} GiB of disk with the checkpoints, at most "
+        f"{_decimal(plan.peak_disk_gib)} while one is written; {time} of training"
+        f"{f' and {duration(tested)} of evaluation' if tested else ''} on {machine}"
+        f"{f'; {kwh:,.0f} kWh at the full power of the GPUs alone' if kwh else ''}.",
         highlight=False,
     )
     speed = f"{node.utilisation:.0%} of {node.peak_flops / 1e12:.3g} TFLOP/s"

@@ -4,7 +4,8 @@ A matrix product takes 2 FLOPs per weight and token, the backward pass twice tha
 token together (arXiv 2001.08361, section 2.1). Attention adds 4 per layer, query channel and pair
 of tokens that see each other, times 3 with the backward pass: with every pair of a sequence that is
 12 x layers x channels x length per token (arXiv 2204.02311, appendix B). Here a token sees those
-before it, in its own document and within the sliding window, which is what kernels compute.
+before it, within the sliding window, and where packed documents are masked in its own document,
+which is what kernels compute.
 """
 
 from __future__ import annotations
@@ -86,9 +87,10 @@ def of(recipe: dict[str, Any], data: DataSize, batch: int, size: ModelSize) -> T
     if data.rows is not None and data.tokens_per_row is not None:
         held_out = float(recipe.get("val_set_size") or 0)
         rows = data.rows - round(held_out if held_out >= 1 else held_out * data.rows)
-        count, per_sequence, document = _sequences(
-            recipe, rows, float(data.tokens_per_row), length, packed
-        )
+        mean = float(data.tokens_per_row)
+        count, per_sequence, document = _sequences(recipe, rows, mean, length, packed)
+        if packed and masks_documents(recipe):
+            document = data.document(length)
         steps = math.ceil(epochs * math.ceil(count / batch))
         tokens = count * per_sequence * epochs
         if at_most is not None and at_most < steps:
@@ -109,13 +111,22 @@ def of(recipe: dict[str, Any], data: DataSize, batch: int, size: ModelSize) -> T
     return TrainingRun(rows, steps, round(tokens), flops, packed, notes)
 
 
+def masks_documents(recipe: dict[str, Any]) -> bool:
+    """Whether packed documents do not see one another: with kernels that take their lengths, and
+    in a stream unless ``pretrain_multipack_attn`` is off. Others compute every pair."""
+    kernel = recipe.get("attn_implementation")
+    in_stream = recipe.get("pretrain_multipack_attn", True) or not recipe.get("pretraining_dataset")
+    varlen = bool(recipe.get("flash_attention")) or kernel not in (None, "sdpa", "eager", "fp8")
+    return bool(recipe.get("sample_packing") and in_stream and varlen)
+
+
 def _sequences(
     recipe: dict[str, Any], rows: int, mean: float, length: int, packed: bool
 ) -> tuple[int, float, float]:
     """Of one epoch: sequences (or pairs), mean tokens of each, and tokens that see each other."""
     if packed:
         full = length * PACKING
-        return math.ceil(rows * mean / full), full, min(mean, length)
+        return math.ceil(rows * mean / full), full, length
     if recipe.get("rl"):  # a row is two sequences, prompt and answer each
         tokens = min(mean, 2 * length)
         return rows, tokens, tokens / 2

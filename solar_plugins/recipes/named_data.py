@@ -6,9 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+FORMATS = ("json", "csv", "parquet", "arrow", "text")
+"""What `datasets` takes for a path where ``data_files`` has the files."""
 _KEYS = ("datasets", "test_datasets", "pretraining_dataset")
 _LOADERS = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".txt": "text"}
 _OF_THE_HUB = ("name", "revision", "data_files")
+
+MOVED = {"c-s-ale/alpaca-gpt4-data": "llm-wizard/alpaca-gpt4-data"}
+"""Data sets that the Hub has under another name today."""
 
 
 def datasets_of(recipe: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -55,9 +60,7 @@ def from_files(kind: str, recipe: dict[str, Any], files: Mapping[str, str]) -> d
     if kind == "evaluate":
         metadata = recipe.get("metadata") or {}
         return recipe | {"metadata": {**metadata, "data": {**metadata.get("data", {}), **files}}}
-    if kind == "train" and isinstance(recipe.get("pretraining_dataset"), str):
-        recipe["pretraining_dataset"] = [{"path": recipe["pretraining_dataset"], "split": "train"}]
-    for place, entry in [*places_of(recipe)] if kind == "train" else ():
+    for place, entry in [*places_of(listed(recipe))] if kind == "train" else ():
         file = files.get(entry["path"])
         if file is None:
             continue
@@ -69,6 +72,20 @@ def from_files(kind: str, recipe: dict[str, Any], files: Mapping[str, str]) -> d
             if place.startswith("pretraining"):  # that is read by `datasets` without Axolotl
                 entry |= {"path": _LOADERS.get(Path(file).suffix, "json"), "data_files": file}
     return renamed(recipe, files)
+
+
+def listed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """`recipe`, its stream as an entry that can be changed where it is a plain path."""
+    if isinstance(recipe.get("pretraining_dataset"), str):
+        recipe["pretraining_dataset"] = [{"path": recipe["pretraining_dataset"], "split": "train"}]
+    return recipe
+
+
+def pin(recipe: dict[str, Any], revisions: Mapping[str, str]) -> None:
+    """Write the commit in `revisions` beside each data set of a training that names none."""
+    for _, entry in places_of(listed(recipe)) if revisions else ():
+        if entry["path"] in revisions and not entry.get("revision"):
+            entry["revision"] = revisions[entry["path"]]
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from solar_plugins.plan.gpu_specs import of_device
 from solar_plugins.report.run import Run, StageRun
 from solar_plugins.report.tables import Grid, duration, number
 
@@ -18,7 +19,8 @@ def costs(run: Run) -> list[dict[str, Any]]:
     `planned_…` are those of `solar plan` for the GPUs that it ran on, hours only where the plan
     knows what such a GPU can do; `steps` and `tokens` as the trainer logged them; `wall_s` all
     attempts, from start to verified output; `gpu_hours` of one GPU, or of one process where there
-    is none; `flops_per_s` the planned work over the time spent, per GPU.
+    is none; `flops_per_s` the planned work over the time spent, per GPU; `energy_kwh` what these
+    GPUs draw at most in that time.
     """
     found = []
     for stage in run.stages.values():
@@ -27,6 +29,8 @@ def costs(run: Run) -> list[dict[str, Any]]:
         planned = stage.facts.get("planned") or {}
         wall_s, gpus = stage.record.wall_s, stage.facts["proofs"]["stage"]["world_size"]
         flops = planned.get("flops")
+        gpu = of_device(str(stage.facts["proofs"]["stage"].get("device")))
+        watts = gpu and gpu.watts
         found.append(
             {
                 "stage": stage.name,
@@ -38,6 +42,7 @@ def costs(run: Run) -> list[dict[str, Any]]:
                 "wall_s": wall_s,
                 "gpu_hours": gpus * wall_s / 3600,
                 "flops_per_s": flops / wall_s / gpus if flops and wall_s else None,
+                "energy_kwh": watts and watts * gpus * wall_s / 3.6e6,
             }
         )
     return found

@@ -12,7 +12,8 @@ from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import merge_models
 from solar_plugins.chain.run import fingerprint
 from solar_plugins.evaluation.benchmarks import BY_KEY, how_measured
-from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.models import model_config
+from solar_plugins.recipes.named_data import FORMATS, datasets_of
 from solar_plugins.report.run import Run
 from solar_plugins.report.tables import Grid, number
 
@@ -79,9 +80,11 @@ def taken_by(
         yield "model", base_model, recipe.get("revision_of_model")
     for name in merge_models(recipe) if kind == "merge" else [recipe.get("tokenizer_config")]:
         if isinstance(name, str):
-            yield "model", name, None
+            yield "model", *model_config.split_revision(name)
     for entry in datasets_of(recipe) if kind == "train" else ():
-        yield "dataset", str(entry["path"]), entry.get("revision")
+        names = entry.get("data_files") if entry["path"] in FORMATS else None
+        for name in names if isinstance(names, list) else [names or entry["path"]]:
+            yield "dataset", str(name), entry.get("revision")
 
 
 def sources_grid(run: Run) -> Grid:

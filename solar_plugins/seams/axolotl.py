@@ -238,6 +238,15 @@ def watch_data(watcher: DataWatcher) -> None:
     TokenizedPromptDataset.process = tokenise_watched
 
 
+def read_streams_at(commits: Mapping[str, str]) -> None:
+    """Let this process read each data set in `commits` at its commit where it is a stream, for
+    which Axolotl 0.19 has no key."""
+    load = sft.load_dataset
+    sft.load_dataset = lambda path, **options: load(
+        path, **{"revision": commits.get(path), **options}
+    )
+
+
 def answers_of(strategy: Any) -> Callable[[dict[str, Any]], list[str] | None] | None:
     """What a strategy of supervised data trains of a row: its answers as they stand there.
 

@@ -5,6 +5,7 @@ Everything in it comes from the run folder. The same run gives the same text: no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,11 @@ from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK, sample_note
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.data_recipe import SynthMathRecipe, read
 from solar_plugins.recipes.named_data import datasets_of
 from solar_plugins.render import render
+from solar_plugins.report.cost import costs
+from solar_plugins.report.provenance import taken_by
 from solar_plugins.report.run import Run, StageRun, read_run
 from solar_plugins.report.tables import percent
 
@@ -66,6 +70,8 @@ def write_cards(run_dir: Path, stages: tuple[str, ...] = ()) -> list[Path]:
 def card_of(run: Run, name: str) -> str:
     """The card of the model that the stage `name` of `run` made, with its front matter."""
     lineage, result = _lineage(run, name), run.results.get(name)
+    names = {stage.name for stage in lineage}
+    spent = [cost for cost in costs(run) if cost["stage"] in names and cost["energy_kwh"]]
 
     def datasets(made: StageRun) -> str:
         return ", ".join(dict.fromkeys(map(_shown, _datasets([made]))))
@@ -80,10 +86,12 @@ def card_of(run: Run, name: str) -> str:
         titles={key: benchmark.title for key, benchmark in BY_KEY.items()},
         public=BY_TASK,
         sample=sample_note([result]) if result else None,
+        gpu_hours=sum(cost["gpu_hours"] for cost in spent),
+        energy_kwh=sum(cost["energy_kwh"] for cost in spent),
         others=list(_others(result)) if result else [],
         harness=_harness(result) if result else "",
         miniature=any(task.startswith("mini_") for task in (result or {}).get("tasks", ())),
-        local=sorted({_shown(path) for path in _datasets(lineage) if not _on_hub(path)}),
+        licences=licences(run, lineage),
     )
     return f"{text}\n"
 
@@ -131,18 +139,31 @@ def _front_matter(run: Run, name: str, lineage: list[StageRun]) -> ModelCardData
         tags=tags,
         model_name=f"{run.chain.name}-{name}" if results else None,
         eval_results=results or None,
-        **_license(base, hub_base),
+        **licence.strictest(licences(run, lineage).values()),
     )
 
 
-def _license(base: str, hub_base: str | None) -> dict[str, str]:
-    """The base's licence where its card is on this machine; else where to read it."""
-    if known := licence.find(base):
-        return known
-    if hub_base is None:
-        return {"license": "unknown"}
-    link = f"https://huggingface.co/{hub_base}"
-    return {"license": "other", "license_name": "that-of-the-base-model", "license_link": link}
+def licences(run: Run, lineage: list[StageRun]) -> dict[str, dict[str, str]]:
+    """What the models of `lineage` were made from, and its licence."""
+    found = {}
+    for stage in lineage:
+        base = run.chain.base_model if BASE_MODEL in stage.sources else None
+        for kind, name, _ in taken_by(stage.kind, stage.recipe, base):
+            for part in _from_elsewhere(run, name):
+                found[_shown(part)] = licence.known(part, "dataset" if part != name else kind)
+    return found
+
+
+def _from_elsewhere(run: Run, name: str) -> list[str]:
+    """A model or dataset; of one that a data stage has made, what it was made from."""
+    place, root = Path(os.path.normpath(name)), run.chain.output_dir
+    if not place.is_relative_to(root):
+        return [name]
+    maker = run.stages.get(place.relative_to(root).parts[0])
+    if maker is None or maker.kind != "data":
+        return []
+    made = read(maker.recipe)
+    return [made.metamathqa, made.math] if isinstance(made, SynthMathRecipe) else ["solar_plugins"]
 
 
 def _eval_results(run: Run, name: str) -> list[EvalResult]:

@@ -41,6 +41,7 @@ def of_chain(chain: Chain, folder: Path) -> dict[tuple[str, str], Callable[[], o
         base = chain.base_model if BASE_MODEL in stage.from_ else None
         for kind, name, revision in taken_by(stage.kind, recipe, base):
             if kind == "model" and not is_local(name):
+                revision = revision or chain.revisions.get(name)
                 pinned = f"{name}@{revision}" if revision else name
                 found["model", pinned] = partial(base_files.find_base, pinned)
         for place, entry in named_data.places_of(recipe) if stage.kind == "train" else ():

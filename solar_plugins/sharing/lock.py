@@ -12,24 +12,24 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from solar_plugins import __version__
+from solar_plugins import __version__, atomic
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage, load_chain
 from solar_plugins.chain.missing_inputs import is_local
 from solar_plugins.chain.resolve import resolve
 from solar_plugins.chain.run.fingerprint import TOOLS, tool_version
 from solar_plugins.chain.run.record import DONE, Record
 from solar_plugins.chain.run.run_folder import RunFolder, output_files, sha256
+from solar_plugins.check.source import TEXTS
 from solar_plugins.errors import SolarError
+from solar_plugins.models import hub
 from solar_plugins.recipes import global_batch
 from solar_plugins.report.provenance import taken_by
-from solar_plugins.sharing.fetch import hub_errors
 from solar_plugins.sharing.trust.file_risks import LOCK, read_json
 from solar_plugins.sharing.trust.names import check_name, printable
 
@@ -66,7 +66,6 @@ class LockedInput(BaseModel):
     source: Literal["local", "hub"]
     sha256: _Sha256 | None = None
     revision: _Revision | None = None
-    pinned: _Revision | None = None
 
 
 class LockedInputs(BaseModel):
@@ -84,18 +83,18 @@ class LockedStage(BaseModel, extra="allow"):
 
 
 class Lock(BaseModel, extra="allow"):
-    """``solar.lock.json``."""
+    """``solar.lock.json``; that of a run folder holds models and data sets alone."""
 
     format: Literal[1]
     name: _Text
     chain: _Name
-    tiny: _Name | None
-    versions: dict[_Text, _Text | None]
+    tiny: _Name | None = None
+    versions: dict[_Text, _Text | None] = {}
     models: LockedInputs
     datasets: LockedInputs
-    stages: dict[_Name, LockedStage]
+    stages: dict[_Name, LockedStage] = {}
     tiny_stages: dict[_Name, LockedStage] = {}
-    files: dict[_Name, LockedFile]
+    files: dict[_Name, LockedFile] = {}
 
 
 def versions() -> dict[str, str | None]:
@@ -111,7 +110,7 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
         tiny: The same chain at tiny size, if there is one.
         files: All other files of the pack.
     """
-    chain = load_chain(chain_file)
+    chain = hold(load_chain(chain_file), keep=False)[0]
     lock: dict[str, Any] = {
         "format": FORMAT,
         "name": chain.name,
@@ -132,21 +131,25 @@ def write_lock(chain_file: str, tiny: str | None, files: Mapping[str, bytes]) ->
     return (json.dumps(lock, indent=1, allow_nan=False) + "\n").encode()
 
 
+def _parsed(data: bytes, source: str) -> Lock:
+    content = read_json(data, f"{source}: {LOCK}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
+    try:
+        return Lock.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = printable(".".join(map(str, first["loc"])))
+        raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
+
+
 def read_lock(data: bytes, source: str) -> Lock:
     """The lock in `data`.
 
     Raises:
         SolarError: it is not a lock file of a known format.
     """
-    content = read_json(data, f"{source}: {LOCK}")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise SolarError(f"{source}: {LOCK}: not a lock of format {FORMAT}.")
-    try:
-        lock = Lock.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = printable(".".join(map(str, first["loc"])))
-        raise SolarError(f"{source}: {LOCK}: {where}: {printable(first['msg'])}.") from None
+    lock = _parsed(data, source)
     for key, name in (("chain", lock.chain), ("tiny", lock.tiny)):
         if name is not None and name not in lock.files:
             raise SolarError(f"{source}: {LOCK}: {key}: names a file that is not in the pack.")
@@ -168,54 +171,90 @@ def digest_of(path: Path) -> str | None:
     return total.hexdigest()
 
 
-def revision_of(name: str, kind: str, pinned: str | None) -> str | None:
-    """The commit of a Hub repository, a ``model`` or ``dataset``.
+def hold(chain: Chain, keep: bool = True) -> tuple[Chain, list[str], list[str]]:
+    """Hold every model and data set of the Hub that `chain` takes to one commit.
 
-    It is the one that the recipe pins, else what the local cache has last fetched, else what the
-    Hub says now, where there is network; else it is not known.
+    In this order: what a recipe or the chain names, the lock of the run folder, that of an unpacked
+    pack, the local cache, the Hub, which is asked about what is not in a lock yet.
+
+    Args:
+        keep: Write what is new to the run folder's lock.
+
+    Returns:
+        The chain with all commits in `revisions`; what cannot be had, with the way out; what has
+        moved or is not known.
+
+    Raises:
+        SolarError: a lock cannot be read, or the run folder is another chain's.
     """
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
+    folder, silence = RunFolder(chain.output_dir), None
+    locked = {**_locked(Path(LOCK)), **_locked(folder.hidden / LOCK)}
+    found, faults, notes, unknown = dict(locked), list[str](), list[str](), list[str]()
+    for (kind, name), pinned in _taken(chain).items():
+        if _is_here(name):
+            continue
+        known, cached = locked.get((kind, name)), hub.cached_commit(name, kind)
+        commit = pinned or known or cached
+        if not silence and (commit is None or (pinned and pinned != known)):
+            info, fault, silence = hub.ask(name, kind, pinned, is_here=cached is not None)
+            if fault:
+                values = {"model": name, "page": hub.page(name, kind), "revision": pinned}
+                faults.append(TEXTS["base-model"][fault].format(**values))
+            elif info is not None and info.id.lower() != name.lower():
+                notes.append(TEXTS["data"]["moved"].format(path=name, today=info.id))
+            commit = getattr(info, "sha", None) or commit
+        if commit is None:
+            unknown.append(name)
+        elif not (pinned and silence):  # else it is looked for the next time
+            found[kind, name] = commit
+    if silence and unknown:
+        notes.append(f"not pinned, no commit is known ({silence}): {', '.join(unknown)}")
+    if keep and not faults and found != locked:
+        folder.claim(chain)
+        lock: dict[str, Any] = {"format": FORMAT, "name": chain.name, "chain": chain.path.name}
+        lock |= {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
+        for (kind, name), commit in found.items():
+            lock[f"{kind}s"]["hub"][name] = {"source": "hub", "revision": commit}
+        atomic.write_json(folder.hidden / LOCK, lock)
+    commits = {name: commit for (_, name), commit in found.items()}
+    return replace(chain, revisions={**commits, **chain.revisions}), faults, notes
 
-    revision = pinned or "main"
-    if len(revision) == 40 and set(revision) <= set("0123456789abcdef"):
-        return revision
-    note = Path(HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type=kind), "refs", revision)
-    if note.is_file():
-        return note.read_text(encoding="utf-8").strip()
-    return _commit_on_hub(name, kind, revision)
+
+def _locked(file: Path) -> dict[tuple[str, str], str]:
+    """The commits in a lock file, by kind and name; none where there is no such file."""
+    lock = _parsed(file.read_bytes(), str(file.parent)) if file.is_file() else None
+    every = (("model", lock.models.hub), ("dataset", lock.datasets.hub)) if lock else ()
+    return {(kind, n): e.revision for kind, them in every for n, e in them.items() if e.revision}
 
 
-@cache
-def _commit_on_hub(name: str, kind: str, revision: str) -> str | None:
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE") == "1":
-        return None
-    with suppress(SolarError), hub_errors(name):
-        return HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=10).sha
-    return None  # the lock says that it is not known
-
-
-def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every model and dataset that the chain takes from elsewhere."""
-    found: dict[str, dict[str, dict[str, Any]]]
-    found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
+def _taken(chain: Chain) -> dict[tuple[str, str], str | None]:
+    """Kind and name of every model and dataset that the chain takes from elsewhere, with the
+    revision that it names."""
+    found: dict[tuple[str, str], str | None] = {}
     for stage in chain.order():
         base = chain.base_model if BASE_MODEL in stage.from_ else None
         for kind, name, pinned in taken_by(stage.kind, resolve(chain, stage), base):
-            local, hub = found[f"{kind}s"].values()
-            place = os.path.normpath(name)
-            if not is_local(name) and not os.path.exists(name):
-                revision = revision_of(name, kind, pinned)
-                if pinned or name not in hub:
-                    hub[name] = {"source": "hub", "pinned": pinned, "revision": revision}
-            elif not Path(place).is_relative_to(chain.output_dir):
-                place = os.path.relpath(place)
-                if place.startswith(".."):
-                    way = f"Copy it into the project, or name a {kind} on the Hub."
-                    raise SolarError(f"{chain.path}: {name} is outside the project. {way}")
-                local[place] = {"source": "local", "sha256": digest_of(Path(name))}
+            found[kind, name] = found.get((kind, name)) or pinned or chain.revisions.get(name)
+    return found
+
+
+def _is_here(name: str) -> bool:
+    return is_local(name) or os.path.exists(name)
+
+
+def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]]
+    found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
+    for (kind, name), commit in _taken(chain).items():
+        local, on_hub = found[f"{kind}s"].values()
+        if not _is_here(name):
+            on_hub[name] = {"source": "hub", "revision": commit}
+        elif not Path(os.path.normpath(name)).is_relative_to(chain.output_dir):
+            place = os.path.relpath(name)
+            if place.startswith(".."):
+                way = f"Copy it into the project, or name a {kind} on the Hub."
+                raise SolarError(f"{chain.path}: {name} is outside the project. {way}")
+            local[place] = {"source": "local", "sha256": digest_of(Path(name))}
     return found
 
 

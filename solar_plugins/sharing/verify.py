@@ -48,25 +48,19 @@ def against_lock(pack: Pack, folder: Path | None) -> Iterator[LockDifference]:
     for name, version in pack.lock.versions.items():
         if version != here.get(name):
             yield LockDifference(f"{name}: {version} then, {here.get(name)} here.", matters=False)
-    for kind, inputs in (("model", pack.lock.models), ("dataset", pack.lock.datasets)):
+    for inputs in (pack.lock.models, pack.lock.datasets):
         for name, entry in (*inputs.hub.items(), *inputs.local.items()):
-            yield from _input(name, entry, kind, folder)
+            yield from _input(name, entry, folder)
     if folder is not None:
         yield from _outputs(folder, pack.lock.chain, pack.lock.stages)
         if pack.lock.tiny and pack.lock.tiny_stages:
             yield from _outputs(folder, pack.lock.tiny, pack.lock.tiny_stages)
 
 
-def _input(
-    name: str, entry: LockedInput, kind: str, folder: Path | None
-) -> Iterator[LockDifference]:
+def _input(name: str, entry: LockedInput, folder: Path | None) -> Iterator[LockDifference]:
     if entry.source == "hub":
-        now, then = lock.revision_of(name, kind, entry.pinned), entry.revision
-        if then is None or now is None:
-            where = "in the lock" if then is None else "here without network"
-            yield LockDifference(f"{name}: its revision is not known {where}.", matters=False)
-        elif then != now:
-            yield LockDifference(f"{name}: revision {then[:12]} then, {now[:12]} now.")
+        if entry.revision is None:  # one that is known is what `solar run` reads
+            yield LockDifference(f"{name}: its revision is not in the lock.", matters=False)
     elif folder is None:
         yield LockDifference(f"{name}: lies beside the pack, not in it.", matters=False)
     elif (digest := lock.digest_of(folder / name)) is None:

@@ -182,7 +182,8 @@ def test_base_model_made_by_a_stage_moves_along(write):
         (
             "sed: 3\n" + HEAD + "  cpt: {train: a.yml}\n",
             "chain.yml: sed: unknown key. Did you mean 'seed'? "
-            "A chain has name, base_model, output_dir, stages, data, seed, remove_checkpoints.",
+            "A chain has name, base_model, output_dir, stages, data, revisions, seed, "
+            "remove_checkpoints.",
         ),
         (
             "remove_checkpoints: yes please\n" + HEAD + "  cpt: {train: a.yml}\n",

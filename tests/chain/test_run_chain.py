@@ -25,6 +25,9 @@ def weights(folder: Path, stage: str) -> Path:
 
 def test_chain_runs_once_and_again_only_where_something_changed(solar):
     folder = solar.folder
+    cpt = folder / "cpt.yml"
+    up = "plugins: [solar_plugins.DepthUpScalingPlugin]\ndepth_up_scaling: {as_llama: true}\n"
+    cpt.write_text(cpt.read_text() + up)  # the base is a Mistral
     # The real command, as a process of its own that imports everything itself.
     cold = subprocess.run(
         [sys.executable, "-m", "solar_plugins.cli", "run", "chain.yml"],
@@ -39,10 +42,13 @@ def test_chain_runs_once_and_again_only_where_something_changed(solar):
     for stage, kind in (("cpt", "train"), ("sft", "train"), ("mix", "merge")):
         entry = record(folder, stage)
         assert (entry["kind"], entry["state"]) == (kind, "done")
-        assert entry["facts"]["num_hidden_layers"] == 4
+        assert entry["facts"]["num_hidden_layers"] == 6
+        config = json.loads((folder / "run" / stage / "config.json").read_text())
+        assert config["architectures"] == ["LlamaForCausalLM"]
         assert entry["outputs"]["model.safetensors"]["sha256"] == sha256(weights(folder, stage))
         assert entry["peak_memory_gib"] > 0.1
     facts = record(folder, "cpt")["facts"]
+    assert facts["proofs"]["depth_up_scaling"]["as_llama"]
     assert facts["planned"]["steps"] == facts["proofs"]["stage"]["steps"] == 4
     assert facts["planned"]["flops"] > 6 * facts["planned"]["tokens"] * 32 * 32 * 4
     assert facts["planned"]["hours"] is None, "no data sheet says what this CPU can do"

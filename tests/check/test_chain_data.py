@@ -21,18 +21,18 @@ def _in_a_folder(tmp_path, monkeypatch):
 def test_a_name_that_no_stage_reads_and_a_missing_file_are_found():
     Path("chain.yml").write_text(
         f"{CHAIN}  HuggingFaceFW/fineweb-edu: mine.jsonl\n  held_out_text: mine.jsonl\n"
-        "  c-s-ale/alpaca-gpt4-dta: mine.jsonl\n  Intel/orca_dpo_pairs: gone.jsonl\n"
+        "  llm-wizard/alpaca-gpt4-dta: mine.jsonl\n  Intel/orca_dpo_pairs: gone.jsonl\n"
     )
     assert [f.text for f in check_files(["chain.yml"], False) if f.path.startswith("data")] == [
-        "chain.yml:5:3: data.c-s-ale/alpaca-gpt4-dta: no stage reads a data set "
-        "'c-s-ale/alpaca-gpt4-dta'. Did you mean 'c-s-ale/alpaca-gpt4-data'?",
+        "chain.yml:5:3: data.llm-wizard/alpaca-gpt4-dta: no stage reads a data set "
+        "'llm-wizard/alpaca-gpt4-dta'. Did you mean 'llm-wizard/alpaca-gpt4-data'?",
         "chain.yml:6:3: data.Intel/orca_dpo_pairs: no such file or folder: gone.jsonl. "
         "Paths count from the working directory.",
     ]
 
 
 def test_so_is_what_the_command_line_gives():
-    Path("chain.yml").write_text(f"{CHAIN}  c-s-ale/alpaca-gpt4-dta: mine.jsonl\n")
+    Path("chain.yml").write_text(f"{CHAIN}  llm-wizard/alpaca-gpt4-dta: mine.jsonl\n")
     chain = load_chain("chain.yml", overrides={"data.Intel/orca_dpo_pairs": "gone.jsonl"})
     assert [finding.text for finding in check_settings(chain)] == [
         "--set: data.Intel/orca_dpo_pairs: no such file or folder: gone.jsonl. "

@@ -44,7 +44,12 @@ def test_the_other_layouts():
         (
             {"remove_layer": 8},
             "depth_up_scaling.remove_layer: unknown key. Known: layout, remove_layers, "
-            "target_layers, every, times, layer_ranges, init, train. Did you mean 'remove_layers'?",
+            "target_layers, every, times, layer_ranges, init, train, as_llama. Did you mean "
+            "'remove_layers'?",
+        ),
+        (
+            {"as_llama": "yes"},
+            "depth_up_scaling.as_llama: 'yes' is unknown. Write one of: true, false.",
         ),
         (
             8,

@@ -59,6 +59,7 @@ def test_the_saved_model(trained, runs):
         "layer_map": MAP,
         "init": "copy",
         "train": "all",
+        "as_llama": False,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 

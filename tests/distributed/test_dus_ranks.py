@@ -1,5 +1,7 @@
 """Depth up-scaling on two processes (gloo, CPU) under ZeRO-2, ZeRO-3 and FSDP2."""
 
+import json
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +54,10 @@ def world(tmp_path_factory):
     import_module("deepspeed")
     folder = tmp_path_factory.mktemp("dus_ranks")
     write_base(folder / "base")
+    shutil.copytree(folder / "base", folder / "mistral")  # the same tensors in its config
+    file = folder / "mistral" / "config.json"
+    config = json.loads(file.read_text()) | {"model_type": "mistral", "sliding_window": 64}
+    file.write_text(json.dumps(config | {"architectures": ["MistralForCausalLM"]}))
     write_text(folder / "text.jsonl")
     return folder
 
@@ -73,15 +79,19 @@ def one(world):
 
 @pytest.fixture(scope="module", params=[*TOLD, "zero3, identity"])
 def two(request, world):
-    """Two ranks of one row each: output folder, and how the added layers started."""
+    """Two ranks of one row each: output folder, and how the added layers started.
+
+    With identity, they train the Mistral as a Llama.
+    """
     kind = request.param.removesuffix(", identity")
     init = "copy" if kind == request.param else "identity"
     sharding = sharded(kind, world)
-    block = {"remove_layers": 1, "init": init}
+    keys = {"depth_up_scaling": {"remove_layers": 1, "init": init}, **sharding}
+    if init == "identity":
+        keys["base_model"] = str(world / "mistral")
+        keys["depth_up_scaling"]["as_llama"] = True
     out = request.param.replace(", ", "_").replace(" ", "_")
-    log = RankedRun(
-        values_of(world, out, micro_batch_size=1, depth_up_scaling=block, **sharding)
-    ).end()
+    log = RankedRun(values_of(world, out, micro_batch_size=1, **keys)).end()
     for rank in (0, 1):
         assert f"{TOLD[kind]}, rank {rank} of 2" in log
     return world / out, init
@@ -90,7 +100,7 @@ def two(request, world):
 def test_every_tensor_is_there_and_whole(two):
     two, init = two
     config = AutoConfig.from_pretrained(two)
-    assert config.num_hidden_layers == len(MAP)
+    assert (config.model_type, config.num_hidden_layers) == ("llama", len(MAP))
     assert config.depth_up_scaling["layer_map"] == MAP
     assert config.depth_up_scaling["init"] == init
     with torch.device("meta"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from good_files import spoil
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
-from solar_plugins.plan import data_size, gpu_specs, model_size, table
+from solar_plugins.plan import data_size, evaluation, gpu_specs, model_size, table
 from solar_plugins.plan.data_size import DataReader
 from solar_plugins.plan.stages import GIB, Machine, at_measured_rate, plan_chain
 
@@ -52,9 +53,10 @@ def test_layers_follow_the_chain(stages):
 
 
 def test_steps_and_tokens(stages):
-    # 100 steps of 1 x 16 x 8 sequences of 4096 tokens.
+    # 100 steps of 1 x 16 x 8 sequences of 4096 tokens, which packing fills to 99 %.
     cpt = stages["cpt"]
-    assert (cpt.global_batch, cpt.steps, cpt.tokens) == (128, 100, 100 * 128 * 4096)
+    assert (cpt.global_batch, cpt.steps) == (128, 100)
+    assert cpt.tokens == round(100 * 128 * 4096 * 0.99)
     # 52,002 rows of alpaca and 50 here, 32 a step.
     sft = stages["sft"]
     assert (sft.rows, sft.global_batch) == (52_052, 32)
@@ -75,7 +77,9 @@ def test_hours_are_flops_over_speed(stages):
         return 2 * weights + 4 * 48 * 4096 * (tokens + 1) / 2
 
     cpt, dpo = stages["cpt"], stages["dpo"]
-    assert cpt.flops == pytest.approx(4 * 100 * 128 * 4096 * forward(4096))
+    # Packed documents do not see each other.
+    document = data_size.DataSize(1, 1150, spread=3.8).document(4096)
+    assert cpt.flops == pytest.approx(4 * cpt.tokens * forward(document))
     assert cpt.hours == pytest.approx(cpt.flops / speed)
     # DPO: four passes to train on and one for the reference, in sequences of half a row; not
     # packed, so at half the speed.
@@ -91,6 +95,39 @@ def test_disk_counts_checkpoints_with_their_optimizer(stages):
     assert stages["cpt"].checkpoints_gib == pytest.approx(2 * weights * 14 / 2)
     # sDPO: the model of each of two steps and the last one at the root.
     assert stages["dpo"].disk_gib == pytest.approx(3 * weights)
+
+
+def test_the_peak_of_disk_has_the_checkpoint_that_is_being_written(good_chain):
+    """By hand, in weights of two bytes: a stage leaves its model, cpt two checkpoints beside."""
+    weights, checkpoint = 10_731_524_096 * 2 / GIB, 10_731_524_096 * 14 / GIB
+    plan = plan_chain("chain.yml", NODE)
+    alone = {stage.stage: stage for stage in plan.stages}
+    assert alone["cpt"].writing_gib == pytest.approx(checkpoint)  # a third one, for a moment
+    plan.stages = [alone["dus"], alone["cpt"]]
+    assert plan.disk_gib == pytest.approx(2 * weights + 2 * checkpoint)
+    assert plan.peak_disk_gib == pytest.approx(2 * weights + 3 * checkpoint)
+    text = Path("chain.yml").read_text()
+    Path("chain.yml").write_text(f"{text}remove_checkpoints: true\n")
+    plan = plan_chain("chain.yml", NODE)
+    plan.stages = plan.stages[: 1 + [stage.stage for stage in plan.stages].index("cpt")]
+    kept = sum(stage.disk_gib for stage in plan.stages if stage.disk_gib)
+    assert plan.disk_gib == pytest.approx(kept)
+    assert plan.peak_disk_gib == pytest.approx(kept + 3 * checkpoint)
+
+
+def test_hours_of_h6_and_energy(good_chain):
+    Path("h6.yml").write_text("model: hf\ntasks: [solar_h6]\n")
+    plan = plan_chain("chain.yml", replace(NODE, gpu_watts=700))
+    h6 = plan.stages[-1]
+    work = 0.0
+    for model in (model_size.with_layers(MISTRAL, [*range(24), *range(8, 32)]), MISTRAL):
+        read, written = evaluation.flops({"tasks": ["solar_h6"]}, model_size.of(model))
+        work += read / 0.40 + written / 0.01
+    assert h6.hours == pytest.approx(work / (8 * 989e12) / 3600)
+    assert plan.energy_kwh == pytest.approx(0.7 * 8 * (plan.hours + h6.hours))
+    Path("h6.yml").write_text("model: hf\ntasks: [solar_h6]\nnum_fewshot: 0\n")
+    h6 = plan_chain("chain.yml", NODE).stages[-1]
+    assert (h6.hours, h6.notes) == (None, ["2 models to evaluate; these hours are not planned"])
 
 
 @pytest.mark.parametrize(

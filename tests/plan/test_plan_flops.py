@@ -172,14 +172,49 @@ def test_a_preference_run_reads_its_pairs_once_more(size):
     assert run.flops == pytest.approx((4 * run.tokens + 64 * 300) * forward)
 
 
-def test_packed_documents_do_not_see_each_other(size):
-    recipe = {"sequence_len": 512, "sample_packing": True}
+@pytest.mark.parametrize(
+    ("keys", "masked"),
+    [
+        ({"attn_implementation": "flash_attention_2"}, True),
+        ({"attn_implementation": "sdpa"}, False),
+        ({}, False),
+        ({"flash_attention": True, "pretraining_dataset": [{"path": "a/b"}]}, True),
+        (
+            {
+                "attn_implementation": "flash_attention_2",
+                "pretraining_dataset": [{"path": "a/b"}],
+                "pretrain_multipack_attn": False,
+            },
+            False,
+        ),
+    ],
+)
+def test_packed_documents_do_not_see_each_other_where_they_are_masked(size, keys, masked):
+    recipe = {"sequence_len": 512, "sample_packing": True, **keys}
     run = training_run.of(recipe, DataSize(1000, 64), 4, size)
     full = 512 * training_run.PACKING
     assert run.steps == math.ceil(math.ceil(1000 * 64 / full) / 4)
-    assert run.flops == pytest.approx(
-        3 * run.tokens * training_run.forward_flops(size, 64), rel=1e-4
-    )
+    forward = training_run.forward_flops(size, 64 if masked else 512)
+    assert run.flops == pytest.approx(3 * run.tokens * forward, rel=1e-4)
+
+
+def test_a_token_is_in_a_long_document_more_often_than_in_a_short_one():
+    """Against what lognormal documents give that are cut at 4,096 tokens."""
+    import numpy as np
+
+    drawn = np.random.default_rng(0).lognormal(6.4, 1.15, 400_000)
+    mean, spread = drawn.mean(), (drawn**2).mean() / drawn.mean() ** 2
+    found = DataSize(1, mean, spread=spread).document(4096)
+    assert found == pytest.approx((drawn * np.minimum(drawn, 4096)).sum() / drawn.sum(), rel=0.01)
+    assert DataSize(1, 64).document(512) == pytest.approx(64)
+
+
+def test_lengths_of_files_are_counted_with_their_spread(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"text": "a" * n}) + "\n" for n in (396, 1196)))
+    found = DataReader().size({"datasets": [{"path": str(file)}] * 2})
+    # 100 and 300 tokens, four letters each and an end; both files alike.
+    assert found.spread == pytest.approx((100**2 + 300**2) / 2 / 200**2, rel=0.01)
 
 
 def test_axolotls_packer_takes_as_many_steps(size):

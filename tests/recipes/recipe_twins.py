@@ -150,7 +150,7 @@ def fineweb_edu() -> list[dict]:
 
 
 TWINS = {
-    "c-s-ale/alpaca-gpt4-data": (alpaca_gpt4, "train"),
+    "llm-wizard/alpaca-gpt4-data": (alpaca_gpt4, "train"),
     "Open-Orca/OpenOrca": (openorca_with_flan, "train"),
     "meta-math/MetaMathQA": (metamath_with_test, "train"),
     "Intel/orca_dpo_pairs": (orca_dpo_pairs_with_flan, "train"),

@@ -21,6 +21,13 @@ def plan(folder, stage: str, world_size: int = 2, **planned) -> None:
     file.write_text(json.dumps(record), encoding="utf-8")
 
 
+def on_device(folder, stage: str, name: str) -> None:
+    file = folder / ".solar" / "stages" / f"{stage}.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["facts"]["proofs"]["stage"]["device"] = name
+    file.write_text(json.dumps(record), encoding="utf-8")
+
+
 def log(folder, stage: str, lines: list[dict]) -> None:
     text = "".join(json.dumps({"time_s": 1.0, **line}) + "\n" for line in lines)
     (folder / ".solar" / "metrics" / f"{stage}.jsonl").write_text(text, encoding="utf-8")
@@ -31,6 +38,7 @@ def run_folder(tmp_path):
     """base was planned for two GPUs of known speed, cand_1 of sDPO without; cpt not at all."""
     folder = write_run(tmp_path / "run")
     plan(folder, "base", steps=100, tokens=5000, flops=3.9e15, hours=0.5)
+    on_device(folder, "base", "NVIDIA H100 80GB HBM3")
     log(folder, "base", [{"step": 50, "tokens/total": 2600}, {"step": 98, "tokens/total": 5200.0}])
     plan(folder, "cpt", world_size=1)
     plan(folder, "cand_1", world_size=1, steps=7, tokens=900, flops=1e12, hours=None)
@@ -48,6 +56,8 @@ def test_planned_taken_and_spent(run_folder):
     assert base["wall_s"] == 19.5
     assert base["gpu_hours"] == pytest.approx(2 * 19.5 / 3600)
     assert base["flops_per_s"] == pytest.approx(3.9e15 / 19.5 / 2)
+    assert base["energy_kwh"] == pytest.approx(2 * 700 * 19.5 / 3.6e6)
+    assert found["cpt"]["energy_kwh"] is None
     # The runner's logs count the steps on from one step of sDPO to the next, and not the tokens.
     assert (found["cand_1"]["steps"], found["cand_1"]["tokens"]) == (7, 700)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def test_every_model_gets_one_that_the_hub_can_read(run: Path):
         data = read.data
         assert data.base_model == "unused/base"
         validate_repo_id(data.base_model)
-        assert data.license == "other"
+        assert data.license == "unknown"
+        assert "Not known of: " in read.text
         assert data.base_model_relation == ("merge" if name in _MERGED else "finetune")
         for dataset in data.datasets or []:
             validate_repo_id(dataset)
@@ -75,6 +77,19 @@ def test_it_says_where_the_model_comes_from_and_what_it_scores(run: Path):
     assert str(run) not in read.content
 
 
+def test_energy_of_the_trainings_on_gpus_whose_power_is_known(run: Path):
+    for name, device in (("cpt", "NVIDIA H100 80GB HBM3"), ("sft_v3", "cpu")):
+        file = run / f".solar/stages/{name}.json"
+        record = json.loads(file.read_text())
+        record["facts"]["proofs"] = {"stage": {"world_size": 8, "device": device}}
+        file.write_text(json.dumps(record | {"wall_s": 36_000.0}))
+    card.write_cards(run, ("cpt", "sft_v3", "base"))
+    for name in ("cpt", "sft_v3"):  # of what sft_v3 comes from, the part that is known
+        text = (run / name / "README.md").read_text()
+        assert "on GPUs took 80.0 GPU-hours: at most 56.0 kWh, if the GPUs drew their full" in text
+    assert "kWh" not in (run / "base/README.md").read_text()
+
+
 def test_a_local_base_is_no_hub_id(run: Path, monkeypatch):
     monkeypatch.chdir(run.parent)
     Path("unused/base").mkdir(parents=True)
@@ -84,7 +99,9 @@ def test_a_local_base_is_no_hub_id(run: Path, monkeypatch):
     assert "from `base`, after" in read.text
     Path("unused/base/README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# Base\n")
     card.write_cards(run, ("cpt",))
-    assert ModelCard.load(run / "cpt/README.md").data.license == "cc-by-nc-4.0"
+    read = ModelCard.load(run / "cpt/README.md")
+    assert read.data.license == "unknown"
+    assert "Made from base (cc-by-nc-4.0). Not known of: continued.jsonl, pretrain" in read.text
 
 
 def test_the_same_run_gives_the_same_card(run: Path):
@@ -109,12 +126,66 @@ def test_without_scores_it_says_so_and_has_no_model_index(tmp_path: Path):
     assert "Did you mean 'instruct'?" in result.output
 
 
-def test_the_licence_is_the_bases_where_its_card_is_known(run: Path, monkeypatch):
-    known = run / "base-card.md"
-    known.write_text("---\nlicense: apache-2.0\n---\n# Base\n")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(known))
-    card.write_cards(run, ("cpt",))
-    assert ModelCard.load(run / "cpt/README.md").data.license == "apache-2.0"
+@pytest.fixture
+def full_size(tmp_path: Path, monkeypatch) -> Path:
+    """A run whose stages are the full-size recipes, the math pairs made by one of them."""
+    monkeypatch.chdir(tmp_path)
+    folder = small_run.write_run(Path("outputs/solar-10.7b"))
+    hidden = folder / ".solar"
+    chain = (hidden / "chain.yml").read_text().replace("world", "synth_math")
+    (hidden / "chain.yml").write_text(chain.replace("unused/base", "mistralai/Mistral-7B-v0.1"))
+    (hidden / "stages/world.json").rename(hidden / "stages/synth_math.json")
+    (hidden / "resolved").mkdir(exist_ok=True)
+    recipes = {"base": "cpt", "instruct": "merge_v1", "dus": "dus"}
+    for name in (*MODELS, "synth_math"):
+        (folder / name).mkdir(exist_ok=True)
+        file = f"{recipes.get(name, name)}.yml"
+        where = "mergekit_configs" if name in _MERGED else "recipes"
+        shutil.copy(root() / where / file, hidden / "resolved" / f"{name}.yml")
+    return folder
+
+
+def licence_of(run: Path, stage: str) -> tuple[str, str]:
+    card.write_cards(run, (stage,))
+    read = ModelCard.load(run / stage / "README.md")
+    return read.data.license, read.text.partition("## Licence")[2].partition("##")[0].strip()
+
+
+def test_the_licence_is_the_strictest_of_base_and_data(full_size: Path):
+    assert licence_of(full_size, "cpt") == (
+        "apache-2.0",
+        "Made from HuggingFaceFW/fineweb-edu (odc-by), mistralai/Mistral-7B-v0.1 (apache-2.0). "
+        "The strictest holds for this model: apache-2.0.",
+    )
+    for stage in ("sft_v3", "sft_v4", "sft_v3_v4", "cand_1", "cand_2", "instruct"):
+        name, text = licence_of(full_size, stage)
+        assert name == "cc-by-nc-4.0"
+        assert "alpaca-gpt4-data (cc-by-nc-4.0)" in text
+    assert "EleutherAI/hendrycks_math (mit)" in text  # through the stage that made the pairs
+    readme = (root() / "README.md").read_text()
+    for line in ("| `cpt` | apache-2.0 |", "| all after it | cc-by-nc-4.0 |"):
+        assert line in readme
+
+
+def test_a_card_may_be_stricter_than_the_list_and_not_weaker(full_size: Path, monkeypatch):
+    on_card = {"Open-Orca/OpenOrca": "cc-by-nc-nd-4.0", "c-s-ale/alpaca-gpt4-data": "cc-by-4.0"}
+
+    def cached(name, file, folder, revision, kind):
+        known = full_size / "card.md"
+        known.write_text(f"---\nlicense: {on_card.get(name)}\n---\n")
+        return str(known) if name in on_card and kind == "dataset" else None
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    name, text = licence_of(full_size, "sft_v3")
+    assert name == "cc-by-nc-nd-4.0"
+    assert "alpaca-gpt4-data (cc-by-nc-4.0)" in text
+    recipe = full_size / ".solar/resolved/sft_v3.yml"
+    recipe.write_text(recipe.read_text().replace("Open-Orca/OpenOrca", "someone/rows"))
+    name, text = licence_of(full_size, "sft_v3")
+    assert (name, text.partition(". Not")[2]) == (
+        "unknown",
+        " known of: someone/rows; ask before you pass the model on.",
+    )
 
 
 def test_full_size_benchmarks_name_their_datasets(run: Path):

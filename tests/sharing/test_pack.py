@@ -83,7 +83,6 @@ def test_the_lock_has_models_datasets_versions_and_batches(folder: Path, monkeyp
     assert lock["models"]["hub"]["owner/base"]["revision"] == "c0ffee" * 6 + "c0ff"
     assert lock["datasets"]["hub"]["owner/data"] == {
         "source": "hub",
-        "pinned": "ab" * 20,
         "revision": "ab" * 20,
     }
     assert lock["versions"]["axolotl"] == "0.19.0"

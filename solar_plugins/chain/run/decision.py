@@ -94,7 +94,10 @@ def decide(
     done = record.state == DONE
     if done:
         run_folder.refuse_changed(place, record.outputs)
-    old, new = (fingerprint.without(chain, each, to_run) for each in (record.inputs, inputs))
+    old, new = (
+        fingerprint.without(chain, each, to_run)
+        for each in fingerprint.comparable(record.inputs, inputs)
+    )
     changes = fingerprint.differences(old, new)
     unmeasured = None  # the models that an evaluation has not scored, where these alone differ
     if fingerprint.differ_in_models_alone(stage, old, new):

@@ -20,7 +20,7 @@ from typing import Any
 from solar_plugins.chain.chain_file import BASE_MODEL, Chain, Stage
 from solar_plugins.chain.run.record import Record, digest, portable
 from solar_plugins.chain.run.run_folder import RunFolder, cached_sha256, output_files
-from solar_plugins.recipes import registry
+from solar_plugins.recipes import named_data, registry
 from solar_plugins.recipes.strings import strings
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -58,6 +58,29 @@ def without(chain: Chain, inputs: dict[str, Any], unknown: Collection[str]) -> d
         "files": {k: v for k, v in inputs["files"].items() if k.partition("/")[0] not in unknown},
         "from": {k: v for k, v in inputs["from"].items() if k not in names},
     }
+
+
+def comparable(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two `inputs` without the revisions that only one of them knows: a commit that was found out
+    after a stage was done is no change, another one is. Moved data sets have today's names."""
+    (was, then), (now, here) = map(_commits_apart, (old, new))
+    both = then.keys() & here.keys()
+    return [
+        {**inputs, "revisions": {place: commits[place] for place in both}}
+        for inputs, commits in ((was, then), (now, here))
+    ]
+
+
+def _commits_apart(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    recipe = named_data.renamed(inputs["recipe"], named_data.MOVED)
+    found = {"base_model": recipe.pop("revision_of_model", None)}
+    for place, entry in named_data.places_of(named_data.listed(recipe)):
+        found[place] = entry.pop("revision", None)
+    base = f"{inputs['from'].get(BASE_MODEL)}@"
+    for name in [text for text in strings(recipe) if text.startswith(base)]:  # of a merge
+        found["base_model"] = name.removeprefix(base)
+        recipe = named_data.renamed(recipe, {name: base[:-1]})
+    return {**inputs, "recipe": recipe}, {at: commit for at, commit in found.items() if commit}
 
 
 def made_by(chain: Chain, path: str) -> str | None:

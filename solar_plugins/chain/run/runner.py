@@ -267,7 +267,7 @@ class Runner:
         place, metrics = self.folder.stage(name), self.folder.metrics(name)
         in_process = self.launcher == launchers.IN_PROCESS
         command = launchers.train_command(resolved, self.launcher, self.launcher_args)
-        models = {source: self.chain.model_path(source) for source in stage.from_}
+        models = {source: self.chain.pinned_path(source) for source in stage.from_}
         gpus = launchers.gpu_count() if kind == "evaluate" and not in_process else 0
         new = (resolved, place, self.folder.temporary)
         work: tuple[Any, ...] = {
@@ -297,6 +297,7 @@ class Runner:
             },
             **({} if chain.seed is None else {"seed": chain.seed}),
             **({"data": dict(chain.data)} if chain.data else {}),
+            **({"revisions": dict(chain.revisions)} if chain.revisions else {}),
             **({"remove_checkpoints": True} if chain.remove_checkpoints else {}),
         }
         heading = f"# {chain.path} as it is run; paths count from the working directory.\n"

@@ -232,8 +232,8 @@ def _planned(
         return None
     data = data_size.DataReader(folder / "tokenizer.json")
     runs = training_run.of_recipe(recipe, size, world_size, data)
-    most = gpu_specs.of_device(device)
-    hours = most and training_run.hours(runs, world_size * most * gpu_specs.UTILISATION)
+    gpu = gpu_specs.of_device(device)
+    hours = gpu and training_run.hours(runs, world_size * gpu.flops * gpu_specs.UTILISATION)
     numbers = {name: training_run.total(runs, name) for name in ("steps", "tokens", "flops")}
     return {**numbers, "hours": hours}
 

@@ -61,6 +61,11 @@ def follow_base(cfg: dict[str, Any]) -> list[str]:
                 f"base_model: {name!r} has no tokenizer that can be read. Copy its files there "
                 "(tokenizer.json), or write `tokenizer_config: MODEL`."
             ) from error
+        if type(tokenizer).__name__ == "MistralCommonBackend":  # keeps neither template nor padding
+            raise SolarError(
+                f"tokenizer_config: {name} has a tekken.json, and mistral_common's tokenizer takes "
+                "no chat template. Name a copy of its tokenizer and config.json without that file."
+            )
         if wanted not in tokenizer.get_vocab():
             found = _padding(tokenizer)
             cfg["special_tokens"]["pad_token"] = found

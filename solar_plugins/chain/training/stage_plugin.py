@@ -33,7 +33,9 @@ from solar_plugins.chain.training.follow_base import follow_base
 from solar_plugins.chain.training.metrics import METRICS_VARIABLE, MetricsFile
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 from solar_plugins.recipes import global_batch
+from solar_plugins.recipes.named_data import places_of
 from solar_plugins.recipes.registry import is_named
+from solar_plugins.seams.axolotl import read_streams_at
 from solar_plugins.watch.plugin import WatchedPlugin
 
 # Axolotl shows INFO and WARNING only of loggers below its own name.
@@ -69,6 +71,12 @@ class StagePlugin(WatchedPlugin):
         fault = missing_input(dict(cfg))
         if fault:
             raise SolarError(fault)
+        # With a revision, Axolotl's schema takes an entry of a stream for one of supervised data.
+        streams = [
+            e for at, e in places_of(cfg) if at.startswith("pretraining") and "revision" in e
+        ]
+        if streams:
+            read_streams_at({entry["path"]: entry.pop("revision") for entry in streams})
         self._base_model = str(cfg.get("base_model"))
         if self.metrics is None:  # `solar run` knows what it has begun with
             base_model_guard.refuse_another(cfg)
