@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,11 +31,6 @@ _EXIT_INTERRUPTED = 130
     metavar="STAGE",
     help="Only this stage and what it needs; or, by its name there, a row of the paper's tables "
     "with its scores.",
-)
-@click.option(
-    "--download-only",
-    is_flag=True,
-    help="Bring everything from the Hub that the chain needs, for a machine without network.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run and why; write nothing.")
 @click.option(
@@ -66,7 +60,6 @@ def run_command(
     base_model: str | None,
     settings: tuple[str, ...],
     until: str | None,
-    download_only: bool,
     dry_run: bool,
     redo: tuple[str, ...],
     keep: tuple[str, ...],
@@ -88,7 +81,6 @@ def run_command(
     solar run recipes/solar.yml --base-model meta-llama/Llama-2-7b-hf --until cpt
     solar run recipes/paper.yml --until "SFT v2"
     solar run recipes/solar.yml --set output_dir=/big/disk --set cpt.learning_rate=1e-5
-    solar run recipes/laptop/solar.yml --download-only
     solar run recipes/solar.yml --launcher torchrun -- --nnodes 2 --rdzv_endpoint host:29400
 
     The stages' full logs, the files that were run and their records are in OUTPUT_DIR/.solar.
@@ -116,8 +108,6 @@ def run_command(
     if faults and not no_check:
         sys.exit("nothing was started (--no-check starts all the same)")
     stages = chain.order(until)
-    if download_only:  # and data stages, which make of it what the others need
-        stages = [stage for stage in stages if stage.kind == "data"]
     if dry_run:
         _print_dry_run(chain, stages, redo, keep)
         return
@@ -131,31 +121,14 @@ def run_command(
     runner = Runner(chain, display, name, launcher_args)
     try:
         with display:
-            if stages:
-                runner.run(stages, redo, keep)
+            runner.run(stages, redo, keep)
     except KeyboardInterrupt:
         command = "the same command without --redo" if redo else "the same command"
         click.echo(f"interrupted: {command} goes on from here.", err=True)
         sys.exit(_EXIT_INTERRUPTED)
-    if download_only:
-        _download(chain)
-        return
     display.summary()
     write_cards(chain.output_dir)
     _print_results(chain, console)
-
-
-def _download(chain: Chain) -> None:
-    """Bring what the chain takes from the Hub, and say how it is run without."""
-    from solar_plugins.sharing import downloads
-
-    folder, options = Path("data"), ""
-    for (kind, name), bring in downloads.of_chain(chain, folder).items():
-        click.echo(f"{kind:<6} {name}")
-        bring()
-        if kind == "stream":
-            options += f" --set data.{name}={downloads.file_of_stream(folder, name)}"
-    click.echo(f"next, without network: HF_HUB_OFFLINE=1 solar run {chain.path}{options}")
 
 
 def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> None:

@@ -1,9 +1,5 @@
-"""`solar new --base-model … --text … --sft … --pairs …`: one short chain on a user's own rows.
-
-The folder has a chain that extends recipes/laptop (`templates/new_chain*`), the rows to train on,
-those that are held out, and a README. A stage takes as many steps as the plan finds time for, and
-no more than one pass over its rows has.
-"""
+"""`solar new --base-model … --text … --sft … --pairs …`: one short chain on a user's own rows,
+which extends recipes/laptop (`templates/new_chain*`)."""
 
 from __future__ import annotations
 
@@ -38,9 +34,7 @@ _RECOMPUTE = {
 }
 _LESS_MEMORY: tuple[dict[str, Any], ...] = ({}, _RECOMPUTE, {**_RECOMPUTE, "sequence_len": 256})
 """Tried in this order, until the plan says that every stage fits."""
-
-Settings = dict[str, dict[str, Any]]
-"""What is `set` for each kind of data."""
+Settings = dict[str, dict[str, Any]]  # what is `set` for each kind of data
 
 
 def write_chain(
