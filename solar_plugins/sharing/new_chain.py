@@ -83,7 +83,7 @@ def write_chain(
             stage = _stage(plan, kind)
             if stage.hours and stage.steps:
                 allowed = minutes / 60 / len(files) / (stage.hours / stage.steps)
-                keys["max_steps"] = max(1, min(stage.steps, int(allowed)))
+                keys["max_steps"] = max(1, min(keys["max_steps"], int(allowed)))
             keys["save_steps"] = max(1, keys["max_steps"] // 4)
         if "text" in settings:  # the others warm up for a share of their steps
             settings["text"]["warmup_steps"] = settings["text"]["max_steps"] // 10
@@ -119,7 +119,7 @@ def _planned(folder: Path, name: str, base: str, settings: Settings, machine: Ma
     with project.working_in(folder):
         plan = plan_chain(CHAIN, machine)
     trainings = {kind: _stage(plan, kind) for kind in settings}
-    text = render(__file__, "new_chain.md", name=name, base=base, trainings=trainings)
+    text = render(__file__, "new_chain.md", trainings=trainings, **facts)
     (folder / "README.md").write_text(f"{text}\n", encoding="utf-8")
     return plan
 
