@@ -1,122 +1,145 @@
 """Items of H6's six tasks and the tokens of their prompts, for `solar plan`'s hours of evaluation.
 
     .venv/bin/python benchmarks/real/model.py outputs/smollm2-135m-instruct
-    .venv/bin/python benchmarks/plan_evaluation.py outputs/smollm2-135m-instruct h6 --items 200
+    .venv/bin/python benchmarks/plan_evaluation.py outputs/smollm2-135m-instruct h6
 
 `h6` holds arc_challenge, hellaswag, mmlu, truthfulqa_mc, winogrande and gsm8k with their public
-columns, as for `make real`. lm-eval builds its own requests from them; of each task the first items
-are tokenised (of each of MMLU's 57 subjects a share, weighted by the subject's size in
-`mmlu/subject_sizes.json`). Where a folder has no train split (HellaSwag, WinoGrande), the examples
-come from the validation split, whose items are as long. Requests of one item with the same tokens
-but the last are one pass, as in lm-eval: the letters of MMLU. Of GSM8K the tokens of the gold
-answers stand for those that a model writes. Prints JSON.
+columns, as for `make real`. Prompts are written as lm-eval 0.4.11's tasks write them, with the
+leaderboard's number of examples, drawn at random (of HellaSwag and WinoGrande from the validation
+split, whose items are as long as those of train); MMLU's and TruthfulQA's are fixed. The first 200
+items of each task are tokenised, of MMLU three of each subject, weighted by the subject's size in
+`mmlu/subject_sizes.json`. A pass is a prompt with one of its answers; the letters of MMLU are one
+pass, since lm-eval groups answers of a token. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from environment import environment
+from tokenizers import Tokenizer
 
-DATA = {
-    "arc_challenge": "allenai/ai2_arc",
-    "hellaswag": "Rowan/hellaswag",
-    "mmlu": "cais/mmlu",
-    "truthfulqa_mc": "truthfulqa/truthful_qa",
-    "winogrande": "allenai/winogrande",
-    "gsm8k": "openai/gsm8k",
-}
-SUBJECTS = 57
-# Items of the public splits that the tasks score: the data sets' own cards.
-ITEMS = {"arc_challenge": 1172, "hellaswag": 10042, "mmlu": 14042, "truthfulqa_mc2": 817}
-ITEMS |= {"winogrande": 1267, "gsm8k": 1319}
+SEED = 0
+Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a folder with a tokenizer")
+    parser.add_argument("model", type=Path, help="a folder with tokenizer.json")
     parser.add_argument("h6", type=Path, help="the folder with the items")
     parser.add_argument("--items", type=int, default=200, help="of each task")
     asked = parser.parse_args()
+    tokenizer = Tokenizer.from_file(str(asked.model / "tokenizer.json"))
 
-    from transformers import AutoTokenizer
+    def read(name: str) -> list[Row]:
+        with (asked.h6 / f"{name}.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
 
-    from solar_plugins.evaluation import harness
-
-    tokenizer = AutoTokenizer.from_pretrained(asked.model)
+    tasks = {}
+    for write in (arc_challenge, hellaswag, truthfulqa_mc2, winogrande, gsm8k):
+        passes = [list(each) for each in write(read, random.Random(SEED), asked.items)]
+        tasks[write.__name__] = {
+            "passes": round(fmean(map(len, passes)), 2),
+            "tokens": round(fmean(_lengths(tokenizer, [text for each in passes for text in each]))),
+        }
     sizes = json.loads((asked.h6 / "mmlu" / "subject_sizes.json").read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as place:
-        config_file = Path(place, "h6.yml")
-        config_file.write_text(json.dumps(_config(asked.h6, Path(place))), encoding="utf-8")
-        config = harness.read_config(config_file, asked.model)
-        manager = harness.task_manager(config, config_file)
-        found: dict[str, list[tuple[float, dict[str, float]]]] = {}
-        for name, entry in harness.single_tasks(config.tasks, manager):
-            leaves = [*harness.leaves(harness.load_tasks(entry, config, manager))]
-            limit = max(1, asked.items // len(leaves))
-            for task in leaves:
-                weight = sizes[task.config.dataset_name] if len(leaves) == SUBJECTS else 1
-                found.setdefault(name, []).append((weight, _lengths(task, limit, tokenizer)))
-    tasks = {
-        name: {"items": ITEMS[name], **{key: round(_mean(each, key), 1) for key in each[0][1]}}
-        for name, each in found.items()
-    }
+    means = {s: fmean(_lengths(tokenizer, mmlu(read, s, asked.items))) for s in sizes}
+    tokens = sum(size * means[subject] for subject, size in sizes.items()) / sum(sizes.values())
+    tasks["mmlu"] = {"passes": 1.0, "tokens": round(tokens)}
     print(
-        json.dumps({"environment": environment(), "limit": asked.items, "tasks": tasks}, indent=2)
+        json.dumps({"environment": environment(), "items": asked.items, "tasks": tasks}, indent=2)
     )
 
 
-def _config(h6: Path, place: Path) -> dict[str, Any]:
-    """lm-eval's config of the six tasks on the local items."""
-    data = {}
-    for folder, public in DATA.items():
-        data[public] = str(place / folder)
-        (place / folder).mkdir()
-        for file in h6.joinpath(folder).glob("*.jsonl"):
-            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            if folder == "hellaswag":  # the context in one piece, where it has two
-                rows = [{"ctx_a": row["ctx"], "ctx_b": "", **row} for row in rows]
-            names = [file.name]
-            if file.stem == "validation" and not file.with_name("train.jsonl").exists():
-                names.append("train.jsonl")
-            for name in names:
-                (place / folder / name).write_text(
-                    "\n".join(map(json.dumps, rows)), encoding="utf-8"
-                )
-    tasks = str(Path("solar_plugins/evaluation/lm_eval_tasks").absolute())
-    return {"tasks": ["solar_h6"], "include_path": tasks, "metadata": {"data": data}}
+def _lengths(tokenizer: Tokenizer, texts: Iterable[str]) -> list[int]:
+    """Tokens that are read of each text: the last one is not."""
+    return [len(one.ids) - 1 for one in tokenizer.encode_batch(list(texts))]
 
 
-def _lengths(task: Any, limit: int, tokenizer: Any) -> dict[str, float]:
-    """Of the first `limit` items: forward passes an item, and tokens of each; tokens written."""
-    task.build_all_requests(limit=limit, rank=0, world_size=1)
-    passes: dict[int, set[tuple[int, ...]]] = {}
-    written = []
-    for one in task.instances:
-        if one.request_type == "generate_until":
-            ids = tokenizer(one.args[0])["input_ids"]
-            answer = tokenizer(task.doc_to_target(one.doc))["input_ids"]
-            written.append(len(answer))
-        else:  # the last token is not read
-            ids = tokenizer("".join(one.args))["input_ids"][:-1]
-        passes.setdefault(one.doc_id, set()).add(tuple(ids))
-    lengths = [len(ids) for each in passes.values() for ids in each]
-    return {
-        "passes": sum(map(len, passes.values())) / len(passes),
-        "tokens": fmean(lengths),
-        "written": fmean(written) if written else 0.0,
-    }
+Read = Callable[[str], list[Row]]
 
 
-def _mean(each: list[tuple[float, dict[str, float]]], key: str) -> float:
-    """The mean over subjects, weighted."""
-    total = sum(weight for weight, _ in each)
-    return sum(weight * lengths[key] for weight, lengths in each) / total
+def arc_challenge(read: Read, rng: random.Random, items: int) -> Iterator[Iterable[str]]:
+    train = read("arc_challenge/train")
+
+    def asked(row: Row, answer: str = "") -> str:
+        return f"Question: {row['question']}\nAnswer:{answer}"
+
+    def answered(row: Row) -> str:
+        texts = row["choices"]["text"]
+        return asked(row, f" {texts[row['choices']['label'].index(row['answerKey'])]}")
+
+    for row in read("arc_challenge/test")[:items]:
+        prompt = "\n\n".join([*map(answered, rng.sample(train, 25)), asked(row)])
+        yield (f"{prompt} {text}" for text in row["choices"]["text"])
+
+
+def hellaswag(read: Read, rng: random.Random, items: int) -> Iterator[Iterable[str]]:
+    rows = read("hellaswag/validation")
+
+    def clean(text: str) -> str:
+        return re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+
+    def asked(row: Row) -> str:
+        return clean(f"{row['activity_label']}: {row['ctx']}")
+
+    def answered(row: Row) -> str:
+        return f"{asked(row)} {clean(row['endings'][int(row['label'])])}"
+
+    for row in rows[:items]:
+        prompt = "\n\n".join([*map(answered, rng.sample(rows, 10)), asked(row)])
+        yield (f"{prompt} {clean(ending)}" for ending in row["endings"])
+
+
+def mmlu(read: Read, subject: str, items: int) -> Iterator[str]:
+    def asked(row: Row, answer: str = "") -> str:
+        choices = "".join(f"{a}. {b}\n" for a, b in zip("ABCD", row["choices"], strict=True))
+        return f"{row['question'].strip()}\n{choices}Answer:{answer}"
+
+    of_it = [row for row in read("mmlu/dev") if row["subject"] == subject]
+    examples = [asked(row, f" {'ABCD'[int(row['answer'])]}") for row in of_it]
+    head = "The following are multiple choice questions (with answers) about "
+    head += f"{subject.replace('_', ' ')}.\n\n"
+    rows = [row for row in read("mmlu/test") if row["subject"] == subject]
+    for row in rows[: max(1, items // 57)]:
+        yield head + "\n\n".join([*examples, f"{asked(row)} A"])
+
+
+def truthfulqa_mc2(read: Read, _: random.Random, items: int) -> Iterator[Iterable[str]]:
+    spec = find_spec("lm_eval")
+    assert spec is not None
+    file = Path(str(spec.origin)).parent / "tasks/truthfulqa/truthfulqa_mc1.yaml"
+    (examples,) = re.findall(r"prompt_qa = '(.*?)'%}", file.read_text(encoding="utf-8"), re.S)
+    examples = examples.replace("\\n", "\n")
+    for row in read("truthfulqa_mc/validation")[:items]:
+        prompt = f"{examples}\n\nQ: {row['question']}\nA:"
+        yield (f"{prompt} {text}" for text in row["mc2_targets"]["choices"])
+
+
+def winogrande(read: Read, rng: random.Random, items: int) -> Iterator[Iterable[str]]:
+    rows = read("winogrande/validation")
+
+    def whole(row: Row, option: str) -> str:
+        return row["sentence"].replace("_", row[f"option{option}"])
+
+    for row in rows[:items]:
+        examples = [whole(each, each["answer"]) for each in rng.sample(rows, 5)]
+        yield ("\n\n".join([*examples, whole(row, option)]) for option in "12")
+
+
+def gsm8k(read: Read, rng: random.Random, items: int) -> Iterator[Iterable[str]]:
+    train = read("gsm8k/train")
+    for row in read("gsm8k/test")[:items]:
+        shown = [f"Question: {e['question']}\nAnswer: {e['answer']}" for e in rng.sample(train, 5)]
+        yield ["\n\n".join([*shown, f"Question: {row['question']}\nAnswer:"])]
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from good_files import FILES
 
 os.environ.update(
@@ -66,3 +68,45 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     text = collection_path.read_text(encoding="utf-8")
     return any(f"\npytestmark = {start}pytest.mark.slow" in text for start in ("", "[")) or None
+
+
+ERRORS = Path(__file__).with_name("errors.yml")
+_HEADER = """\
+# What errors and findings say, by test file and test: the whole text, kept here alone. Written by
+# `pytest --update-errors`; read the diff before you commit it.
+
+"""
+_found: dict[str, dict[str, list[str]]] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-errors", action="store_true", help="Write tests/errors.yml anew.")
+
+
+@pytest.fixture
+def says(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """``says(text)``: the text of an error is the one that errors.yml has for this test.
+
+    A test with several calls has several texts, in their order.
+    """
+    file, test = request.path.stem, request.node.name
+    texts = _found.setdefault(file, {})[test] = []
+    known = yaml.safe_load(ERRORS.read_text(encoding="utf-8")) or {}
+
+    def says(text: str) -> None:
+        texts.append(text)
+        if not request.config.getoption("--update-errors"):
+            wanted = known.get(file, {}).get(test, [])[len(texts) - 1 :]
+            assert [text] == wanted[:1], "If it is meant: pytest --update-errors THIS_TEST"
+
+    return says
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--update-errors"):
+        kept = yaml.safe_load(ERRORS.read_text(encoding="utf-8")) or {}
+        for file, tests in _found.items():
+            both = {**kept.get(file, {}), **tests}
+            kept[file] = {test: texts for test, texts in both.items() if texts}
+        text = yaml.safe_dump(kept, allow_unicode=True, width=98)
+        ERRORS.write_text(_HEADER + text, encoding="utf-8")

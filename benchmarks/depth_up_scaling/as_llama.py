@@ -1,16 +1,18 @@
 """`solar dus --as-llama` at Mistral 7B's width: are the logits those of the Mistral, bit for bit?
 
-    .venv/bin/python benchmarks/depth_up_scaling/as_llama.py
+    .venv/bin/python benchmarks/depth_up_scaling/as_llama.py [--window 256]
 
 A random base with Mistral 7B's dimensions (hidden 4096, 32 heads of which 8 for keys and values,
 intermediate 14336, vocabulary 32000, window 4096) and 3 layers, in bf16, is written up-scaled to 4
 layers twice, as Mistral and as Llama. Both are loaded in float32, one after the other, and their
-logits on random tokens are compared up to the whole window. Then MergeKit averages the Llama with
-another one of its shape. Needs 9 GB of memory and 10 GB of disk; everything is removed.
+logits on random tokens are compared up to the whole window (a shorter one takes less time). Then
+MergeKit averages the Llama with another one of its shape. Needs 9 GB of memory and 14 GB of disk;
+everything is removed.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import sys
@@ -30,7 +32,6 @@ from environment import environment
 from solar_plugins.depth_up_scaling import on_disk
 from solar_plugins.depth_up_scaling.args import parse
 
-LENGTHS = (16, 1024, 4096)
 SHAPE = {"hidden_size": 4096, "intermediate_size": 14336, "vocab_size": 32000}
 SHAPE |= {"num_attention_heads": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-5}
 
@@ -40,11 +41,11 @@ def write_random(folder: Path, config: MistralConfig | LlamaConfig, seed: int) -
     AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
 
 
-def logits(folder: Path) -> tuple[str, dict[int, torch.Tensor]]:
+def logits(folder: Path, window: int) -> tuple[str, dict[int, torch.Tensor]]:
     """Class of the model, and its logits for each length."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     found = {}
-    for length in LENGTHS:
+    for length in (16, window // 4, window):
         ids = torch.randint(32000, (1, length), generator=torch.Generator().manual_seed(length))
         begin = time.perf_counter()
         with torch.no_grad():
@@ -87,25 +88,28 @@ def _tensor(file: Path, key: str) -> torch.Tensor:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=".") as temporary:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--window", type=int, default=4096)
+    window = parser.parse_args().window
+    with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        positions = {"max_position_embeddings": 32768, "sliding_window": 4096}
+        positions = {"max_position_embeddings": 32768, "sliding_window": window}
         write_random(root / "base", MistralConfig(**SHAPE, **positions, num_hidden_layers=3), 0)
         found = {}
         for name, more in (("mistral", {}), ("llama", {"as_llama": True})):
             block = parse({"remove_layers": 1, **more})
             on_disk.write(on_disk.prepare(str(root / "base"), block), root / name, "benchmark")
-            found[name] = logits(root / name)
+            found[name] = logits(root / name, window)
             gc.collect()
         apart = {
             length: (found["mistral"][1][length] - found["llama"][1][length]).abs().max().item()
-            for length in LENGTHS
+            for length in found["llama"][1]
         }
-        other = LlamaConfig(**SHAPE, max_position_embeddings=4096, num_hidden_layers=4)
+        other = LlamaConfig(**SHAPE, max_position_embeddings=window, num_hidden_layers=4)
         write_random(root / "other", other, 1)
         result = {
             "classes": [found[name][0] for name in ("mistral", "llama")],
-            "bit_for_bit": {n: torch.equal(*(f[1][n] for f in found.values())) for n in LENGTHS},
+            "bit_for_bit": {n: torch.equal(*(f[1][n] for f in found.values())) for n in apart},
             "furthest_apart": apart,
             "mergekit": merged(root / "llama", root / "other", root / "merged"),
             "environment": environment(),

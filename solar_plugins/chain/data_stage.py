@@ -1,5 +1,5 @@
 """What a chain's `data` stages make: the miniature world, untrained models for it, the FLAN index,
-the math sets."""
+the math sets, the result of the contamination test."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from solar_plugins.recipes import data_recipe
 
 FLAN_INDEX = "flan.index"
 """The file that `flan_index` makes in its folder."""
+CONTAMINATION = "contamination.json"
+"""The file that `contamination_test` makes in its folder."""
 
 
 def generate(recipe: dict[str, Any], out: Path, parts: Path | None = None) -> dict[str, Any]:
@@ -41,6 +43,10 @@ def generate(recipe: dict[str, Any], out: Path, parts: Path | None = None) -> di
 
         card = metamath.make(settings, out)
         return {name: file["rows"] for name, file in card["files"].items()}
+    if isinstance(settings, data_recipe.ContaminationRecipe):
+        from solar_plugins.evaluation import contamination
+
+        return contamination.of_recipe(settings, out / CONTAMINATION, parts or out / ".parts")
     from solar_plugins.miniature.writer import write
 
     return write(recipe, out)

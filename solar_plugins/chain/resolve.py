@@ -99,7 +99,9 @@ def follow_depth(config: dict[str, Any], depth: int | None) -> None:
                 {"sources": [{"layer_range": [int(removed), int(written)]} as upper]},
             ],
         } if kept == written - removed and depth not in (None, written):
-            stack = layer_map.layer_map(depth, max(1, removed * depth // written))
+            stack = [*range(depth)] * 2  # two whole copies
+            if removed:
+                stack = layer_map.layer_map(depth, max(1, removed * depth // written))
             lower["layer_range"], upper["layer_range"] = map(list, layer_map.ranges_of(stack))
 
 

@@ -134,7 +134,7 @@ def _quick(
         elif kind == "evaluate":
             lm_eval_rules.check_evaluation(source, files)
         elif kind == "data":
-            lm_eval_rules.check_data(source)
+            lm_eval_rules.check_data(source, files)
         elif kind is None:
             source.say((), "unreadable/no-kind")
 

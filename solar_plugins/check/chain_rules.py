@@ -93,7 +93,7 @@ def check(source: YamlFile, base_model: str | None = None) -> Iterator[tuple[Yam
         elif stage.kind == "evaluate":
             lm_eval_rules.check_evaluation(below, files, model_is_given=True)
         else:
-            lm_eval_rules.check_data(below)
+            lm_eval_rules.check_data(below, files)
         if chain is not None:
             _tokens(here, chain, stage, below)
         yield below, stage.kind

@@ -13,7 +13,7 @@ from solar_plugins.check.files import Files
 from solar_plugins.check.source import Path_, YamlFile
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
-from solar_plugins.evaluation.benchmarks import BENCHMARKS
+from solar_plugins.evaluation.benchmarks import BENCHMARKS, CONTAMINABLE
 
 _NAMES = re.compile(
     r"^\s*(?:-|task:|group:|tag:)\s*['\"]?([^\s'\"]+)['\"]?\s*(?:#.*)?$", re.MULTILINE
@@ -59,12 +59,18 @@ def _names_in(folder: str) -> frozenset[str]:
     return frozenset(name for text in texts for name in _NAMES.findall(text))
 
 
-def check_data(source: YamlFile) -> None:
+def check_data(source: YamlFile, files: Files) -> None:
     """Add what is wrong in the data recipe `source`."""
     from solar_plugins.recipes import data_recipe
 
+    for key in ("model", "reference"):
+        files.expect_model(source, (key,), source.content.get(key))
     try:
-        data_recipe.read(source.content)
+        settings = data_recipe.read(source.content)
+        for key in getattr(settings, "benchmarks", ()):
+            if key not in CONTAMINABLE:
+                known_ones = f"the contamination test knows {', '.join(CONTAMINABLE)}."
+                raise SolarError(f"benchmarks: {key}: {known_ones}{nearest(key, CONTAMINABLE)}")
     except SolarError as error:
         where, _, message = str(error).partition(": ")
         kind = "missing-key" if message.startswith("missing") else "wrong-value"

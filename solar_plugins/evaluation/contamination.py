@@ -16,10 +16,13 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from solar_plugins import atomic
 from solar_plugins.errors import SolarError, nearest
@@ -28,6 +31,7 @@ from solar_plugins.evaluation.benchmarks import CONTAMINABLE, Benchmark
 from solar_plugins.evaluation.neighbours import LoadedModel
 from solar_plugins.evaluation.paper import CONTAMINATION_THRESHOLD
 from solar_plugins.evaluation.result_file import ItemLog, check_model, name_of, settings_digest
+from solar_plugins.recipes.data_recipe import ContaminationRecipe
 from solar_plugins.recipes.rows import Source
 
 MEMORISED_BELOW = 0.1
@@ -138,6 +142,27 @@ def measure_contamination(
     atomic.write_json(out_json, result)
     partial_file.unlink(missing_ok=True)
     return result
+
+
+def of_recipe(recipe: ContaminationRecipe, out_json: Path, parts: Path) -> dict[str, float]:
+    """The test as a stage of a chain; returns the share of each benchmark.
+
+    Args:
+        parts: a folder that keeps the items of an attempt that was stopped; removed at the end.
+
+    Raises:
+        SolarError: a benchmark could not be read, or as `measure_contamination`.
+    """
+    parts.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    settings = ContaminationSettings(recipe.items, recipe.neighbours, recipe.seed, device=device)
+    models, places = (recipe.model, recipe.reference), recipe.benchmarks
+    result = measure_contamination(*models, parts / out_json.name, tuple(places), places, settings)
+    if result["not_run"]:
+        raise SolarError(" ".join(result["not_run"].values()))
+    atomic.write_json(out_json, result)
+    shutil.rmtree(parts)
+    return {key: one["share_below_0_1"] for key, one in result["benchmarks"].items()}
 
 
 def contaminated(result: Mapping) -> list[str]:

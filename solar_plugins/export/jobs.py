@@ -33,7 +33,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class Job:
-    """One stage; a merge or a data set is made without GPU."""
+    """One stage; merges and data sets are made without GPU, the contamination test runs on one."""
 
     name: str
     stage: Stage
@@ -66,10 +66,16 @@ class JobPlan:
                 stage.name,
                 stage,
                 nodes=machines.nodes if stage.kind == "train" else 1,
-                gpus=machines.gpus if stage.kind in ("train", "evaluate") else 0,
+                gpus=self._gpus(stage),
             )
             for stage in self.chain.order(self.until)
         ]
+
+    def _gpus(self, stage: Stage) -> int:
+        if stage.kind in ("train", "evaluate"):
+            return self.machines.gpus
+        runs_models = stage.kind == "data" and "reference" in self.chain.recipe(stage)
+        return min(self.machines.gpus, int(runs_models))  # the contamination test
 
     def run_command(self, job: Job, host: str, identity: str, options: str = "") -> str:
         """The shell command of `job`.

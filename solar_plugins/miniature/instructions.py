@@ -52,7 +52,7 @@ class Teacher:
     def math_alignment(self, count: int) -> list[dict]:
         """Word problems: the answer that ends with its result against one that stops short of it.
 
-        As in Synth. Math-Alignment (paper, section 4.1) the chosen answer is the reworded one and
+        As in Synth. Math-Alignment (paper, section 3) the chosen answer is the reworded one and
         the rejected is the original; in this world the originals do not state a result.
         """
         problems = self._problems("math_alignment", count)

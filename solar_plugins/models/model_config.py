@@ -15,7 +15,7 @@ from solar_plugins.errors import SolarError
 KNOWN: dict[str, dict[str, Any]] = {
     # config.json of mistralai/Mistral-7B-v0.1 on the Hub: the base of the default chain, so that
     # the chain can be planned on a machine that has neither network nor the model. SOLAR's paper
-    # (section 3.1) starts from these weights in the 32-layer Llama 2 architecture.
+    # (section 2) starts from these weights in the 32-layer Llama 2 architecture.
     "mistralai/Mistral-7B-v0.1": {
         "architectures": ["MistralForCausalLM"],
         "bos_token_id": 1,

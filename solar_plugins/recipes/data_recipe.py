@@ -74,13 +74,31 @@ class UntrainedModelRecipe:
     config: dict[str, object]
 
 
-DataRecipe = WorldRecipe | UntrainedModelRecipe | FlanIndexRecipe | SynthMathRecipe
+@dataclass(frozen=True)
+class ContaminationRecipe:
+    """The paper's Table 9 of `model`, see `solar contamination --help`.
+
+    `benchmarks` says where each one's test items are: a file or folder, or the id on the Hub.
+    """
+
+    model: str
+    reference: str
+    benchmarks: dict[str, str]
+    items: int = 100
+    neighbours: int = 100
+    seed: int = 0
+
+
+DataRecipe = (
+    WorldRecipe | UntrainedModelRecipe | FlanIndexRecipe | SynthMathRecipe | ContaminationRecipe
+)
 
 GENERATORS: dict[str, type[DataRecipe]] = {
     "miniature_world": WorldRecipe,
     "untrained_model": UntrainedModelRecipe,
     "flan_index": FlanIndexRecipe,
     "synth_math": SynthMathRecipe,
+    "contamination_test": ContaminationRecipe,
 }
 """What a file's `generator` may say."""
 
@@ -90,6 +108,9 @@ _EXAMPLES = {
     "architecture": "architecture: qwen3",
     "tokenizer": "tokenizer: ./outputs/tiny/world/init",
     "config": "config: {num_hidden_layers: 8}",
+    "model": "model: ./outputs/solar-10.7b/merge_v1",
+    "reference": "reference: ./outputs/solar-10.7b/cpt",
+    "benchmarks": "benchmarks: {arc: allenai/ai2_arc}",
 }
 _NEEDED = {
     "int": "a number",
@@ -97,6 +118,7 @@ _NEEDED = {
     "str": "a text",
     "list[str]": "a list of texts",
     "dict[str, object]": "a block of keys",
+    "dict[str, str]": "a block of texts",
 }
 
 
@@ -137,4 +159,7 @@ def _is_of(kind: str, value: object) -> bool:
         return isinstance(value, list) and bool(value) and all(_is_of("str", v) for v in value)
     if kind == "dict[str, object]":
         return isinstance(value, dict) and all(_is_of("str", key) for key in value)
+    if kind == "dict[str, str]":
+        pairs = value.items() if isinstance(value, dict) else ()
+        return bool(pairs) and all(_is_of("str", text) for pair in pairs for text in pair)
     return type(value) is int or (kind == "float" and type(value) is float)

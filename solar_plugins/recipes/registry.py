@@ -39,6 +39,7 @@ RESULT_VERSIONS = {
     "untrained_model": 1,
     "flan_index": 2,  # 2: knows the definition of Natural Instructions' task 1389
     "synth_math": 1,
+    "contamination_test": 1,
     "merge": 1,
     "evaluate": 2,  # 2: a group of tasks (MMLU) is the plain mean of them; the miniature has none
 }

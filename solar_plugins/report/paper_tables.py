@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from solar_plugins.chain.data_stage import CONTAMINATION
 from solar_plugins.evaluation import paper
 from solar_plugins.evaluation.benchmarks import BY_KEY
 from solar_plugins.evaluation.paper import PaperRow
@@ -26,11 +27,13 @@ def paper_tables(run: Run) -> list[Grid]:
     """One grid for every table of the paper of which the run evaluates a model.
 
     A row of the paper has a line as printed, a line as measured with its standard errors and,
-    where the benchmarks are the paper's own, a line with the difference. A row of Tables 3 to 7
-    that this run does not evaluate stays, marked as not run.
+    where the benchmarks are the paper's own, a line with the difference. A row that this run could
+    have made and does not evaluate stays, marked as not run; most of Table 2 are other people's.
     """
     rows = reversed(results.model_rows(run))  # of two models of one row, the first
     measured = {row.paper.model: row for row in rows if row.paper}
+    if "Merge v1" in measured:  # section 4.3.2; as submitted to the leaderboard in Table 2
+        measured["SOLAR 10.7B-Instruct"] = measured["Merge v1"]
     miniature = results.is_miniature(run)
     note = "± is one standard error. A point or two can come from the version of the harness alone."
     if miniature:
@@ -42,8 +45,7 @@ def paper_tables(run: Run) -> list[Grid]:
     columns = ["model", "", *titles, *["H6"] * run.asks_for_h6]
     grids = []
     for table, title in TITLES.items():
-        # most models of Table 2 are other people's
-        printed = [row for row in paper.table(table) if table != 2 or row.model in measured]
+        printed = paper.table(table)
         if run.benchmarks and any(row.model in measured for row in printed):
             lines = [
                 line
@@ -51,12 +53,12 @@ def paper_tables(run: Run) -> list[Grid]:
                 for line in _lines(row, measured.get(row.model), run, compare=not miniature)
             ]
             grids.append(Grid(title, columns, lines, [note], left=2))
-    files = {name: run.folder / f"{name}.contamination.json" for name in run.stages}
-    tested = {
-        name: json.loads(file.read_text(encoding="utf-8"))
-        for name, file in files.items()
-        if file.is_file()
-    }
+    tested = {}
+    for name in run.stages:
+        for file in (run.folder / f"{name}.contamination.json", run.folder / name / CONTAMINATION):
+            if file.is_file():
+                result = json.loads(file.read_text(encoding="utf-8"))
+                tested[result.get("model", name)] = result
     return [*grids, contamination_grid(tested)] if tested else grids
 
 
@@ -81,7 +83,8 @@ def _lines(row: PaperRow, ours: ModelRow | None, run: Run, compare: bool) -> lis
     printed = [row.score(key) for key in run.benchmarks] + [row.h6] * run.asks_for_h6
     lines = [[row.model, "paper", *[f"{value:.2f}" for value in printed]]]
     if ours is None:
-        return [*lines, ["", NOT_RUN, *[""] * len(printed)]]
+        is_ours_to_make = bool(paper.stages_of_row(row.model))
+        return lines + [["", NOT_RUN, *[""] * len(printed)]] * is_ours_to_make
     pairs = [(score.value, score.stderr) for score in ours.scores.values()]
     pairs += [(ours.h6, ours.h6_stderr)] * run.asks_for_h6
     cells = [

@@ -3,7 +3,7 @@
 sDPO (arXiv 2403.19270, section "Stepwise DPO") splits the preference data into T chunks and runs
 DPO T times: at step t the reference model **and** the model that training starts from are the
 model that step t-1 left behind, the SFT model for t = 1. SOLAR 10.7B-Instruct's alignment tuning
-(arXiv 2312.15166, section 3.2, Table 6) uses it with whole data sets as chunks.
+(arXiv 2312.15166, section 3, Table 6) uses it with whole data sets as chunks.
 """
 
 from __future__ import annotations

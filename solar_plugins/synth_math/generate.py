@@ -12,7 +12,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from solar_plugins.errors import SolarError
@@ -185,17 +185,13 @@ def _first_signal(stop: Callable[[], None]) -> Iterator[None]:
     signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     loop = asyncio.get_running_loop()
 
-    def first() -> None:
-        remove()
-        stop()
+    with ExitStack() as undo:
 
-    def remove() -> None:
+        def first() -> None:
+            undo.close()
+            stop()
+
         for one in signals:
-            loop.remove_signal_handler(one)
-
-    for one in signals:
-        loop.add_signal_handler(one, first)
-    try:
+            loop.add_signal_handler(one, first)
+            undo.callback(loop.remove_signal_handler, one)
         yield
-    finally:
-        remove()

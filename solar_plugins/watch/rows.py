@@ -12,34 +12,21 @@ import datasets
 import numpy as np
 import pyarrow
 import pyarrow.compute as pc
+import yaml
 
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.columns import RowReader
 from solar_plugins.recipes.text_columns import gap, text_columns
 from solar_plugins.watch.content import local_files
 
-NO_ANSWER = "without a trained token (no answer, or a role that is not trained)"
-_CAUSES = {
-    "Short": "shorter than min_sample_len",
-    "Long": "longer than sequence_len",
-    "Un-truncatable": "with a prompt longer than sequence_len",
-    "fully truncated": "with a prompt longer than sequence_len",
-    "Invalid Sequences": "longer than sequence_len, or shorter than min_sample_len",
-    "Zero Trainable": NO_ANSWER,
-    "Strategy": "left out by their type",
-    "Empty Text": "with an empty text",
-    "Deduplication": "that occur twice",
-    "FLAN": "left out by flan_filter",
-    "Preparation": "lost while they were prepared",
-}
-"""By a word of what Axolotl, TRL or `Watch` calls a filter of rows."""
 _LENGTH = "Raise sequence_len (now {sequence_len}), shorten them, or write "
 _LENGTH += "excess_length_strategy: truncate."
+_KNOWN: dict[str, list[str]] = yaml.safe_load(
+    Path(__file__).with_name("causes.yml").read_text(encoding="utf-8")
+)
+_CAUSES = {word: texts[0] for word, texts in _KNOWN.items()}
 _WAY_OUT = {
-    NO_ANSWER: "Fill the answers in, or name the roles to train (roles, roles_to_train).",
-    _CAUSES["Short"]: "Lower min_sample_len, or remove them.",
-    _CAUSES["Invalid Sequences"]: f"{_LENGTH} Or lower min_sample_len.",
-    _CAUSES["FLAN"]: "Its audit says which: flan_filter_audit.md.",
+    cause: way.replace("LENGTH", _LENGTH) for cause, *ways in _KNOWN.values() for way in ways
 }
 
 

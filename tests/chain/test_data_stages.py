@@ -239,11 +239,16 @@ def test_a_chains_seed_is_for_what_is_drawn(chain):
 def test_a_pack_says_what_they_download(chain):
     math = {"generator": "synth_math", "seed": 1}
     index = {"generator": "flan_index", "sources": ["benchmarks", "Open-Orca/FLAN"]}
+    test = {"generator": "contamination_test", "model": "a/m", "reference": "a/r"}
     files = {
         "math.yml": yaml.safe_dump(math).encode(),
         "index.yml": yaml.safe_dump(index).encode(),
+        "test.yml": yaml.safe_dump({**test, "benchmarks": {"arc": "allenai/ai2_arc"}}).encode(),
     }
-    assert [*declared_in(files, []).datasets] == [
+    declared = declared_in(files, [])
+    assert [*declared.datasets] == [
         *("meta-math/MetaMathQA", "EleutherAI/hendrycks_math", "openai/gsm8k"),
-        *("benchmarks", "Open-Orca/FLAN"),
+        *("benchmarks", "Open-Orca/FLAN", "allenai/ai2_arc"),
     ]
+    assert "downloads  model a/m" in declared.lines()
+    assert "downloads  model a/r" in declared.lines()

@@ -38,3 +38,20 @@ def test_so_is_what_the_command_line_gives():
         "--set: data.Intel/orca_dpo_pairs: no such file or folder: gone.jsonl. "
         "Paths count from the working directory."
     ]
+
+
+def test_a_data_set_that_has_moved_is_named_as_it_is_called_today():
+    old, today = "c-s-ale/alpaca-gpt4-data", "llm-wizard/alpaca-gpt4-data"
+    Path("chain.yml").write_text(f"{CHAIN}  {old}: mine.jsonl\n")
+    assert [f.text for f in check_files(["chain.yml"], False) if f.path.startswith("data")] == [
+        f"chain.yml:3:3: data.{old}: no stage reads a data set {old!r}. It is called {today} today."
+    ]
+    Path("sft.yml").write_text(
+        f"base_model: a/b\noutput_dir: ./out\ndatasets:\n  - {{path: {old}, type: alpaca}}\n"
+    )
+    (found,) = (f for f in check_files(["sft.yml"], False) if f.path.endswith("path"))
+    assert (found.is_note, found.text) == (
+        True,
+        f"sft.yml:4:6: datasets[0].path: note: {old} is called {today} on the Hub today. "
+        "Write that name.",
+    )

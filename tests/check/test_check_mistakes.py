@@ -12,202 +12,201 @@ from solar_plugins.check import check_files, kind_of
 _SFT = FILES["sft.yml"]
 _DATASETS = _SFT[_SFT.index("\ndatasets:") + 1 : _SFT.index("sequence")]
 
-# file, what to replace, by what, line, YAML path, kind, what the message must say
+# File, what to replace, by what, line, YAML path, kind; what is said is in errors.yml.
 QUICK = {
     "dataset for datasets": (
         "sft.yml", "datasets:\n  - path: vic", "dataset:\n  - path: vic",
-        7, "dataset", "unknown-key", "Did you mean 'datasets'?",
+        7, "dataset", "unknown-key",
     ),
     "typo at the top": (
         "sft.yml", "learning_rate", "learning_rat",
-        18, "learning_rat", "unknown-key", "Did you mean 'learning_rate'?",
+        18, "learning_rat", "unknown-key",
     ),
     "typo in a dataset": (
         "sft.yml", "split: train", "splt: train",
-        9, "datasets[0].splt", "unknown-key", "Did you mean 'split'?",
+        9, "datasets[0].splt", "unknown-key",
     ),
     "typo in a dataset of a step": (
         "dpo.yml", "split: train_prefs", "splits: train_prefs",
-        12, "sdpo.steps[1].datasets[0].splits", "unknown-key", "Did you mean 'split'?",
+        12, "sdpo.steps[1].datasets[0].splits", "unknown-key",
     ),
     "key that preference data drop": (
         "dpo.yml", "split: train_prefs", "shards: 4",
-        12, "sdpo.steps[1].datasets[0].shards", "unknown-key", "drop it in silence",
+        12, "sdpo.steps[1].datasets[0].shards", "unknown-key",
     ),
     "typo in our block": (
         "cpt.yml", "remove_layers", "remove_layer",
-        5, "depth_up_scaling.remove_layer", "unknown-key", "Did you mean 'remove_layers'?",
+        5, "depth_up_scaling.remove_layer", "unknown-key",
     ),
     "typo in a step": (
         "dpo.yml", "datasets:\n        - path: allen", "dataset:\n        - path: allen",
-        9, "sdpo.steps[1].dataset", "unknown-key", "Did you mean 'datasets'?",
+        9, "sdpo.steps[1].dataset", "unknown-key",
     ),
     "block two spaces out": (
         "cpt.yml", "  remove_layers: 8", "remove_layers: 8",
-        5, "remove_layers", "unknown-key", "Take it out.",
+        5, "remove_layers", "unknown-key",
     ),
     "block without its plugin": (
         "cpt.yml", "plugins:\n  - solar_plugins.DepthUpScalingPlugin\n", "",
-        2, "depth_up_scaling", "unknown-key", "[solar_plugins.DepthUpScalingPlugin]",
+        2, "depth_up_scaling", "unknown-key",
     ),
     "deprecated attention flag": (
         "sft.yml", "attn_implementation: flash_attention_2", "flash_attention: true",
-        21, "flash_attention", "deprecated-key", "`attn_implementation: flash_attention_2` instead",
+        21, "flash_attention", "deprecated-key",
     ),
     "deprecated beta": (
         "dpo.yml", "rl_beta: 0.1", "dpo_beta: 0.1",
-        13, "dpo_beta", "deprecated-key", "Write `rl_beta` instead.",
+        13, "dpo_beta", "deprecated-key",
     ),
     "missing data file": (
         "sft.yml", "path: rows.jsonl", "path: row.jsonl",
-        11, "datasets[1].path", "missing-file", "Did you mean 'rows.jsonl'?",
+        11, "datasets[1].path", "missing-file",
     ),
     "missing deepspeed file": (
         "sft.yml", "zero3.json", "zero2.json",
-        23, "deepspeed", "missing-file", "Did you mean 'zero3.json'?",
+        23, "deepspeed", "missing-file",
     ),
     "missing chat template": (
         "sft.yml", "num_epochs: 1", "chat_template_jinja: solar.jinja",
-        16, "chat_template_jinja", "missing-file", "no such file: solar.jinja",
+        16, "chat_template_jinja", "missing-file",
     ),
     "misspelt plugin of ours": (
         "cpt.yml", "DepthUpScalingPlugin", "DepthUpscalingPlugin",
-        3, "plugins[0]", "plugin", "Did you mean 'solar_plugins.DepthUpScalingPlugin'?",
+        3, "plugins[0]", "plugin",
     ),
     "plugin of a package that is not installed": (
         "cpt.yml", "solar_plugins.DepthUpScalingPlugin", "solarplugins.DepthUpScalingPlugin",
-        3, "plugins[0]", "plugin", "Did you mean 'solar_plugins.DepthUpScalingPlugin'?",
+        3, "plugins[0]", "plugin",
     ),
     "plugins as a text": (
         "cpt.yml", "plugins:\n  - solar_plugins", "plugins: solar_plugins",
-        2, "plugins", "wrong-value", "A list is needed; write [solar_plugins.DepthUpScalingPlugin]",
+        2, "plugins", "wrong-value",
     ),
     "datasets as a text": (
         "sft.yml", _DATASETS, "datasets: rows.jsonl\n",
-        7, "datasets", "wrong-value", "'rows.jsonl' found. A list of entries is needed",
+        7, "datasets", "wrong-value",
     ),
     "dataset without a path": (
         "sft.yml", "path: rows.jsonl\n    type", "type",
-        11, "datasets[1]", "missing-key", "no path found",
+        11, "datasets[1]", "missing-key",
     ),
     "unknown dataset type": (
         "sft.yml", "type: alpaca\n", "type: alpacca\n",
-        10, "datasets[0].type", "wrong-value", "Did you mean 'alpaca'?",
+        10, "datasets[0].type", "wrong-value",
     ),
     "unknown preference type": (
         "dpo.yml", "chatml.intel", "chatml.intell",
-        8, "sdpo.steps[0].datasets[0].type", "wrong-value", "Did you mean 'chatml.intel'?",
+        8, "sdpo.steps[0].datasets[0].type", "wrong-value",
     ),
     "unknown optimizer": (
         "sft.yml", "adamw_torch_fused", "adamw_torch_fuse",
-        17, "optimizer", "wrong-value", "Did you mean 'adamw_torch_fused'?",
+        17, "optimizer", "wrong-value",
     ),
     "unknown scheduler": (
         "sft.yml", "cosine", "cosin",
-        19, "lr_scheduler", "wrong-value", "Did you mean 'cosine'?",
+        19, "lr_scheduler", "wrong-value",
     ),
     "number that YAML takes for a text": (
         "sft.yml", "lr_scheduler: cosine", "lr_scheduler_kwargs: {min_lr: 1e-6}",
-        19, "lr_scheduler_kwargs.min_lr", "wrong-value", "Write 1.0e-6.",
+        19, "lr_scheduler_kwargs.min_lr", "wrong-value",
     ),
     "filtered dataset that is not there": (
         "sft.yml", "datasets: [rows.jsonl]", "datasets: [row.jsonl]",
-        6, "flan_filter.datasets[0]", "wrong-value", "Did you mean 'rows.jsonl'?",
+        6, "flan_filter.datasets[0]", "wrong-value",
     ),
     "no base model": (
         "sft.yml", "base_model: ./outputs/small/cpt\n", "",
-        0, "base_model", "missing-key", "write `base_model: mistralai/Mistral-7B-v0.1`",
+        0, "base_model", "missing-key",
     ),
     "layers that are text": (
         "cpt.yml", "remove_layers: 8", "remove_layers: eight",
-        5, "depth_up_scaling.remove_layers", "wrong-value", "'eight' is not a whole number",
+        5, "depth_up_scaling.remove_layers", "wrong-value",
     ),
     "sdpo without rl": (
         "dpo.yml", "rl: dpo\n", "",
-        0, "rl", "wrong-value", "Write `rl: dpo`",
+        0, "rl", "wrong-value",
     ),
     "unknown merge key": (
         "mix.yml", "dtype", "dtypes",
-        8, "dtypes", "unknown-key", "Did you mean 'dtype'?",
+        8, "dtypes", "unknown-key",
     ),
     "unknown merge method": (
         "mix.yml", "merge_method: slerp", "merge_method: slrp",
-        1, "merge_method", "wrong-value", "Did you mean 'slerp'?",
+        1, "merge_method", "wrong-value",
     ),
     "parameter of another method": (
         "mix.yml", "  t: 0.5", "  weight: 0.5",
-        7, "parameters.weight", "unknown-key", "slerp has no parameter 'weight'",
+        7, "parameters.weight", "unknown-key",
     ),
     "t beyond 1": (
         "mix.yml", "t: 0.5", "t: 1.5",
-        7, "parameters.t", "wrong-value", "t of slerp runs from 0 to 1",
+        7, "parameters.t", "wrong-value",
     ),
     "no t": (
         "mix.yml", "parameters:\n  t: 0.5\n", "",
-        0, "parameters.t", "missing-key", "Write `parameters: {t: 0.5}` here.",
+        0, "parameters.t", "missing-key",
     ),
     "slerp of three": (
         "mix.yml", "dpo\n", "dpo\n  - model: org/third\n",
-        3, "models", "wrong-value", "3 models found, slerp merges 2",
+        3, "models", "wrong-value",
     ),
     "slerp without a base": (
         "mix.yml", "base_model: ./outputs/small/sft\n", "",
-        0, "base_model", "missing-key", "slerp needs one",
+        0, "base_model", "missing-key",
     ),
     "backward layers": (
         "dus.yml", "[8, 32]", "[32, 8]",
-        8, "slices[1].sources[0].layer_range", "layer-range", "Write [8, 32].",
+        8, "slices[1].sources[0].layer_range", "layer-range",
     ),
     "no layers": (
         "dus.yml", "[8, 32]", "[8, 8]",
-        8, "slices[1].sources[0].layer_range", "layer-range", "is empty",
+        8, "slices[1].sources[0].layer_range", "layer-range",
     ),
     "layers past the end": (
         "dus.yml", "[8, 32]", "[8, 40]",
-        8, "slices[1].sources[0].layer_range", "layer-range", "which has 32 layers",
+        8, "slices[1].sources[0].layer_range", "layer-range",
     ),
     "one layer number": (
         "dus.yml", "[8, 32]", "8",
-        8, "slices[1].sources[0].layer_range", "wrong-value", "Two whole numbers are needed",
+        8, "slices[1].sources[0].layer_range", "wrong-value",
     ),
     "unknown dtype": (
         "dus.yml", "bfloat16", "bf16",
-        9, "dtype", "wrong-value", "one of bfloat16, float16",
+        9, "dtype", "wrong-value",
     ),
     "misspelt task": (
         "h6.yml", "hellaswag", "helaswag",
-        4, "tasks[1]", "wrong-value", "Did you mean 'hellaswag'?",
+        4, "tasks[1]", "wrong-value",
     ),
     "unknown key of lm-eval": (
         "h6.yml", "batch_size", "batchsize",
-        5, "batchsize", "unknown-key", "Did you mean 'batch_size'?",
+        5, "batchsize", "unknown-key",
     ),
     "tab in YAML": (
         "h6.yml", "  dtype", "\tdtype",
-        3, "", "unreadable", "not readable as YAML",
+        3, "", "unreadable",
     ),
     "the same key twice": (
         "sft.yml", "num_epochs: 1", "sequence_len: 4096",
-        16, "", "unreadable", "'sequence_len' is given twice, first on line 13",
+        16, "", "unreadable",
     ),
     "a list for a file": (
         "h6.yml", FILES["h6.yml"], "- a\n- b\n",
-        0, "", "unreadable", "A mapping of keys to values is needed",
+        0, "", "unreadable",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", QUICK)
-def test_a_mistake_is_found_without_axolotl(good_chain, mistake):
-    file, old, new, line, path, kind, says = QUICK[mistake]
+def test_a_mistake_is_found_without_axolotl(good_chain, says, mistake):
+    file, old, new, line, path, kind = QUICK[mistake]
     spoil(file, old, new)
     found = list(check_files([file], with_axolotl=False))
     assert [(f.file, f.line, f.path, f.kind) for f in found if f.path == path] == [
         (file, line, path, kind)
     ], [f.text for f in found]
     finding = next(f for f in found if f.path == path)
-    assert says in finding.message
-    assert "\n" not in finding.text
+    says(finding.text)
 
 
 def test_good_files_have_no_finding(good_chain):
@@ -219,69 +218,51 @@ def test_good_files_have_no_finding(good_chain):
 TEXTS = {
     "unknown-key": (
         "sft.yml", "learning_rate", "learning_rat",
-        "sft.yml:18:1: learning_rat: unknown key, Axolotl would drop it in silence. "
-        "Did you mean 'learning_rate'?",
     ),
     "deprecated-key": (
         "sft.yml", "attn_implementation: flash_attention_2", "flash_attention: true",
-        "sft.yml:21:1: flash_attention: deprecated in Axolotl. "
-        "Write `attn_implementation: flash_attention_2` instead.",
     ),
     "wrong-value": (
         "mix.yml", "t: 0.5", "t: 2",
-        "mix.yml:7:3: parameters.t: 2 found, t of slerp runs from 0 to 1.",
     ),
     "missing-key": (
         "sft.yml", "base_model: ./outputs/small/cpt\n", "",
-        "sft.yml: base_model: missing. Axolotl needs a model to start from; write `base_model: "
-        "mistralai/Mistral-7B-v0.1`, or a folder.",
     ),
     "missing-file": (
         "sft.yml", "zero3.json", "zero2.json",
-        "sft.yml:23:1: deepspeed: no such file: zero2.json (DeepSpeed's configuration). "
-        "Did you mean 'zero3.json'? Paths count from the folder in which the command is run.",
     ),
     "plugin": (
         "cpt.yml", "DepthUpScalingPlugin", "DepthUpscalingPlugin",
-        "cpt.yml:3:5: plugins[0]: solar_plugins.DepthUpscalingPlugin does not import; "
-        "Axolotl would "
-        "train on without it. Did you mean 'solar_plugins.DepthUpScalingPlugin'?",
     ),
     "layer-range": (
         "dus.yml", "[8, 32]", "[8, 40]",
-        "dus.yml:8:9: slices[1].sources[0].layer_range: [8, 40] reaches past the end of "
-        "mistralai/Mistral-7B-v0.1, which has 32 layers. Write at most 32.",
     ),
     "unreadable": (
         "sft.yml", "num_epochs: 1", "sequence_len: 4096",
-        "sft.yml:16: not readable as YAML: the key 'sequence_len' is given twice, first on "
-        "line 13.",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-def test_the_whole_line(good_chain, kind):
-    file, old, new, text = TEXTS[kind]
+def test_the_whole_line(good_chain, says, kind):
+    file, old, new = TEXTS[kind]
     spoil(file, old, new)
     found = [f for f in check_files([file], with_axolotl=False) if f.kind == kind]
-    assert [f.text for f in found] == [text]
+    (finding,) = found
+    says(finding.text)
 
 
 def test_a_missing_file_is_named(good_chain):
     assert [f.text for f in check_files(["nothing.yml"])] == ["nothing.yml: no such file."]
 
 
-def test_a_file_that_its_comments_explain_is_a_note(good_chain):
+def test_a_file_that_its_comments_explain_is_a_note(good_chain, says):
     spoil("sft.yml", "path: rows.jsonl", "path: math.jsonl")
     spoil("sft.yml", "base_model", "# Run   python join.py    makes math.jsonl\nbase_model")
     spoil("sft.yml", "[rows.jsonl]", "[math.jsonl]")
     (note,) = check_files(["sft.yml"], with_axolotl=False)
     assert note.is_note
-    assert note.text == (
-        "sft.yml:12:5: datasets[1].path: note: math.jsonl is not there yet. "
-        "The comments of the file say what makes it."
-    )
+    says(note.text)
 
 
 @pytest.mark.parametrize(

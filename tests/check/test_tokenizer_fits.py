@@ -82,12 +82,10 @@ def test_a_start_that_the_template_and_trl_both_write():
         assert len(notes) == is_found, told
 
 
-def test_a_start_that_is_the_end():
+def test_a_start_that_is_the_end(says):
     change("tokenizer_config.json", bos_token="</s>")
     ((_, message, is_note),) = found(ALPACA)
-    assert message == (
-        "the tokenizer of models/llama begins and ends a text with the same token, '</s>'."
-    )
+    says(message)
     assert is_note
 
 
@@ -129,13 +127,10 @@ def test_a_template_that_cannot_be_rendered_here_is_read():
         ("special_tokens: {additional_special_tokens: [<|a|>]}\n", "special_tokens"),
     ],
 )
-def test_new_tokens_under_an_adapter_need_saved_embeddings(tokens, place, more):
+def test_new_tokens_under_an_adapter_need_saved_embeddings(tokens, place, more, says):
     ((path, message, is_note),) = found(LORA + tokens + more)
     assert (path, is_note) == (place, False)
-    assert message == (
-        "the rows of <|a|> are trained by no adapter and saved with none. Write "
-        "`lora_modules_to_save: [embed_tokens, lm_head]`."
-    )
+    says(message)
     assert found(LORA + tokens + "lora_modules_to_save: [embed_tokens, lm_head]\n") == []
     assert found(ALPACA + tokens) == []
     change("config.json", model_type="gpt_neox")
@@ -152,7 +147,7 @@ def test_a_start_in_a_format_that_the_tokenizer_writes_as_well():
     assert found(PAIRS + "rl: dpo\n") == []
 
 
-def test_prompt_and_answer_apart_under_a_tokenizer_that_puts_blanks_before_both():
+def test_prompt_and_answer_apart_under_a_tokenizer_that_puts_blanks_before_both(says):
     own = ALPACA.replace("type: alpaca", 'type: {format: "{instruction}"}')
     ours = ALPACA.replace("type: alpaca", "type: solar_plugins.chat") + "chat_template: alpaca\n"
     assert [found(text) for text in (own, ALPACA, ours)] == [[], [], []]
@@ -162,22 +157,15 @@ def test_prompt_and_answer_apart_under_a_tokenizer_that_puts_blanks_before_both(
         for text in (own, ALPACA):
             ((path, message, is_note),) = found(text)
             assert (path, is_note) == ("datasets[0].type", True)
-            assert message == (
-                "prompt and answer are tokenised apart, and models/llama puts a blank before both: "
-                "at inference the answer begins with another token. Write `type: "
-                "solar_plugins.chat`."
-            )
+            says(message)
         assert found(ours) == []
 
 
-def test_our_type_is_read_in_a_step_of_sdpo_alone_of_preference_data():
+def test_our_type_is_read_in_a_step_of_sdpo_alone_of_preference_data(says):
     text = RECIPE.replace("TYPE", "solar_plugins.chat").replace("chat.jsonl", "pairs.jsonl")
     ((path, message, is_note),) = found(text + "chat_template: alpaca\nrl: dpo\n")
     assert (path, is_note) == ("datasets[0].type", False)
-    assert message == (
-        "under `rl: dpo` Axolotl alone does not find solar_plugins.chat. Write `type: "
-        "chat_template.default`, or put the entry below `sdpo: steps:`."
-    )
+    says(message)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import torch
 from click.testing import CliRunner
 from seen_and_unseen import train_and_save, word_tokenizer, write_benchmarks
 
+from solar_plugins.chain import data_stage
+from solar_plugins.check import check_files
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation import contamination, neighbours
@@ -323,3 +325,42 @@ def test_faults(world, tmp_path):
     )
     with pytest.raises(SolarError, match="knows arc"):  # HellaSwag is not in the published test
         benchmark("hellaswag")
+
+
+def test_a_stage_measures_the_same_and_resumes(world, tmp_path):
+    models = {"model": str(world / "contaminated"), "reference": str(world / "reference")}
+    recipe = {"generator": "contamination_test", **models, "items": 3, "neighbours": 10}
+    arc, gone = places(world, "arc"), {"mmlu": str(tmp_path / "gone.jsonl")}
+    parts, out = tmp_path / "parts", tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(SolarError, match=r"gone\.jsonl"):
+        data_stage.generate({**recipe, "benchmarks": {**arc, **gone}}, out, parts)
+    assert not any(out.iterdir())  # but the items that were read are kept
+    written = (parts / "contamination.neighbours.jsonl").read_bytes()
+    facts = data_stage.generate({**recipe, "benchmarks": arc}, out, parts)
+    assert not parts.exists()
+    assert written
+    settings = ContaminationSettings(items=3, neighbours=10)
+    direct = measure_contamination(
+        *models.values(), tmp_path / "direct.json", ["arc"], arc, settings
+    )
+    assert facts == {"arc": direct["benchmarks"]["arc"]["share_below_0_1"]}
+    assert (
+        json.loads((out / "contamination.json").read_text())["benchmarks"] == direct["benchmarks"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"benchmarks": {"ark": "x"}}, "ark: the contamination test knows arc, mmlu, truthfulqa"),
+        ({"benchmarks": {"arc": 1}}, "is not a block of texts. Write benchmarks: {arc: allenai/"),
+        ({"reference": None}, "None is not a text. Write reference: ./outputs/solar-10.7b/cpt"),
+    ],
+)  # fmt: skip
+def test_check_reads_its_recipe(tmp_path, change, text):
+    recipe = {"generator": "contamination_test", "model": "a/b", "reference": "a/c"}
+    file = tmp_path / "table_9.yml"
+    file.write_text(json.dumps({**recipe, "benchmarks": {"arc": "allenai/ai2_arc"}, **change}))
+    (found,) = check_files([str(file)], with_axolotl=False)
+    assert text in found.message

@@ -19,6 +19,7 @@ stages:
   sft_b: {train: cpt.yml, from: cpt}
   mix: {merge: mix.yml, from: [sft_a, sft_b]}
   h6: {evaluate: h6.yml, from: mix}
+  table_9: {data: table_9.yml, after: [cpt, mix]}
 """
 
 WORLD = """\
@@ -46,6 +47,7 @@ NEEDS = {
     "sft_b": ["cpt"],
     "mix": ["sft_a", "sft_b"],
     "h6": ["mix"],
+    "table_9": ["cpt", "mix"],
 }
 
 
@@ -53,6 +55,8 @@ def write(folder: Path) -> None:
     """`CHAIN` as ``all.yml`` with files for its stages, and ``two.yml``, two worlds in a row."""
     (folder / "all.yml").write_text(CHAIN, encoding="utf-8")
     (folder / "world.yml").write_text(WORLD, encoding="utf-8")
+    test = "generator: contamination_test\nmodel: ./run/mix\nreference: ./run/cpt\n"
+    (folder / "table_9.yml").write_text(test, encoding="utf-8")
     for name in ("cpt", "mix", "h6"):
         (folder / f"{name}.yml").write_text(f"name: {name}\n", encoding="utf-8")
     (folder / "two.yml").write_text(

@@ -58,7 +58,8 @@ def test_slurm_has_one_job_for_each_stage_after_what_it_needs(chains):
         gpus[name] = options.get("gpus-per-node")
         assert f"solar run all.yml --until {name}" in path.read_text(encoding="utf-8")
     trained = ("cpt", "sft_a", "sft_b", "h6")
-    assert gpus == {name: "8" if name in trained else None for name in NEEDS}
+    expected = {name: "8" if name in trained else None for name in NEEDS}
+    assert gpus == {**expected, "table_9": "1"}
     submit = made[-1].read_text(encoding="utf-8")
     order = list(NEEDS)
     for name, needs in NEEDS.items():
@@ -133,8 +134,9 @@ def test_skypilot_runs_the_stages_one_after_the_other(chains):
         }  # fmt: skip
         trains = name in ("cpt", "sft_a", "sft_b")
         assert task["num_nodes"] == (2 if trains else 1)
-        assert ("accelerators" in task["resources"]) == (trains or name == "h6")
-        assert task["resources"].get("accelerators", "A100:8") == "A100:8"
+        assert ("accelerators" in task["resources"]) == (trains or name in ("h6", "table_9"))
+        wanted = "A100:1" if name == "table_9" else "A100:8"
+        assert task["resources"].get("accelerators", wanted) == wanted
         assert task["resources"]["job_recovery"] == {"max_restarts_on_errors": 3}
         assert task["file_mounts"] == {"/outputs": {"source": "s3://mine", "mode": "MOUNT_CACHED"}}
         assert (

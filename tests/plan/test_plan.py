@@ -100,6 +100,7 @@ def test_disk_counts_checkpoints_with_their_optimizer(stages):
 def test_the_peak_of_disk_has_the_checkpoint_that_is_being_written(good_chain):
     """By hand, in weights of two bytes: a stage leaves its model, cpt two checkpoints beside."""
     weights, checkpoint = 10_731_524_096 * 2 / GIB, 10_731_524_096 * 14 / GIB
+    spoil("cpt.yml", "save_steps: 50", "save_steps: 25")
     plan = plan_chain("chain.yml", NODE)
     alone = {stage.stage: stage for stage in plan.stages}
     assert alone["cpt"].writing_gib == pytest.approx(checkpoint)  # a third one, for a moment

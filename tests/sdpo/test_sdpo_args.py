@@ -8,7 +8,6 @@ import pytest
 
 from solar_plugins.errors import SolarError
 from solar_plugins.sdpo import args, recipe_rules, step_records
-from solar_plugins.sdpo.args import STEP_SETTINGS
 
 TRAINER = "solar_plugins.sdpo.plugin.AxolotlStepTrainer"
 ORCA = {"path": "Intel/orca_dpo_pairs", "type": "chatml.intel", "split": "train"}
@@ -31,100 +30,48 @@ EXAMPLE = "`- datasets: [{path: Intel/orca_dpo_pairs, type: chatml.intel, split:
 
 
 @pytest.mark.parametrize(
-    ("block", "message"),
+    "block",
     [
-        (
-            {"stepz": []},
-            "sdpo.stepz: unknown key. Did you mean 'steps'? Known here: steps, order_by, split, "
-            "reference, policy, live_reference, reference_batches.",
-        ),
-        ({"steps": []}, f"sdpo.steps: no steps. List at least one, for example {EXAMPLE}."),
-        ({}, f"sdpo.steps: no steps. List at least one, for example {EXAMPLE}."),
-        (
-            ["steps"],
-            f"sdpo: ['steps'] is no mapping. Write `steps:` with {EXAMPLE} under it.",
-        ),
-        (
-            {"steps": [{"datasets": [ORCA]}, {"learning_rate": 1e-6}]},
-            f"sdpo.steps[1].datasets: no dataset for step 2. A step looks like {EXAMPLE}.",
-        ),
-        (
-            {"steps": [{"dataset": [ORCA]}]},
-            "sdpo.steps[0].dataset: unknown key. Did you mean 'datasets'? "
-            f"Known here: datasets, reference, policy, {', '.join(STEP_SETTINGS)}.",
-        ),
-        (
-            {"steps": [{"datasets": ["orca.jsonl"]}]},
-            "sdpo.steps[0].datasets[0]: 'orca.jsonl' names no `path`. "
-            f"A step looks like {EXAMPLE}.",
-        ),
-        (
-            {"steps": [{"datasets": [ORCA], "num_epochs": 0}]},
-            "sdpo.steps[0].num_epochs: 0. A number above 0 is needed.",
-        ),
-        (
-            {"steps": [{"datasets": [ORCA], "rl_beta": "small"}]},
-            "sdpo.steps[0].rl_beta: 'small'. A number above 0 is needed.",
-        ),
+        {"stepz": []},
+        {"steps": []},
+        {},
+        ["steps"],
+        {"steps": [{"datasets": [ORCA]}, {"learning_rate": 1e-6}]},
+        {"steps": [{"dataset": [ORCA]}]},
+        {"steps": [{"datasets": ["orca.jsonl"]}]},
+        {"steps": [{"datasets": [ORCA], "num_epochs": 0}]},
+        {"steps": [{"datasets": [ORCA], "rl_beta": "small"}]},
     ],
 )
-def test_a_block_that_cannot_be_read_is_told_in_one_line(block, message):
+def test_a_block_that_cannot_be_read_is_told_in_one_line(block, says):
     with pytest.raises(SolarError) as error:
         args.parse(block)
 
-    assert str(error.value) == message
+    says(str(error.value))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        ({"rl": "orpo"}, "rl: 'orpo' with an sdpo block. Write `rl: dpo` (or ipo)."),
-        ({"rl": None}, "rl: None with an sdpo block. Write `rl: dpo` (or ipo)."),
-        (
-            {"datasets": [{"path": "other.jsonl"}]},
-            "datasets: given beside sdpo.steps, so it is unclear when to train on them. "
-            "Move them into a step, under sdpo.steps[…].datasets.",
-        ),
-        (
-            {"adapter": "llama-adapter"},
-            "adapter: llama-adapter with an sdpo block. Its weights are not known to be carried "
-            "from step to step; write lora or qlora, or remove the line (all weights are trained).",
-        ),
-        (
-            {"trainer_cls": "my.Trainer"},
-            "trainer_cls: my.Trainer cannot take the steps' reference. Remove the line; "
-            "StepwiseDPOPlugin brings its own trainer.",
-        ),
-        (
-            {"resume_from_checkpoint": "out/checkpoint-3"},
-            "resume_from_checkpoint: out/checkpoint-3 with an sdpo block; a restarted sDPO run "
-            "finds the step and the checkpoint by itself. Remove it.",
-        ),
-        (
-            {"precompute_ref_log_probs": False},
-            "precompute_ref_log_probs: false with an sdpo block; sDPO takes each step's reference "
-            f"from the policy. Remove it, {recipe_rules.LIVE}.",
-        ),
-        (
-            {"dpo_use_liger_kernel": True},
-            "dpo_use_liger_kernel: true with an sdpo block; Liger's loss cannot take precomputed "
-            f"log-probabilities. Remove it, {recipe_rules.LIVE}.",
-        ),
-        (
-            {"depth_up_scaling": {"remove_layers": 8}},
-            "depth_up_scaling: {'remove_layers': 8} with an sdpo block; from step 2 on it would "
-            "grow the model again; a stage before does it once. Remove it.",
-        ),
+        {"rl": "orpo"},
+        {"rl": None},
+        {"datasets": [{"path": "other.jsonl"}]},
+        {"adapter": "llama-adapter"},
+        {"trainer_cls": "my.Trainer"},
+        {"resume_from_checkpoint": "out/checkpoint-3"},
+        {"precompute_ref_log_probs": False},
+        {"dpo_use_liger_kernel": True},
+        {"depth_up_scaling": {"remove_layers": 8}},
     ],
 )
-def test_a_recipe_that_cannot_be_honoured_is_told_in_one_line(change, message):
+def test_a_recipe_that_cannot_be_honoured_is_told_in_one_line(change, says):
     plan = args.parse(BLOCK)
     recipe_rules.check_recipe(RECIPE, plan, TRAINER)
 
     with pytest.raises(SolarError) as error:
         recipe_rules.check_recipe(RECIPE | change, plan, TRAINER)
 
-    assert str(error.value) == message
+    says(str(error.value))
 
 
 def test_registering_twice_is_no_conflict():

@@ -200,7 +200,7 @@ def _recipe(
     for entry in datasets_of(content):
         _data(declared, entry["path"], entry)
     if kind == "data":
-        named.append(content.get("tokenizer"))
+        named += [content.get(key) for key in ("tokenizer", "model", "reference")]
         for source in _sources_of_data(content):
             declared.note("dataset", source)
     for model in named:
@@ -254,7 +254,7 @@ def _sources_of_data(content: Recipe) -> list[str]:
     except SolarError:
         return []  # `solar check` says what is wrong with it
     named = [settings[key] for key in _DATA_SOURCES if key in settings]
-    return [*named, *settings.get("sources", [])]
+    return [*named, *settings.get("sources", []), *settings.get("benchmarks", {}).values()]
 
 
 def _is_below(path: str, folder: str) -> bool:
