@@ -2,6 +2,7 @@
 # make real         a real model of 135M parameters and real data, DATA=FOLDER, on two CPU cores
 # make check-fast   lint, types, imports and the pure tests, in less than a minute
 # make test         the whole test suite
+# make docs         the docs site, into outputs/site
 # Each installs what it needs first; `make install` is that alone.
 
 VENV := .venv
@@ -38,7 +39,7 @@ CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: install demo real test check-fast lint format lock
+.PHONY: install demo real test check-fast lint format lock docs
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -78,6 +79,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(INSTALLED)
+	$(UV) --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 # One lock for Python 3.10 to 3.12, with the CUDA build's packages named but not forced: it is
 # used as constraints, so a CPU wheel of torch brings none of them.

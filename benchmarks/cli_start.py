@@ -2,20 +2,20 @@
 
     .venv/bin/python benchmarks/cli_start.py [--repeats 5]
 
-The commands alternate; one warm-up of each is not counted. Prints medians in seconds as JSON.
+The commands alternate; one warm-up of each is not counted. Prints the median, the lowest and the
+highest of each, in seconds, as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from environment import environment
+from environment import environment, spread
 
 BIN = Path(sys.executable).parent
 COMMANDS = {
@@ -37,8 +37,8 @@ def main() -> None:
             subprocess.run(command, check=True, capture_output=True)
             if repeat:
                 seconds[name].append(time.perf_counter() - started)
-    medians = {name: round(statistics.median(values), 3) for name, values in seconds.items()}
-    print(json.dumps({"median_s": medians, "repeats": repeats, **environment()}, indent=2))
+    found = {name: spread(values) for name, values in seconds.items()}
+    print(json.dumps({"seconds": found, "repeats": repeats, **environment()}, indent=2))
 
 
 if __name__ == "__main__":

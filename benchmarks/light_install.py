@@ -1,6 +1,7 @@
 """What works of a wheel that is installed without [train]: every command, with a small input.
 
     python benchmarks/light_install.py dist/solar_plugins-*.whl [--python python3.13]
+        [--with "huggingface_hub<2"]
 
 The wheel goes into a fresh environment in a temporary folder; the commands run there, and find no
 Hub. Each must work or end with one line, without a traceback: otherwise the exit status is 1.
@@ -40,6 +41,7 @@ COMMANDS = (
     "verify tiny.solar.zip",
     "verify theirs --rerun",
     "new other --from tiny.solar.zip",
+    "new third --from hf://owner/name",
     "run recipes/tiny/solar.yml --dry-run",
     "run recipes/tiny/solar.yml",
     "run index.yml",
@@ -78,24 +80,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--with", dest="more", nargs="+", default=[], metavar="SPEC")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        result = measured(arguments.wheel.resolve(), arguments.python, Path(place))
+        packages = [str(arguments.wheel.resolve()), *arguments.more]
+        result = measured(packages, arguments.python, Path(place))
     print(json.dumps(result, indent=1, ensure_ascii=False))
     sys.exit(1 if result["tracebacks"] or result["not_tried"] else 0)
 
 
-def measured(wheel: Path, python: str, place: Path) -> dict:
+def measured(packages: list[str], python: str, place: Path) -> dict:
     venv = place / "venv"
     subprocess.run([python, "-m", "venv", venv], check=True)
     before, started = size(venv), time.perf_counter()
-    subprocess.run([venv / "bin/python", "-m", "pip", "install", "--quiet", wheel], check=True)
+    subprocess.run([venv / "bin/python", "-m", "pip", "install", "--quiet", *packages], check=True)
     seconds, added = time.perf_counter() - started, size(venv) - before
     # No Hub, no cache of it, and none of the caller's settings.
     kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE") if name in os.environ}
     env = {**kept, "PATH": f"{venv}/bin:/usr/bin:/bin", "HOME": str(place)}
     env |= {"HF_ENDPOINT": "http://localhost:9", "HF_HUB_ETAG_TIMEOUT": "1"}
     solar, project = str(venv / "bin/solar"), place / "project"
+    hub = "from huggingface_hub import __version__; print(__version__)"
     listed = "from solar_plugins.cli import COMMANDS; print(*COMMANDS)"
     names = run([str(venv / "bin/python"), "-c", listed], place, env).stdout.split()
     found = {}
@@ -116,6 +121,7 @@ def measured(wheel: Path, python: str, place: Path) -> dict:
                 (project / name).write_text(text, encoding="utf-8")
     return {
         "python": run([str(venv / "bin/python"), "--version"], place, env).stdout.split()[1],
+        "huggingface_hub": run([str(venv / "bin/python"), "-c", hub], place, env).stdout.strip(),
         "install_seconds": round(seconds, 1),
         "install_mb": round(added / 1e6, 1),
         "tracebacks": [name for name, one in found.items() if one["traceback"]],

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -256,11 +255,9 @@ def run_chain(base: Path, family: Family, arguments: argparse.Namespace) -> dict
 
 def _solar(command: list[str], may_fail: bool = False) -> str | None:
     """Run `solar …`; its last line if it failed."""
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1"}
     done = subprocess.run(
         [str(BIN / "solar"), *command],
         cwd=ROOT,
-        env={**os.environ, **offline},
         capture_output=True,
         text=True,
     )

@@ -44,7 +44,9 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 @contextmanager
-def new_directory(path: str | Path, wait: bool = False, replace: bool = False) -> Iterator[Path]:
+def new_directory(
+    path: str | Path, wait: bool = False, replace: bool = False, resume: bool = False
+) -> Iterator[Path]:
     """A hidden folder that is renamed to `path` when the block ends without an exception.
 
     The hidden folder always has the same name: the next writer empties and reuses what a killed
@@ -54,6 +56,7 @@ def new_directory(path: str | Path, wait: bool = False, replace: bool = False) -
         path: the folder to create. It is missing or empty, unless it is to be replaced.
         wait: wait for another process that writes the same folder, instead of raising.
         replace: see `replaced_directory`.
+        resume: keep what an earlier writer left in the hidden folder, also after an exception.
 
     Raises:
         BlockingIOError: another process is writing the same folder.
@@ -68,7 +71,7 @@ def new_directory(path: str | Path, wait: bool = False, replace: bool = False) -
         try:
             if not replace and path.is_dir() and any(path.iterdir()):
                 raise FileExistsError(errno.EEXIST, "exists and is not empty", str(path))
-            for entry in hidden.iterdir():
+            for entry in () if resume else hidden.iterdir():
                 _remove(entry)
             yield hidden
             _sync(hidden, *(entry for entry in hidden.rglob("*") if not entry.is_symlink()))
@@ -79,7 +82,8 @@ def new_directory(path: str | Path, wait: bool = False, replace: bool = False) -
             shutil.rmtree(old, ignore_errors=True)
             _sync(path.parent)
         except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
+            if not resume:
+                shutil.rmtree(hidden, ignore_errors=True)
             raise
     finally:
         os.close(lock)

@@ -23,7 +23,8 @@ def _tools(extra: str) -> Iterator[Requirement]:
 def install_hint(module: str) -> str:
     """What to write for a module that is missing: the smallest of our extras that brings it."""
     name = module.partition(".")[0].replace("_", "-")
-    extra = "filter" if name in {tool.name for tool in _tools("filter")} else "train"
+    brings = (one for one in ("filter", "datatrove") if name in {t.name for t in _tools(one)})
+    extra = next(brings, "train")
     return f"pip install '{NAME}[{extra}]'"
 
 

@@ -48,6 +48,7 @@ LIGHT = [
     "solar_plugins.evaluation.backend",
     "solar_plugins.evaluation.benchmarks",
     "solar_plugins.cli.evaluate",
+    "solar_plugins.flan_filter",
     "solar_plugins.flan_filter.args",
     "solar_plugins.cli.filter",
     "solar_plugins.flan_filter.task_names",

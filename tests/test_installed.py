@@ -39,7 +39,12 @@ def test_what_is_outside_is_named_with_what_works(monkeypatch):
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("numba.typed", "filter"), ("pyarrow", "filter"), ("lm_eval", "train"), ("wandb", "train")],
+    [
+        ("numba.typed", "filter"),
+        ("datatrove.data", "datatrove"),
+        ("lm_eval", "train"),
+        ("wandb", "train"),
+    ],
 )
 def test_the_smallest_extra_that_helps(module, extra):
     assert installed.install_hint(module) == f"pip install 'solar-plugins[{extra}]'"

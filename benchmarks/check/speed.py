@@ -14,7 +14,6 @@ import argparse
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
-from environment import environment  # noqa: E402
+from environment import environment, spread  # noqa: E402
 
 from solar_plugins import atomic  # noqa: E402
 from solar_plugins.check import check_files  # noqa: E402
@@ -56,7 +55,7 @@ def main() -> None:
     print(*(f"{name}: {value}" for name, value in numbers.items()), sep="\n")
 
 
-def _command(repeats: int) -> dict[str, float]:
+def _command(repeats: int) -> dict[str, dict[str, float]]:
     """The whole command, the start of Python included."""
     code = "from solar_plugins.cli import cli; cli()"
     command = [sys.executable, "-c", code, "check", "--quick", "recipes/sft_v4.yml"]
@@ -66,10 +65,9 @@ def _command(repeats: int) -> dict[str, float]:
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        times.append((time.perf_counter() - start, used))
-    return _named(
-        statistics.median(t[0] for t in times[1:]), statistics.median(t[1] for t in times)
-    )
+        times.append((1000 * (time.perf_counter() - start), 1000 * used))
+    wall, cpu = zip(*times[1:], strict=True)
+    return {"wall_ms": spread(wall, 1), "cpu_ms": spread(cpu, 1)}
 
 
 def _copies(folder: Path, count: int) -> list[Path]:

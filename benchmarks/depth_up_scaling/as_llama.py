@@ -46,7 +46,9 @@ def logits(folder: Path, window: int) -> tuple[str, dict[int, torch.Tensor]]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     found = {}
     for length in (16, window // 4, window):
-        ids = torch.randint(32000, (1, length), generator=torch.Generator().manual_seed(length))
+        ids = torch.randint(
+            SHAPE["vocab_size"], (1, length), generator=torch.Generator().manual_seed(length)
+        )
         begin = time.perf_counter()
         with torch.no_grad():
             found[length] = model(ids).logits

@@ -25,6 +25,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # MergeKit asks the Hub about a folder called owner/name
+
 import torch
 import yaml
 from mergekit.config import MergeConfiguration
@@ -33,7 +35,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, MistralConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from environment import environment
+from environment import environment, told
 
 from solar_plugins.depth_up_scaling import on_disk
 from solar_plugins.depth_up_scaling.args import parse
@@ -190,8 +192,9 @@ def main() -> None:
     print("| | returns after, s | on disk after, s | GB/s | private memory, MB | times MergeKit |")
     print("|---|---|---|---|---|---|")
     for name, median in medians.items():
+        wall, on_disk = (told([run[key] for run in runs[name]]) for key in ("wall_s", "on_disk_s"))
         print(
-            f"| {name} | {median['wall_s']:.2f} | {median['on_disk_s']:.2f} "
+            f"| {name} | {wall} | {on_disk} "
             f"| {result['gigabytes'] / median['wall_s']:.2f} | {median['private_mb']:.0f} "
             f"| {medians['mergekit-yaml']['wall_s'] / median['wall_s']:.1f} |"
         )

@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="written by openorca_twin.py")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2, help="for the folder of shards")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
@@ -44,7 +45,9 @@ def main() -> None:
             "file": kill_and_finish(
                 one, target.with_suffix(".parquet"), index, arguments.kills - half, arguments.seed
             ),
-            "folder_of_shards": kill_and_finish(rows, target, index, half, arguments.seed + 1),
+            "folder_of_shards": kill_and_finish(
+                rows, target, index, half, arguments.seed + 1, arguments.workers
+            ),
             **environment(),
         }
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
@@ -52,6 +55,8 @@ def main() -> None:
     for kind in ("file", "folder_of_shards"):
         if len(result[kind]["digests"]) != 1 or result[kind]["left_over"]:
             sys.exit(f"{kind}: an output was neither absent nor whole")
+        if result[kind]["orphans"]:
+            sys.exit(f"{kind}: a process outlived the one that had started it")
 
 
 if __name__ == "__main__":

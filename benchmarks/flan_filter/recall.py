@@ -28,7 +28,6 @@ import flan_renderings  # noqa: E402
 from environment import environment  # noqa: E402
 from find_in import MUST_STAY, cot_file, index_of, removed  # noqa: E402
 
-from solar_plugins.flan_filter import task_names  # noqa: E402
 from solar_plugins.flan_filter.benchmarks import BENCHMARKS  # noqa: E402
 from solar_plugins.flan_filter.matcher import Matcher  # noqa: E402
 
@@ -47,7 +46,7 @@ def main() -> None:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         index = index_of(benchmark_twins.write(Path(folder) / "benchmarks", items))
-    matcher = Matcher(index, task_names.expand(task_names.SOLAR), decontaminate=False)
+    matcher = Matcher(index)
 
     recall: dict[str, dict] = {}
     for place, rows in items.items():

@@ -43,7 +43,7 @@ os.environ.update(
 )
 
 import yaml  # noqa: E402
-from environment import environment  # noqa: E402
+from environment import environment, told  # noqa: E402
 from forked_process import fork  # noqa: E402
 from sdpo_world import WORDS, dataset, make_model, recipe, sha256  # noqa: E402
 
@@ -281,20 +281,20 @@ def table(result: dict) -> str:
     """The result as Markdown."""
     ours, chained = result["ours"], result["chained"]
 
-    def middle(costs: list[dict], what: str) -> float:
-        return statistics.median(cost[what] for cost in costs)
+    def middle(costs: list[dict], what: str) -> str:
+        return told([cost[what] for cost in costs])
 
     lines = [
         f"{result['parameters']:,} parameters, {result['steps']} steps of "
         f"{result['rows_per_step']} pairs, {result['epochs']} epochs each, fp32, "
-        f"{result['threads']} threads, medians of {len(ours)}.",
+        f"{result['threads']} threads, medians of {len(ours)} (lowest to highest).",
         "",
         "| | wall, s | processor, s | peak memory, GiB |",
         "|---|---|---|---|",
-        f"| chained `axolotl train` with a reference model | {middle(chained, 'wall_s'):.1f} | "
-        f"{middle(chained, 'cpu_s'):.1f} | {middle(chained, 'peak_gib'):.2f} |",
-        f"| sDPO in one run | {middle(ours, 'wall_s'):.1f} | {middle(ours, 'cpu_s'):.1f} | "
-        f"{middle(ours, 'peak_gib'):.2f} |",
+        f"| chained `axolotl train` with a reference model | {middle(chained, 'wall_s')} | "
+        f"{middle(chained, 'cpu_s')} | {middle(chained, 'peak_gib')} |",
+        f"| sDPO in one run | {middle(ours, 'wall_s')} | {middle(ours, 'cpu_s')} | "
+        f"{middle(ours, 'peak_gib')} |",
     ]
     if "repeated" in result:
         again = result["repeated"]

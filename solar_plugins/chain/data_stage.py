@@ -57,7 +57,7 @@ def check(recipe: dict[str, Any], folder: Path) -> None:
     if recipe["generator"] == "flan_index":
         from solar_plugins.flan_filter import index_file
 
-        index_file.read(folder / FLAN_INDEX)
+        index_file.read_index(folder / FLAN_INDEX)
     elif recipe["generator"] == "synth_math":
         from solar_plugins.synth_math import sets
 

@@ -18,15 +18,15 @@ from solar_plugins.check.finding import KINDS, RULES, Finding
 from solar_plugins.check.source import YamlFile
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
-from solar_plugins.recipes import extends
+from solar_plugins.recipes import extends, yaml_file
 
-__all__ = ["KINDS", "Finding", "check_files", "check_settings", "faults_of", "kind_of"]
+__all__ = ["KINDS", "Finding", "check_files", "check_settings", "faults_of", "files_in", "kind_of"]
 
 _MARKS = {kind: keys.split() for kind, keys in RULES["kinds"].items()}
 _CLOUD = {"project_name", "gpu"}
 
 
-def kind_of(content: dict) -> str | None:
+def kind_of(content: dict, nearness: Sequence[bool] = (False, True)) -> str | None:
     """Which tool reads a file: ``chain``, ``merge``, ``evaluate``, ``data`` or ``train``.
 
     A misspelt key still counts where nothing else speaks (``merge_methd``). ``cloud`` is Axolotl's
@@ -34,12 +34,34 @@ def kind_of(content: dict) -> str | None:
     """
     if set(content) >= _CLOUD:
         return "cloud"
-    for near in (False, True):
+    for near in nearness:
         for kind, marks in _MARKS.items():
             for key in content:
                 if key in marks or (near and nearest(str(key), marks)):
                     return kind
     return None
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files below `folder` that `check_files` reads: no other YAML, nothing in hidden folders.
+
+    A file that is not readable is among them, but for those of lm-eval's tasks, whose
+    ``!function`` tags name code.
+
+    Raises:
+        SolarError: there is none.
+    """
+    files = []
+    for path in sorted(folder.rglob("*.y*ml")):
+        if path.is_file() and not any(n.startswith(".") for n in path.relative_to(folder).parts):
+            try:
+                is_ours = kind_of(yaml_file.read_plain(path), nearness=(False,)) is not None
+            except SolarError as error:
+                is_ours = "!function" not in str(error)
+            files += [path] * is_ours
+    if not files:
+        raise SolarError(f"{folder}: no chain, recipe, merge config or lm-eval config is below it.")
+    return files
 
 
 def check_files(

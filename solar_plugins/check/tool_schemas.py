@@ -8,13 +8,17 @@ of a minute. ``tests/check/made_schemas.py`` renews all of the files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import sys
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.shipped import root
 
@@ -27,8 +31,8 @@ def known(tool: str) -> dict[str, Any]:
     """The keys and names that `tool` knows (a file of ``tools/``).
 
     ``datasets`` has the columns of some datasets of the Hub. Where another version of a tool is
-    installed than the shipped file describes, the tool itself is read, which takes as long as
-    importing it.
+    installed than the shipped file describes, the tool itself is read, once for what is installed:
+    that takes as long as importing it.
     """
     shipped: dict[str, Any] = json.loads((FACTS / f"{tool}.json").read_text(encoding="utf-8"))
     if "version" not in shipped:
@@ -39,9 +43,29 @@ def known(tool: str) -> dict[str, Any]:
         return shipped
     if installed == shipped["version"]:
         return shipped
+    file = _kept(tool)
+    with suppress(OSError, ValueError):  # none there, or not whole
+        return json.loads(file.read_text(encoding="utf-8"))
     from solar_plugins.check.read_tools import READERS
 
-    return READERS[tool]()
+    print(f"reading what {tool} {installed} takes, once for this installation", file=sys.stderr)
+    facts = READERS[tool]()
+    with suppress(OSError):  # a home that is read-only or full: read again the next time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(file, json.dumps(facts))
+    return facts
+
+
+def _kept(tool: str) -> Path:
+    """Where what is read of `tool` is kept: by all that is installed beside it, as some plugins of
+    Axolotl import only with packages of their own."""
+    own = metadata.distribution(tool)
+    beside = sorted(path.name for path in Path(str(own.locate_file(""))).glob("*.dist-info"))
+    parts = [str(beside), own.read_text("direct_url.json") or "", sys.version]
+    parts.append(Path(__file__).with_name("read_tools.py").read_text(encoding="utf-8"))
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return home / "solar_plugins" / f"{tool}-{digest[:16]}.json"
 
 
 def read_schema(name: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER...")
 @click.option("--quick", is_flag=True, help="Skip Axolotl's own validators: answers in a second.")
 @click.option("--base-model", metavar="M", help="Check for this base: hub id or folder.")
 @click.option("--gpus", type=click.IntRange(1), help="Number of GPUs to check for (8).")
@@ -41,9 +41,10 @@ def check_command(
     MergeKit writes a model without layers and exits 0. Here each is one line, with the file, line
     and column, the YAML path, and what to write instead. A chain is checked with every file that
     its stages run; local data, tokenizers and models are looked into. lm-eval configs and data
-    recipes are read as well. No GPU and no network are needed; recipes are validated as on a
-    machine with 8 x H100. With --base-model the Hub is asked, where it can be, whether a base that
-    is not on this machine is gated and what its licence is.
+    recipes are read as well, and of a folder all of these that are below it. No GPU and no network
+    are needed; recipes are validated as on a machine with 8 x H100. With --base-model the Hub is
+    asked, where it can be, whether a base that is not on this machine is gated and what its licence
+    is.
 
     Local data are read whole up to 32 MiB a dataset, of a larger one the first 32 MiB: cells that
     hold nothing, roles that are not trained, rows longer than sequence_len.
@@ -55,15 +56,20 @@ def check_command(
     \b
       solar check recipes/solar.yml
       solar check recipes/solar.yml --base-model Qwen/Qwen3-8B-Base --gpus 4
-      solar check --quick --fix my_recipe.yml mergekit_configs/*.yml
+      solar check --quick --fix my_recipe.yml mergekit_configs
       solar check --format sarif recipes/*.yml > findings.sarif
 
     Exit status: 0 nothing found, or all of it fixed; 1 findings.
     """
-    from solar_plugins import project
-    from solar_plugins.check import check_files, formats
+    from pathlib import Path
 
-    files = tuple(map(str, project.enter_all(files)))
+    from solar_plugins import project
+    from solar_plugins.check import check_files, files_in, formats
+
+    named = map(Path, project.enter_all(files))
+    files = tuple(
+        str(file) for path in named for file in (files_in(path) if path.is_dir() else [path])
+    )
     form = "json" if as_json else form
     if fix:
         _fix(files, is_text=form == "text")

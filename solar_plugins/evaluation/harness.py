@@ -21,10 +21,9 @@ from huggingface_hub.errors import HTTPError
 from lm_eval import evaluate
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model
-from lm_eval.api.task import Task
 from lm_eval.config.evaluate_config import EvaluatorConfig
-from lm_eval.tasks import TaskManager, get_task_dict
-from lm_eval.utils import load_yaml_config, set_torch_seed, simple_parse_args_string
+from lm_eval.tasks import TaskManager
+from lm_eval.utils import set_torch_seed, simple_parse_args_string
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.evaluation import local_data
@@ -61,7 +60,7 @@ def read_config(
         raise SolarError(f"{config_file}: no such file. Write an lm-eval config, as recipes/h6.yml")
     try:
         raw = EvaluatorConfig.load_yaml_config(config_file)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise SolarError(" ".join(str(error).split())) from error
     known = [field.name for field in dataclasses.fields(EvaluatorConfig)]
     for name in raw:
@@ -126,8 +125,7 @@ def single_tasks(
     """The tasks of `entries` by name, one by one; a group that is not a benchmark is opened."""
     for entry in entries:
         if isinstance(entry, str) and entry not in BY_TASK:
-            file = seam.group_file(manager, entry)
-            group = load_yaml_config(file, mode="full") if file is not None else {}
+            group = seam.group_config(manager, entry)
             is_benchmark = "benchmark" in (group.get("metadata") or {})
             entry = group if group and not is_benchmark else entry
         if isinstance(entry, str):
@@ -148,7 +146,7 @@ def load_model(config: EvaluatorConfig) -> LM:
 
 
 def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager) -> dict:
-    """The task or group `entry` with its items, as lm-eval nests them.
+    """The task or group `entry` with its items, as lm-eval takes them.
 
     The config's few-shot count, generation settings and seeds are applied; a task's own 0-shot
     stays 0.
@@ -162,10 +160,10 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
     files = local_data.files_of(config.metadata)
     try:
         with seam.data_from(lambda task: local_data.read(task, files)):
-            tasks = get_task_dict([entry], manager)
+            tasks = seam.load(manager, entry)
     except CANNOT_LOAD as error:
         raise SolarError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
-    for task in leaves(tasks):
+    for task in seam.tasks_of(tasks):
         if config.gen_kwargs and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=config.gen_kwargs, update=True)
         own = task.get_config("num_fewshot")
@@ -178,7 +176,7 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
 def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
     """lm-eval's results of the tasks that `load_tasks` returned; None on ranks above 0."""
     if lm.world_size > 1:
-        for task in leaves(tasks):
+        for task in seam.tasks_of(tasks):
             seam.draw_examples_as_one_process(task)
     names = (
         *("limit", "samples", "system_instruction", "apply_chat_template", "fewshot_as_multiturn"),
@@ -190,12 +188,3 @@ def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:
     }
     options = {name: getattr(config, name) for name in names}
     return evaluate(lm=lm, task_dict=tasks, log_samples=False, **options, **caching)
-
-
-def leaves(tasks: dict) -> Iterator[Task]:
-    """The tasks at the ends of lm-eval's nested groups."""
-    for task in tasks.values():
-        if isinstance(task, dict):
-            yield from leaves(task)
-        else:
-            yield task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ from solar_plugins.watch.args import WatchedArgs
 
 if TYPE_CHECKING:
     from solar_plugins.flan_filter.index_file import Index
+
+
+RULE = 2
+"""Counts up when the same filter on the same rows would give another copy."""
 
 
 class FlanFilterBlock(BaseModel):
@@ -127,6 +132,21 @@ class FlanFilterBlock(BaseModel):
                         "with solar filter IN OUT, and name OUT there."
                     )
 
+    def digest(self, source: str, rows: str) -> str:
+        """What a copy of the dataset `source` depends on, where `rows` identifies its rows."""
+        import xxhash
+
+        index = self.opened_index
+        facts = [
+            RULE,
+            rows,
+            sorted(task_names.expand(self.tasks)),
+            index.digest if index else None,
+            self.decontaminates(source),
+            *self.columns_of(source),
+        ]
+        return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+
     @cached_property
     def opened_index(self) -> Index | None:
         """The index that `index` names, or None.
@@ -136,7 +156,7 @@ class FlanFilterBlock(BaseModel):
         """
         from solar_plugins.flan_filter import index_file
 
-        index = index_file.read(self.index) if self.index else None
+        index = index_file.read_index(self.index) if self.index else None
         if index and self.decontaminate and DECONTAMINATION not in index.facts["texts"]:
             raise SolarError(
                 f"flan_filter.decontaminate: {index.path} holds no test split. Build one from the "

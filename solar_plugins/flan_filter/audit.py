@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from solar_plugins.errors import SolarError, nearest
@@ -12,22 +12,24 @@ from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.evidence import (
     COVERED,
-    DECONTAMINATION,
-    FLAN_INPUTS,
     INSTANCE_TEXT,
     NEAR,
-    NIV2_DEFINITION,
     REASONS,
 )
+from solar_plugins.render import render
 
 if TYPE_CHECKING:
     from solar_plugins.flan_filter.index_file import Index
 
 EXAMPLES_PER_REASON = 20
 KEPT_TASKS_SHOWN = 50
+NAMES_RECORDED = 20_000
 
 PRECEDENT = (113_000, 4_233_923)
 """Rows removed and rows in of ChuGyouk/OpenOrca_Solar_filtered, a published filtered OpenOrca."""
+
+
+_PASS = ("source", "tasks", "task_column", "prompt_columns", "the index")
 
 
 @dataclass
@@ -64,6 +66,65 @@ class Audit:
     near: Counter[str] = field(default_factory=Counter)
     near_examples: dict[str, list] = field(default_factory=lambda: defaultdict(list))
 
+    @classmethod
+    def merge(cls, parts: Iterable[dict]) -> Audit:
+        """The audit of several passes over parts of one dataset, as if it had been one pass.
+
+        Args:
+            parts: `facts` of each, in the order of the rows: their numbers count on.
+
+        Raises:
+            SolarError: there is none, or they are not of one filter on one dataset.
+        """
+        merged: Audit | None = None
+        for facts in parts:
+            try:
+                part = cls(**{one.name: facts[one.name] for one in fields(cls)})
+            except KeyError as error:
+                raise SolarError(
+                    f"Audit.merge: an audit without {error}. Of a file that solar filter --audit "
+                    "wrote, give an entry of its `datasets`."
+                ) from error
+            columns = (part.task_column, part.prompt_columns)
+            merged = merged or cls(part.source, part.tasks, *columns, part.index)
+            for key, one, other in zip(_PASS, merged._pass(), part._pass(), strict=True):
+                if one != other:
+                    raise SolarError(
+                        f"Audit.merge: {key} is {one!r} in one audit and {other!r} in another. "
+                        "Merge those of one filter on one dataset."
+                    )
+            merged._add(part)
+        if merged is None:
+            raise SolarError("Audit.merge: there is no audit.")
+        return merged
+
+    def _pass(self) -> tuple:
+        digest = (self.index or {}).get("digest")
+        return self.source, self.tasks, self.task_column, self.prompt_columns, digest
+
+    def _add(self, part: Audit) -> None:
+        def extend(known: dict[str, list], more: dict[str, list]) -> None:
+            for kind, rows in more.items():
+                for row in rows[: EXAMPLES_PER_REASON - len(known[kind])]:
+                    known[kind].append({**row, "row": row["row"] + self.rows_in})
+
+        extend(self.near_examples, part.near_examples)
+        for task, reasons in part.examples.items():
+            extend(self.examples[task], reasons)
+        for mine, others in ((self.removed, part.removed), (self.spellings, part.spellings)):
+            for task, counts in others.items():
+                mine[task].update(counts)
+        self.near.update(part.near)
+        for name, number in part.kept.items():
+            self.count_kept(name, number)
+        for name in ("rows_in", "rows_unnamed", "rows_without_prompt", "rows_invalid_utf8"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+
+    def count_kept(self, name: str, rows: int) -> None:
+        """Count rows of a task that stays, unless too many names are counted already."""
+        if name in self.kept or len(self.kept) < NAMES_RECORDED:
+            self.kept[name] += rows
+
     def facts(self) -> dict:
         """The audit as plain JSON values."""
         rows_removed = sum(sum(reasons.values()) for reasons in self.removed.values())
@@ -87,7 +148,7 @@ class Audit:
             "near_misses": sorted(name for name in self.kept if task_names.stem(name) in stems),
             "unseen_tasks": unseen if self.index else [],
             "recall_ceilings": ceilings if self.index else {},
-            "kept": dict(self.kept.most_common()),
+            "kept": dict(sorted(self.kept.items(), key=lambda one: (-one[1], one[0]))),
             "recall_ceiling": recall_ceiling(self.index is not None),
         }
 
@@ -101,96 +162,21 @@ def report(datasets: list[dict]) -> tuple[dict, str]:
     ceiling = recall_ceiling(any(facts["index"] is not None for facts in datasets))
     counts = ("rows_in", "rows_removed", "rows_out")
     totals = {key: sum(facts[key] for facts in datasets) for key in counts}
-    lines = ["# FLAN filter\n\nWhat this filter can and cannot see:\n"]
-    lines += [f"- {sentence}" for sentence in ceiling]
-    page = "\n".join([*lines, "", *("\n".join(_page(facts)) + "\n" for facts in datasets)])
+    page = render(
+        __file__,
+        "audit.md",
+        ceiling=ceiling,
+        datasets=datasets,
+        precedent=PRECEDENT,
+        tasks_shown=KEPT_TASKS_SHOWN,
+    )
     return {**totals, "recall_ceiling": ceiling, "datasets": datasets}, page
-
-
-def _page(facts: dict) -> Iterator[str]:
-    read = [f"task column `{facts['task_column']}`"] if facts["task_column"] else []
-    if facts["prompt_columns"]:
-        read.append(f"prompt from {_names(facts['prompt_columns'])}")
-    if facts["index"] is not None:
-        read.append(f"index `{facts['index']['path']}` ({facts['index']['digest'][:12]})")
-    removed = facts["rows_removed"]
-    place = f" ({facts['entry']})" if "entry" in facts else ""
-    yield f"## {facts['source']}{place}\n\n{'; '.join(read)}.\n"
-    yield (
-        f"{facts['rows_in']:,} rows in, {facts['rows_out']:,} out, {removed:,} removed "
-        f"({removed / max(facts['rows_in'], 1):.2%}). A published filtered "
-        f"OpenOrca removed {PRECEDENT[0] / PRECEDENT[1]:.2%} (about {PRECEDENT[0]:,} of "
-        f"{PRECEDENT[1]:,})."
-    )
-    yield (
-        f"{facts['rows_unnamed']:,} rows unnamed, {facts['rows_without_prompt']:,} without a "
-        f"prompt, {facts['rows_invalid_utf8']:,} prompts not valid UTF-8.\n"
-    )
-    yield "| task | reason | rows removed | can be found without a name | spelt in the data |"
-    yield "|---|---|---:|---:|---|"
-    ceilings = facts["recall_ceilings"]
-    for task in dict.fromkeys([*facts["tasks"], *facts["removed"]]):
-        spelt = _names(facts["spellings"].get(task, ()))
-        ceiling = f"{ceilings[task]:.0%}" if task in ceilings else ""
-        for reason, rows in (facts["removed"].get(task) or {"none met": 0}).items():
-            yield f"| `{task}` | {reason} | {rows:,} | {ceiling} | {spelt} |"
-    if facts["unseen_tasks"]:
-        names = _names(facts["unseen_tasks"])
-        yield f"\n**The index holds nothing of {names}**: found by name only."
-    if facts["near_misses"]:
-        names = _names(facts["near_misses"])
-        yield f"\nKept, although only the version differs from a listed task: {names}."
-    if facts["kept"]:
-        yield f"\nThe {KEPT_TASKS_SHOWN} most frequent tasks that stay:\n"
-        yield "| task | rows |\n|---|---:|"
-        for name, rows in list(facts["kept"].items())[:KEPT_TASKS_SHOWN]:
-            yield f"| `{name}` | {rows:,} |"
-    for kind, examples in facts["near_examples"].items():
-        yield f"\n### Kept: {kind}: {facts['near'][kind]:,} rows\n"
-        yield from map(_example, examples)
-    for task, reasons in facts["examples"].items():
-        for reason, examples in reasons.items():
-            yield f"\n### Removed as `{task}`, {reason}: {len(examples)} examples\n"
-            yield from map(_example, examples)
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _example(row: dict) -> str:
-    found = f" [{row['part']}: {row['found']}]" if row.get("found") else ""
-    why = f" ({row['why']})" if row.get("why") else ""
-    text = " ".join(row["text"].split()).replace("|", "\\|")
-    return f"- row {row['row']:,}{found}{why}: {text}"
 
 
 def recall_ceiling(recovers: bool) -> list[str]:
     """What the filter cannot see, as sentences."""
-    sentences = [
-        "By name: every row whose task column names a listed task, in either print of Table 8, and "
-        "nothing else. The same items under the name of another task are kept; what the source "
-        "mislabelled cannot be seen."
-    ]
-    if not recovers:
-        return [*sentences, "Rows without a name are kept and counted as unnamed."]
-    shown = ", ".join(
-        f"{task} {some} of {all_}" for task, some, all_ in _templates() if some < all_
-    )
-    return [
-        *sentences,
-        f"{FLAN_INPUTS}: complete for the tasks whose rows of FLAN are in the index.",
-        f"{NIV2_DEFINITION} and {INSTANCE_TEXT}: only rows that show the definition or the item. "
-        f"FLAN's templates that show it: all but these: {shown}. The rest (an answer alone, 'write "
-        "a question you would see in a school textbook') no text match can find: only the join "
-        "with FLAN's rows does.",
-        f"A chain of thought or passage counts from {COVERED:.0%} of its words on; from {NEAR:.0%} "
-        "on the row is listed as near. A short text counts with a second sign (options, the rest "
-        "of the sentence, or next to nothing else in the prompt).",
-        f"{INSTANCE_TEXT} cannot tell tasks apart that show the same text, nor an item that "
-        "another collection shows under another name.",
-        f"{DECONTAMINATION}, where asked for: prompts only, not responses.",
-    ]
+    facts = {"templates": [*_templates()], "covered": COVERED, "near": NEAR}
+    return render(__file__, "recall_ceiling.txt", recovers=recovers, **facts).splitlines()
 
 
 def _templates() -> Iterator[tuple[str, int, int]]:

@@ -13,8 +13,9 @@ from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import index_file
 from solar_plugins.flan_filter.benchmarks import BENCHMARKS, DEFINITIONS, Benchmark
 from solar_plugins.flan_filter.evidence import DECONTAMINATION, INSTANCE_TEXT, NIV2_DEFINITION, Text
-from solar_plugins.flan_filter.flan_slice import digests, is_flan, read_from
+from solar_plugins.flan_filter.flan_slice import WITHOUT_NETWORK, digests, is_flan
 from solar_plugins.flan_filter.index_file import Entries
+from solar_plugins.flan_filter.places import reached
 from solar_plugins.recipes import rows
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _hub_rows(
     repository, config, part = split.rsplit("/", 2)
     # The branch where the Hub keeps each public dataset as Parquet.
     pattern = f"datasets/{repository}@refs/convert/parquet/{config}/{part}/*.parquet"
-    with read_from(repository):
+    with reached(repository, hint=WITHOUT_NETWORK):
         files = sorted(filesystem.glob(pattern))
         if not files:
             raise SolarError(f"{repository}: the Hub has no {pattern}.")

@@ -17,17 +17,14 @@ import xxhash
 from filelock import FileLock
 
 from solar_plugins import atomic
-from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.args import FlanFilterBlock
-from solar_plugins.flan_filter.filter_files import ahead, rows_per_batch, write_parquet
+from solar_plugins.flan_filter.filter_files import ahead
 from solar_plugins.flan_filter.prompts import TableRows
 from solar_plugins.flan_filter.row_filter import RowFilter
+from solar_plugins.flan_filter.shards import rows_per_batch, write_parquet
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-RULE = 2
-"""Counts up when the same filter on the same rows would give another copy."""
 
 
 def content_digest(path: Path) -> str:
@@ -56,16 +53,7 @@ def filtered_copy(
     Returns:
         The copy, its audit, and whether this call did the work.
     """
-    index = block.opened_index
-    facts = [
-        RULE,
-        digest,
-        sorted(task_names.expand(block.tasks)),
-        index.digest if index else None,
-        block.decontaminates(source),
-        *block.columns_of(source),
-    ]
-    name = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+    name = block.digest(source, digest)
     stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name.removesuffix(Path(source).suffix))
     target = folder / f"{stem.strip('-') or 'dataset'}-{name}.parquet"
     audit_path = target.with_suffix(".audit.json")
@@ -75,16 +63,17 @@ def filtered_copy(
             return target, json.loads(audit_path.read_text(encoding="utf-8")), False
         dataset = load()
         chosen = RowFilter(block, source, dataset.column_names)
+        audit = chosen.new_audit()
         with (
             atomic.new_file(target) as file,
             ahead(_batches(dataset, source)) as read,
-            ahead(chosen.kept(read)) as kept,
+            ahead(chosen.kept(read, audit)) as kept,
         ):
             write_parquet(file, dataset.features.arrow_schema, kept)
             # The copy appears last: where it is, its audit is.
-            audit = chosen.audit.facts()
-            atomic.write_json(audit_path, audit)
-        return target, audit, True
+            facts = audit.facts()
+            atomic.write_json(audit_path, facts)
+        return target, facts, True
 
 
 def _batches(dataset: Dataset, source: str) -> Iterator[TableRows]:

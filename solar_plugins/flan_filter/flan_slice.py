@@ -8,7 +8,6 @@ that an interrupted build goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from solar_plugins import atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.evidence import LEAST_WORDS
+from solar_plugins.flan_filter.places import reached
 from solar_plugins.flan_filter.prompts import TASK_COLUMNS, as_bytes, buffer_of
 from solar_plugins.flan_filter.scan import no_texts, scan
 from solar_plugins.recipes.rows import unreadable
@@ -30,6 +30,7 @@ RULE = 1
 
 TEMPLATE_COLUMNS = ("_template_type", "template_type")
 INPUTS = "inputs"
+WITHOUT_NETWORK = " Without a network, build from a folder: solar flan-index --from DIR --out INDEX"
 
 _ROWS_PER_BATCH = 8_192
 
@@ -62,14 +63,14 @@ def digests(
     from pyarrow import parquet
 
     tasks = task_names.expand([task_names.SOLAR, task_names.RELATED])
-    with read_from(folder):
+    with reached(folder, hint=WITHOUT_NETWORK):
         files = filesystem.find(folder, detail=True)
     for name in sorted(name for name in files if name.endswith(".parquet")):
         size = files[name]["size"]
         identity = repr((RULE, name, size, sorted(tasks)))
         part = parts / f"{xxhash.xxh3_128_hexdigest(identity.encode())}.parquet"
         if not part.exists():
-            with read_from(name):
+            with reached(name, hint=WITHOUT_NETWORK):
                 found = list(_read(name, filesystem, tasks))
             schema = pa.schema([("task", pa.string()), ("digest", pa.binary())])
             rows = [dict(zip(schema.names, one, strict=True)) for one in found]
@@ -78,25 +79,6 @@ def digests(
         table = parquet.read_table(part)
         yield from zip(table["task"].to_pylist(), table["digest"].to_pylist(), strict=True)
         progress(size)
-
-
-@contextmanager
-def read_from(repository: str) -> Iterator[None]:
-    """Say in one line that a dataset of the Hub cannot be read, and what to do without it.
-
-    Raises:
-        SolarError: the Hub does not answer, or has no such dataset.
-    """
-    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
-
-    try:
-        yield
-    except (HTTPError, OfflineModeIsEnabled, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise SolarError(
-            f"{repository}: cannot be read ({type(error).__name__}: {reason[:200]}). Without a "
-            "network, build from a folder: solar flan-index --from DIR --out INDEX"
-        ) from error
 
 
 def _read(

@@ -18,6 +18,7 @@ import xxhash
 from solar_plugins import __version__, atomic
 from solar_plugins.errors import SolarError
 from solar_plugins.flan_filter.evidence import FLAN_INPUTS, LEAST_WORDS, Text, normalised
+from solar_plugins.flan_filter.places import located, reached
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,8 +130,8 @@ def write(path: Path, entries: Entries) -> dict:
     return facts
 
 
-def read(path: str | Path) -> Index:
-    """Read an index.
+def read_index(path: str | Path) -> Index:
+    """Read an index, from a path or from a URL of fsspec.
 
     Raises:
         SolarError: the file is absent, no index, damaged, or of another version.
@@ -139,10 +140,13 @@ def read(path: str | Path) -> Index:
     from pyarrow import parquet
 
     build = f"solar flan-index --from benchmarks --out {path}"
-    if not Path(path).is_file():
-        raise SolarError(f"flan_filter.index: {path} is not there. Build it: {build}")
+    system, place = located(str(path))
+    with reached(f"flan_filter.index: {path}"):
+        if not system.isfile(place):
+            raise SolarError(f"flan_filter.index: {path} is not there. Build it: {build}")
+        opened = system.open(place, "rb")
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        with opened, parquet.ParquetFile(opened, page_checksum_verification=True) as file:
             metadata = file.schema_arrow.metadata or {}
             if _KEY not in metadata:
                 raise SolarError(f"flan_filter.index: {path} is no index. Build one: {build}")

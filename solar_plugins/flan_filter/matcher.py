@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,7 @@ from solar_plugins.flan_filter.evidence import (
     holds,
     normalised,
 )
-from solar_plugins.flan_filter.prompts import buffer_of
+from solar_plugins.flan_filter.prompts import as_bytes, buffer_of
 from solar_plugins.flan_filter.scan import ANY_NGRAM, EXACT, TOLERANT, build_tables, scan
 
 if TYPE_CHECKING:
@@ -77,20 +78,25 @@ class Matcher:
     """Finds the rows of listed tasks in batches of prompts.
 
     Args:
-        index: as read.
-        wanted: the tasks to remove: normalised name -> name as reported.
+        index: as `read_index` gives it.
+        tasks: those to remove, as in the YAML block: ``solar``, ``related``, names, or a list.
         decontaminate: also look for the test splits in the index.
+
+    Raises:
+        SolarError: `tasks` has none, or one that is no name.
     """
 
-    def __init__(self, index: Index, wanted: dict[str, str], decontaminate: bool) -> None:
-        self._wanted = wanted
+    def __init__(
+        self, index: Index, tasks: str | list[str] = task_names.SOLAR, decontaminate: bool = False
+    ) -> None:
+        self._wanted = task_names.expand(tasks)
         self._reported = lru_cache(None)(self._look_up)
         self._known = lru_cache(_TEXTS_REMEMBERED)(self._read)
         rows = index.entries
         method = np.array(rows["road"].to_pylist(), dtype=object)
-        tasks = [tuple(some) for some in rows["tasks"].to_pylist()]
+        tasks_of = [tuple(some) for some in rows["tasks"].to_pylist()]
         # Definitions of tasks that are not listed are kept: they say whose the row is.
-        listed = np.array([self._reported(some)[1] for some in tasks], bool)
+        listed = np.array([self._reported(some)[1] for some in tasks_of], bool)
         asked = (method == NIV2_DEFINITION) | (method == INSTANCE_TEXT) & listed
         asked |= (method == DECONTAMINATION) & decontaminate
         self._texts = rows.filter(asked).combine_chunks()
@@ -101,17 +107,22 @@ class Matcher:
         self._tables = build_tables(buffer_of(texts), self._modes, COMMON_NGRAM_ITEMS)
         self._task_of_prompt = {
             digest: self._reported(some)[0]
-            for digest, some in zip(rows["digest"].to_pylist(), tasks, strict=True)
+            for digest, some in zip(rows["digest"].to_pylist(), tasks_of, strict=True)
             if digest is not None
         }
 
-    def find(self, prompts: pa.Array) -> list[Finding]:
+    def find(self, prompts: pa.Array | Sequence[str | None]) -> list[Finding]:
         """Findings of a batch, at most one that removes per row, in the order of the rows.
 
         Args:
-            prompts: shape (rows,), large_binary; null where there is none.
+            prompts: shape (rows,), text or large_binary; null where there is none.
         """
-        data, begins, ends = buffer_of(prompts)
+        import pyarrow as pa
+
+        if not isinstance(prompts, pa.Array):
+            encoded = (p if p is None else p.encode("utf-8", "surrogatepass") for p in prompts)
+            prompts = pa.array(encoded, pa.large_binary())
+        data, begins, ends = buffer_of(as_bytes(prompts))
         hits, digests, _ = scan((data, begins, ends), self._tables)
         of_row, known = digests.view("V16").ravel().tolist(), self._task_of_prompt
         joined = {row: known[digest] for row, digest in enumerate(of_row) if digest in known}

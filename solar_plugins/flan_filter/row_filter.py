@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from solar_plugins.flan_filter.matcher import Finding
 
 NAMES_REMEMBERED = 65_536
-NAMES_RECORDED = 20_000
+
+Removals = dict[int, tuple[str, str]]
+"""Which rows of a batch go: row -> task and reason."""
 
 
 class RowFilter:
-    """Decides row by row, and keeps the audit while doing so.
+    """Decides row by row, and writes down in an audit what it finds.
 
     Args:
         block: what to remove.
@@ -54,9 +56,9 @@ class RowFilter:
         if self._task is None and not block.allow_empty and len(block.datasets) == 1:
             refuse_unknown(block.tasks, index)
         self._matcher = None
-        self.audit = Audit(source, list(wanted.values()), self._task, list(self._prompt))
+        self._index: dict | None = None
         if index is not None:
-            self.audit.index = {
+            self._index = {
                 "path": index.path,
                 "digest": index.digest,
                 "tasks": index.tasks,
@@ -65,12 +67,17 @@ class RowFilter:
             if self._prompt:
                 from solar_plugins.flan_filter.matcher import Matcher
 
-                self._matcher = Matcher(index, wanted, block.decontaminates(source))
+                self._matcher = Matcher(index, block.tasks, block.decontaminates(source))
         self._task_of = lru_cache(NAMES_REMEMBERED)(
             lambda name: wanted.get(task_names.normalised(name))
         )
+        self.source, self._tasks = source, list(wanted.values())
 
-    def kept(self, batches: Iterable[TableRows | JsonRows]) -> Iterator[Any]:
+    def new_audit(self) -> Audit:
+        """An audit of this filter that has seen no row."""
+        return Audit(self.source, self._tasks, self._task, list(self._prompt), self._index)
+
+    def kept(self, batches: Iterable[TableRows | JsonRows], audit: Audit) -> Iterator[Any]:
         """The rows of `batches` that stay, in order and as they were: tables, or lists of lines.
 
         Raises:
@@ -79,30 +86,42 @@ class RowFilter:
         import pyarrow as pa
 
         for batch in filter(len, batches):
-            named, stays = np.zeros(len(batch), bool), np.ones(len(batch), bool)
-            if self._task is not None:
-                named, stays = self._by_name(batch, self._task)
-            self.audit.rows_unnamed += int(len(batch) - named.sum())
-            self.audit.rows_invalid_utf8 += batch.invalid_utf8
-            if self._matcher is not None:
-                prompts = prompts_of(batch, self._prompt)
-                self._count_prompts(prompts)
-                for finding in self._matcher.find(prompts):
-                    # A name that is there is the last word on the task, not on contamination.
-                    by_task = finding.reason != DECONTAMINATION
-                    if stays[finding.row] and not (named[finding.row] and by_task):
-                        stays[finding.row] = not finding.removes
-                        self._record(finding, prompts)
-            self.audit.rows_in += len(batch)
+            stays = np.ones(len(batch), bool)
+            stays[list(self.removals(batch, audit))] = False
             kept = batch.kept(pa.array(stays))
             if len(kept):
                 yield kept
 
-    def _by_name(self, batch: TableRows | JsonRows, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows have a name, and which of them stay."""
+    def removals(self, batch: TableRows | JsonRows, audit: Audit) -> Removals:
+        """Which rows of a batch go and why; `audit` counts all of its rows.
+
+        Raises:
+            SolarError: a column does not hold text.
+        """
+        named, removals = np.zeros(len(batch), bool), {}
+        if self._task is not None:
+            named, removals = self._by_name(batch, self._task, audit)
+        audit.rows_unnamed += int(len(batch) - named.sum())
+        audit.rows_invalid_utf8 += batch.invalid_utf8
+        if self._matcher is not None:
+            prompts = prompts_of(batch, self._prompt)
+            _count_prompts(prompts, audit)
+            for finding in self._matcher.find(prompts):
+                # A name that is there is the last word on the task, not on contamination.
+                by_task = finding.reason != DECONTAMINATION
+                if finding.row not in removals and not (named[finding.row] and by_task):
+                    if finding.removes:
+                        removals[finding.row] = (finding.task, finding.reason)
+                    _record(finding, prompts, audit)
+        audit.rows_in += len(batch)
+        return removals
+
+    def _by_name(
+        self, batch: TableRows | JsonRows, column: str, audit: Audit
+    ) -> tuple[np.ndarray, Removals]:
+        """Which rows have a name, and which of them go."""
         import pyarrow as pa
 
-        audit = self.audit
         names = batch.names(column)
         if not is_text(names.type):
             raise SolarError(
@@ -113,55 +132,57 @@ class RowFilter:
         # A row without a name has the last of these.
         spelt = [*encoded.dictionary.to_pylist(), ""]
         indices = encoded.indices.fill_null(len(spelt) - 1).to_numpy(zero_copy_only=False)
-        tasks = [self._task_of(name) for name in spelt]
         counts = np.bincount(indices, minlength=len(spelt))
-        for index, (name, task) in enumerate(zip(spelt, tasks, strict=True)):
-            rows = int(counts[index])
+        removals: Removals = {}
+        for index, name in enumerate(spelt):
+            rows, task = int(counts[index]), self._task_of(name)
             if name.strip() and task is not None:
                 audit.removed[task][BY_NAME] += rows
                 audit.spellings[task][name] += rows
+                positions = np.flatnonzero(indices == index).tolist()
+                removals |= dict.fromkeys(positions, (task, BY_NAME))
                 examples = audit.examples[task][BY_NAME]
-                room = EXAMPLES_PER_REASON - len(examples)
-                for position in np.flatnonzero(indices == index)[:room].tolist() if room else ():
+                for position in positions[: EXAMPLES_PER_REASON - len(examples)]:
                     shown = (f"{k}: {v}" for k, v in batch.row(position).items() if k != column)
                     text = clipped(re.sub(r"\s+", " ", " | ".join(shown)), EXAMPLE_CHARACTERS)
                     number = audit.rows_in + position
                     examples.append({"row": number, "task_name": name, "text": text})
-            elif name.strip() and (name in audit.kept or len(audit.kept) < NAMES_RECORDED):
-                audit.kept[name] += rows
+            elif name.strip():
+                audit.count_kept(name, rows)
         is_name = np.array([bool(name.strip()) for name in spelt])
-        stays = np.array([task is None for task in tasks])
-        return is_name[indices], stays[indices]
+        return is_name[indices], removals
 
-    def _record(self, finding: Finding, prompts: pa.Array) -> None:
-        audit, reason = self.audit, finding.reason
-        if finding.removes:
-            audit.removed[finding.task][reason] += 1
-            examples = audit.examples[finding.task][reason]
-        else:
-            is_named = finding.part in ("definition", "inputs")
-            kind = "related task" if is_named else "short text alone"
-            kind = f"{reason}, {'near the threshold' if finding.share < 1.0 else kind}"
-            audit.near[kind] += 1
-            examples = audit.near_examples[kind]
-        if len(examples) < EXAMPLES_PER_REASON:
-            text = " ".join(beginning(prompts[finding.row]).split())
-            example = {
-                "row": audit.rows_in + finding.row,
-                "part": finding.part,
-                "found": clipped(finding.text, 120),
-                "share": round(finding.share, 3),
-                "text": clipped(text, EXAMPLE_CHARACTERS),
-            }
-            why = {} if finding.removes else {"task": finding.task, "why": finding.why}
-            examples.append(example | why)
 
-    def _count_prompts(self, prompts: pa.Array) -> None:
-        import pyarrow as pa
+def _record(finding: Finding, prompts: pa.Array, audit: Audit) -> None:
+    reason = finding.reason
+    if finding.removes:
+        audit.removed[finding.task][reason] += 1
+        examples = audit.examples[finding.task][reason]
+    else:
+        is_named = finding.part in ("definition", "inputs")
+        kind = "related task" if is_named else "short text alone"
+        kind = f"{reason}, {'near the threshold' if finding.share < 1.0 else kind}"
+        audit.near[kind] += 1
+        examples = audit.near_examples[kind]
+    if len(examples) < EXAMPLES_PER_REASON:
+        text = " ".join(beginning(prompts[finding.row]).split())
+        example = {
+            "row": audit.rows_in + finding.row,
+            "part": finding.part,
+            "found": clipped(finding.text, 120),
+            "share": round(finding.share, 3),
+            "text": clipped(text, EXAMPLE_CHARACTERS),
+        }
+        why = {} if finding.removes else {"task": finding.task, "why": finding.why}
+        examples.append(example | why)
 
-        self.audit.rows_without_prompt += prompts.null_count
-        try:
-            prompts.cast(pa.large_string())
-        except pa.ArrowInvalid:  # rare: only then is it worth a look at each row
-            for text in filter(None, prompts.to_pylist()):
-                self.audit.rows_invalid_utf8 += text.decode("utf-8", "ignore").encode() != text
+
+def _count_prompts(prompts: pa.Array, audit: Audit) -> None:
+    import pyarrow as pa
+
+    audit.rows_without_prompt += prompts.null_count
+    try:
+        prompts.cast(pa.large_string())
+    except pa.ArrowInvalid:  # rare: only then is it worth a look at each row
+        for text in filter(None, prompts.to_pylist()):
+            audit.rows_invalid_utf8 += text.decode("utf-8", "ignore").encode() != text

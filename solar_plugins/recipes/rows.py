@@ -106,7 +106,7 @@ def read_parquet(file: Path | IO[bytes], name: str, columns: Sequence[str] = ())
         raise unreadable(name, "parquet", error) from error
 
 
-def read_lines(lines: Iterable[bytes], source: Path) -> Iterator[tuple[bytes, dict, bool]]:
+def read_lines(lines: Iterable[bytes], source: str | Path) -> Iterator[tuple[bytes, dict, bool]]:
     """Each line of JSON Lines, the object that it holds, and whether the line is UTF-8.
 
     Blank lines are left out. Bytes that are not UTF-8 are read as U+FFFD; the line keeps them.
@@ -131,12 +131,12 @@ def read_lines(lines: Iterable[bytes], source: Path) -> Iterator[tuple[bytes, di
 
 
 @contextmanager
-def decompressed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
+def decompressed(raw: IO[bytes], path: str | Path) -> Iterator[IO[bytes]]:
     """`raw` as the lines it holds, by the ending of `path`."""
-    if path.suffix == ".gz":
+    if str(path).endswith(".gz"):
         with gzip.open(raw) as file:
             yield cast(IO[bytes], file)
-    elif path.suffix == ".zst":
+    elif str(path).endswith(".zst"):
         import pyarrow as pa
 
         with pa.CompressedInputStream(raw, "zstd") as file:
@@ -151,7 +151,7 @@ def unreadable(name: object, kind: str, error: Exception) -> SolarError:
 
 
 @contextmanager
-def _undamaged(source: Path) -> Iterator[None]:
+def _undamaged(source: str | Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, OSError) as error:

@@ -115,7 +115,7 @@ def compute(
                 continue  # and no break, which would leave accelerate in the midst of an epoch
             numbers = batch.pop("row")
             with trainer.compute_loss_context_manager():
-                chosen, rejected = trainer.compute_ref_log_probs(model, batch)
+                chosen, rejected = trainer.logps_of(model, batch)
             numbers, chosen, rejected = accelerator.gather_for_metrics((numbers, chosen, rejected))
             logps = torch.stack([chosen, rejected], dim=1).float().cpu()
             found[numbers.cpu()] = logps

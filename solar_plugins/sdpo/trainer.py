@@ -194,15 +194,6 @@ class StepTrainer(TrainerHooks, DPOTrainer):
         # `after_preparing` instead; until then the rows only get their numbers.
         return reference.RowsWithReference(dataset)
 
-    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
-        # TRL switches the adapter off for this, so that the base model is the reference. Here
-        # the adapter is part of it: with a `ref_model` set, TRL takes the model as it is.
-        kept, self.ref_model = self.ref_model, model
-        try:
-            return super().compute_ref_log_probs(model, inputs)
-        finally:
-            self.ref_model = kept
-
     def before_first_step(self) -> None:
         if self.is_fsdp_enabled and isinstance(self.model, FSDPModule):
             # Sharded by the step before: its layers' classes have FSDP's names by now.

@@ -13,12 +13,51 @@ if TYPE_CHECKING:
     from lm_eval.api.task import Task
     from lm_eval.tasks import TaskManager
 
-TRIED = ">=0.4.11,<0.4.12"
+TRIED = ">=0.4.11,<0.4.14"
 
 
-def group_file(manager: TaskManager, name: str) -> str | None:
-    """The YAML file of the task group `name` in the index of `manager`; None for other names."""
-    return manager.task_index[name]["yaml_path"] if name in manager.all_groups else None
+def group_config(manager: TaskManager, name: str) -> dict[str, Any]:
+    """The YAML file of the task group `name` in the index of `manager`; empty for other names."""
+    if name not in manager.all_groups:
+        return {}
+    entry: Any = manager.task_index[name]
+    if isinstance(entry, dict):  # lm-eval 0.4.11
+        from lm_eval.utils import load_yaml_config
+
+        return load_yaml_config(entry["yaml_path"], mode="full")
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    return load_yaml(entry.yaml_path)
+
+
+def load(manager: Any, entry: str | dict[str, Any]) -> dict:
+    """The task or group `entry` as `lm_eval.evaluate` takes it.
+
+    Args:
+        manager: a TaskManager.
+        entry: a name, or a config whose ``task`` may be a known name: the other keys then change
+            that task, or each task of that group.
+    """
+    if not hasattr(manager, "load"):  # lm-eval 0.4.11
+        from lm_eval.tasks import get_task_dict
+
+        return get_task_dict([entry], manager)
+    if not isinstance(entry, dict) or entry["task"] not in manager.task_index:
+        return manager.load([entry])
+    known = manager.task_index[entry["task"]]
+    changes = {key: value for key, value in entry.items() if key != "task"}
+    return manager.load(
+        manager._factory.build(known, overrides=changes, registry=manager.task_index)
+    )
+
+
+def tasks_of(loaded: dict) -> Iterator[Task]:
+    """The tasks in what `load` returned."""
+    for task in loaded.get("tasks", loaded).values():
+        if isinstance(task, dict):  # a group in lm-eval 0.4.11
+            yield from tasks_of(task)
+        else:
+            yield task
 
 
 @contextmanager
@@ -72,6 +111,7 @@ def self_test() -> None:
     """
     from importlib.metadata import version
 
+    from lm_eval import tasks
     from lm_eval.api.task import ConfigurableTask, Task
     from lm_eval.tasks import TaskManager
 
@@ -87,6 +127,8 @@ def self_test() -> None:
         taken = getattr(Task, method, None)
         if taken is None or not needed <= set(inspect.signature(taken).parameters):
             missing.append(f"Task.{method}({', '.join(sorted(needed))})")
+    if hasattr(TaskManager, "load") and not hasattr(tasks, "_yaml_loader"):
+        missing.append("tasks._yaml_loader")
     if "self.download(" not in inspect.getsource(ConfigurableTask.__init__):
         missing.append("ConfigurableTask.download")
     if "self._instances" not in inspect.getsource(Task):

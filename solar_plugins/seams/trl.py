@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ class _OneStart:
 class TrainerHooks(_BASE):
     """Public names for the private moments of a DPOTrainer; put it before one in the bases."""
 
+    ref_model: Any
+
     @contextmanager
     def around_checkpoint(self) -> Iterator[None]:
         """Around the writing of a checkpoint."""
@@ -55,6 +58,20 @@ class TrainerHooks(_BASE):
     def rows_for_reference(self, dataset: Any) -> Any:
         """The data set as it is trained on; TRL's own pass for the reference is left out."""
         return dataset
+
+    def logps_of(self, model: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """The log-probabilities of chosen and of rejected by `model` as it is.
+
+        TRL's own would switch an adapter off, so that the base is the reference, but where a
+        `ref_model` is set.
+        """
+        kept, self.ref_model = self.ref_model, model
+        try:
+            takes_model = "model" in inspect.signature(self.compute_ref_log_probs).parameters
+            given = (model, inputs) if takes_model else (inputs,)  # TRL 1.8 takes its `ref_model`
+            return self.compute_ref_log_probs(*given)
+        finally:
+            self.ref_model = kept
 
     def _prepare_dataset(self, dataset: Any, tokenizer: Any, args: Any, name: str) -> Any:
         return super()._prepare_dataset(dataset, _OneStart(tokenizer), args, name)

@@ -102,7 +102,7 @@ def test_both_are_made_verified_and_not_made_twice(solar):
         status, output = until(solar, stage)
         assert status == 0, output
     run = solar.folder / "run"
-    index = index_file.read(run / "flan_index" / data_stage.FLAN_INDEX)
+    index = index_file.read_index(run / "flan_index" / data_stage.FLAN_INDEX)
     assert "cot_gsm8k" in index.tasks
     assert len((run / "synth_math" / "math_alignment.jsonl").read_text().splitlines()) == 3
     records = {name: RunFolder(run).read_record(name) for name in ("flan_index", "synth_math")}

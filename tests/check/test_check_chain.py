@@ -120,6 +120,29 @@ def test_the_command(good_chain):
     assert CliRunner().invoke(cli, ["check"]).exit_code == 2
 
 
+def test_a_folder_is_walked(good_chain):
+    for name, text in {
+        "below/typo.yml": FILES["sft.yml"].replace("learning_rate:", "learning_rat:"),
+        "below/broken.yaml": "base_model: [\n",
+        "below/task.yaml": "task: mine\ndoc_to_text: !function mine.text\n",
+        "compose.yml": "services: {}\n",
+        ".github/ci.yml": "base_modl: x\n",
+    }.items():
+        (good_chain / name).parent.mkdir(exist_ok=True)
+        (good_chain / name).write_text(text)
+    run = CliRunner().invoke(cli, ["check", "--quick", "."])
+    assert run.exit_code == 1
+    assert {line.partition(":")[0] for line in run.stdout.splitlines()} == {
+        "below/typo.yml",
+        "below/broken.yaml",
+    }
+    nothing = CliRunner().invoke(cli, ["check", "--quick", ".github"])
+    assert nothing.exit_code == 1
+    assert nothing.output.splitlines()[-1] == (
+        "Error: .github: no chain, recipe, merge config or lm-eval config is below it."
+    )
+
+
 TOKENS = 'tokens: ["<|im_start|>"]\n'
 
 

@@ -16,7 +16,7 @@ from planted_mistakes import MISTAKES, OLD, TYPE, TYPO
 
 from solar_plugins import __all__ as EXPORTED
 from solar_plugins.chain import chain_file
-from solar_plugins.check import kind_of, tool_schemas
+from solar_plugins.check import kind_of, read_tools, tool_schemas
 from solar_plugins.cli import cli
 from solar_plugins.recipes import registry
 from solar_plugins.sdpo.args import STEP_SETTINGS
@@ -137,3 +137,19 @@ def test_the_command(monkeypatch):
     line = CliRunner().invoke(cli, ["schema", "merge", "--line-for", "mergekit_configs/dus.yml"])
     first = (ROOT / "mergekit_configs" / "dus.yml").read_text(encoding="utf-8").splitlines()[0]
     assert line.stdout == f"{first}\n"
+
+
+def test_another_version_is_read_once(tmp_path, monkeypatch):
+    facts = tool_schemas.FACTS / "transformers.json"
+    (tmp_path / facts.name).write_text(json.dumps({"version": "0"}))
+    monkeypatch.setattr(tool_schemas, "FACTS", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Without `functools.cache`, as in a new process.
+    first = tool_schemas.known.__wrapped__("transformers")
+    assert first == json.loads(facts.read_text(encoding="utf-8"))
+    (kept,) = tmp_path.glob("cache/solar_plugins/transformers-*.json")
+    monkeypatch.setattr(read_tools, "READERS", {})
+    assert tool_schemas.known.__wrapped__("transformers") == first
+    kept.write_text("{")
+    with pytest.raises(KeyError):  # cut short: it would be read anew
+        tool_schemas.known.__wrapped__("transformers")

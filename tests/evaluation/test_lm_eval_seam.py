@@ -22,5 +22,5 @@ def test_another_lm_eval_is_named(monkeypatch):
         seam.self_test()
     assert str(error.value) == (
         "lm_eval 0.4.11: Task.doc_iterator(limit, rank, samples, world_size) not found. Install "
-        "lm_eval>=0.4.11,<0.4.12, the versions that `solar evaluate` was tried with."
+        "lm_eval>=0.4.11,<0.4.14, the versions that `solar evaluate` was tried with."
     )

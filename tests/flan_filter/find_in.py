@@ -20,7 +20,7 @@ def index_of(folder: Path) -> index_file.Index:
     path = folder.parent / f"{folder.name}.index"
     result = CliRunner().invoke(cli, ["flan-index", "--from", str(folder), "--out", str(path)])
     assert result.exit_code == 0, result.output
-    return index_file.read(path)
+    return index_file.read_index(path)
 
 
 def removed(matcher: Matcher, prompts: list[str]) -> dict[int, Finding]:

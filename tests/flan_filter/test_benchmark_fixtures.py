@@ -28,7 +28,7 @@ def test_the_benchmark_is_found_in_flans_forms_and_its_neighbours_stay(name, tmp
     place.mkdir(parents=True)
     lines = "".join(json.dumps(row) + "\n" for row in fixture["rows"])
     (place / "train.jsonl").write_text(lines, encoding="utf-8")
-    matcher = Matcher(index_of(tmp_path / "benchmarks"), task_names.expand("solar"), False)
+    matcher = Matcher(index_of(tmp_path / "benchmarks"))
 
     tasks, prompts = zip(*fixture["go"], strict=True)
     for prompt, task, gone in zip(prompts, tasks, found(matcher, list(prompts)), strict=True):

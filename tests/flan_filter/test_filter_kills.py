@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import benchmark_twins
 import pytest
 from click.testing import CliRunner
@@ -24,3 +26,10 @@ def test_a_killed_filter_leaves_nothing_or_all(tmp_path):
     left = kill_and_finish(tmp_path / "in.parquet", tmp_path / "there" / "out.parquet", index, 2)
     assert len(left["digests"]) == 1
     assert left["left_over"] == []
+
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        shutil.copy(tmp_path / "in.parquet", tmp_path / "in" / f"{i}.parquet")
+    left = kill_and_finish(tmp_path / "in", tmp_path / "there" / "out", index, 2, workers=2)
+    assert len(left["digests"]) == 1
+    assert (left["left_over"], left["orphans"]) == ([], 0)

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
 
+from solar_plugins import flan_filter
 from solar_plugins.cli import cli
 
 ITEMS = benchmark_twins.items(0.005, 3)
@@ -94,6 +95,14 @@ def test_the_prompt_is_found_in_the_shapes_of_public_data(tmp_path, index, kind,
     result = solar(source, target, "--index", index)
     assert result.exit_code == 0, result.output
     assert read(target) == rows[1:]
+
+
+def test_other_programs_find_tasks_in_plain_strings(index):
+    matcher = flan_filter.Matcher(flan_filter.read_index(f"file://{index}"))
+    found = matcher.find([None, f"Solve: {QUESTIONS[0]}", "Is rain wet?"])
+    assert [(one.row, one.task, one.reason, one.removes) for one in found] == [
+        (1, "cot_gsm8k", "instance_text", True)
+    ]
 
 
 def test_a_named_column_is_read_instead_of_the_guess(tmp_path, index):

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from solar_plugins.cli import cli
 from solar_plugins.errors import SolarError
-from solar_plugins.flan_filter import index_file, task_names
+from solar_plugins.flan_filter import index_file
 from solar_plugins.flan_filter.benchmarks import BENCHMARKS
 from solar_plugins.flan_filter.build_index import add_source
 from solar_plugins.flan_filter.matcher import Matcher
@@ -70,7 +70,7 @@ def flan_copy(tmp_path: Path) -> Path:
 
 def removed(index: index_file.Index, prompts: list[str], tasks: str | list[str] = "solar"):
     array = pa.array([prompt.encode() for prompt in prompts], pa.large_binary())
-    findings = Matcher(index, task_names.expand(tasks), False).find(array)
+    findings = Matcher(index, tasks).find(array)
     return {f.row: (f.task, f.reason) for f in findings if f.removes}
 
 
@@ -78,7 +78,7 @@ def test_the_join_finds_prompts_that_show_no_text(tmp_path, flan_copy):
     path = tmp_path / "flan.index"
     result = flan_index("--from", flan_copy, "--out", path)
     assert result.exit_code == 0, result.output
-    index = index_file.read(path)
+    index = index_file.read_index(path)
     assert index.facts["texts"]["flan_inputs"] == {
         "ai2_arc/ARC-Easy:1.0.0": 1,
         "cot_gsm8k_ii": 1,
@@ -161,7 +161,7 @@ def test_equal_sources_give_equal_bytes_and_other_rows_another_digest(tmp_path):
     with (folder / "gsm8k" / "train.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"question": "How many legs have nine spiders?", "answer": "72"}))
     facts = json.loads(flan_index("--from", folder, "--out", two, "--json").stdout)
-    assert facts["digest"] != index_file.read(one).digest
+    assert facts["digest"] != index_file.read_index(one).digest
 
 
 def test_all_roads_fit_in_one_index_and_task_files_add_definitions(tmp_path, flan_copy):
@@ -173,7 +173,7 @@ def test_all_roads_fit_in_one_index_and_task_files_add_definitions(tmp_path, fla
     )
     path = tmp_path / "flan.index"
     assert flan_index("--from", folder, "--from", flan_copy, "--out", path).exit_code == 0
-    index = index_file.read(path)
+    index = index_file.read_index(path)
     assert set(index.facts["texts"]) == {"flan_inputs", "instance_text", "niv2_definition"}
     assert removed(index, [f"Definition: {definition}\nInput: x", flan_rows()[0]["inputs"]]) == {
         0: ("task1389_hellaswag_completion", "niv2_definition"),
@@ -188,7 +188,7 @@ def test_an_index_of_another_version_names_the_way_out(tmp_path, monkeypatch):
     assert flan_index("--from", folder, "--out", path).exit_code == 0
     monkeypatch.undo()
     with pytest.raises(SolarError) as error:
-        index_file.read(path)
+        index_file.read_index(path)
     assert str(error.value) == (
         f"flan_filter.index: {path} has format 99 (solar_plugins 0.1.0); this version reads format "
         f"1. Build it again: solar flan-index --from benchmarks --out {path}"
@@ -210,7 +210,7 @@ def test_what_is_no_index_is_refused(tmp_path, spoil, said):
     assert flan_index("--from", folder, "--out", path).exit_code == 0
     spoil(path)
     with pytest.raises(SolarError, match=said) as error:
-        index_file.read(path)
+        index_file.read_index(path)
     assert "\n" not in str(error.value)
 
 

@@ -22,11 +22,7 @@ from solar_plugins.flan_filter.matcher import Matcher
 def test_all_of_flans_own_gsm8k_goes_and_its_six_neighbours_stay(tmp_path):
     gsm8k = cot_file("gsm8k")
     rows = [{"question": row["q"], "answer": f"{row['r']}\n#### {row['a']}"} for row in gsm8k]
-    matcher = Matcher(
-        index_of(benchmark_twins.write(tmp_path / "b", {"gsm8k": rows})),
-        task_names.expand("solar"),
-        False,
-    )
+    matcher = Matcher(index_of(benchmark_twins.write(tmp_path / "b", {"gsm8k": rows})))
     showing = [*COT, *INVERTED_QUESTION, *INVERTED_REASONING]
     prompts = [form.format(**row) for form in showing for row in gsm8k]
     assert len(removed(matcher, prompts)) >= 0.999 * len(prompts)
@@ -64,9 +60,7 @@ def test_every_form_that_shows_an_item_goes_under_its_task(world):
         for row in items[place]
         for one in flan_renderings.render(place, row, rng)
     ]
-    found = removed(
-        Matcher(index, task_names.expand("solar"), False), [one.prompt for one in rendered]
-    )
+    found = removed(Matcher(index), [one.prompt for one in rendered])
     total, gone = Counter(), Counter()
     for row, one in enumerate(rendered):
         total[one.task, one.shows] += 1
@@ -91,7 +85,7 @@ def test_only_the_tasks_that_were_asked_for_go(world):
             for one in flan_renderings.render(place, row, rng):
                 prompts.append(one.prompt)
                 tasks.append(one.task if one.shows else None)
-    found = removed(Matcher(index, task_names.expand("drop:2.0.0"), False), prompts)
+    found = removed(Matcher(index, "drop:2.0.0"), prompts)
     assert set(found) == {row for row, task in enumerate(tasks) if task == "drop:2.0.0"}
 
 
@@ -102,12 +96,12 @@ def test_related_tasks_stay_unless_they_are_asked_for(world):
         "Definition: This task involves creating questions from a given passage that involve some "
         f"kind of complex reasoning (including numerical reasoning).\nInput: {passage}\nOutput:"
     )
-    by_default = Matcher(index, task_names.expand("solar"), False)
+    by_default = Matcher(index)
     array = pa.array([related.encode()], pa.large_binary())
     (kept,) = by_default.find(array)
     assert not kept.removes
     assert kept.task == "task026_drop_question_generation"
-    both = Matcher(index, task_names.expand(["solar", "related"]), False)
+    both = Matcher(index, ["solar", "related"])
     (gone,) = both.find(array)
     assert (gone.removes, gone.reason) == (True, "niv2_definition")
 
@@ -123,8 +117,8 @@ def test_decontamination_is_a_pass_of_its_own(world):
             # Twelve words of a test item are allowed, thirteen are not.
             prompts.append((len(words) >= 13, "Look: " + " ".join(words[:13]) + " and so on."))
             prompts.append((False, "Look: " + " ".join(words[:12][:-1]) + " or not."))
-    off = removed(Matcher(index, task_names.expand("solar"), False), [p for _, p in prompts])
-    on = removed(Matcher(index, task_names.expand("solar"), True), [p for _, p in prompts])
+    off = removed(Matcher(index), [p for _, p in prompts])
+    on = removed(Matcher(index, decontaminate=True), [p for _, p in prompts])
     assert {finding.reason for row, finding in on.items() if row not in off} == {DECONTAMINATION}
     for row, (shared, prompt) in enumerate(prompts):
         if shared and "[" not in prompt:
@@ -134,7 +128,7 @@ def test_decontamination_is_a_pass_of_its_own(world):
     around = " ".join(benchmark_twins.sentence(rng, 3) for _ in range(3))
     alone = f"{around}. {short['question']} {around}."
     whole = f"{around}. {short['question']} {' '.join(f'({c})' for c in short['choices'])}"
-    found = removed(Matcher(index, task_names.expand("solar"), True), [alone, whole])
+    found = removed(Matcher(index, decontaminate=True), [alone, whole])
     assert {row: (f.task, f.reason) for row, f in found.items()} == {1: ("mmlu", DECONTAMINATION)}
 
 
@@ -143,11 +137,7 @@ def test_a_reworded_chain_of_thought_goes_and_a_partly_new_one_is_near(world, tm
     rows = [
         {"question": "Unused question of nobody in particular?", "answer": f"{rationale}\n#### 1"}
     ]
-    matcher = Matcher(
-        index_of(benchmark_twins.write(tmp_path / "b", {"gsm8k": rows})),
-        task_names.expand("solar"),
-        False,
-    )
+    matcher = Matcher(index_of(benchmark_twins.write(tmp_path / "b", {"gsm8k": rows})))
     words = rationale.split()
     one_changed = " ".join([*words[:20], "other", *words[21:]])
     half = " ".join([*words[:24], *(f"new{i}" for i in range(16))])
