@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 MARKER = ".solar-project"
@@ -22,6 +23,17 @@ def root_of(path: str | Path) -> Path | None:
     """The nearest folder above `path`, or `path` itself, that has the `MARKER`; absolute."""
     here = Path(os.path.abspath(path))
     return next((folder for folder in (here, *here.parents) if (folder / MARKER).is_file()), None)
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Inside, relative paths count from `folder` (contextlib.chdir of Python 3.11)."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def enter(path: str | Path) -> Path:

@@ -9,7 +9,7 @@ few-shot counts, but no average.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -23,6 +23,7 @@ class Benchmark:
         filters: lm-eval's filter names that may carry the metric, the preferred one first.
         num_fewshot: the leaderboard's number of examples in the prompt.
         chance: what guessing scores; None where that depends on the question (TruthfulQA's mc2).
+        size: items of the public split that is measured.
         items: id on the Hub, configuration and split of the items that the contamination test
             reads; None where the published test does not support the benchmark.
     """
@@ -34,19 +35,21 @@ class Benchmark:
     filters: tuple[str, ...]
     num_fewshot: int
     chance: float | None
+    size: int
     items: tuple[str, str, str] | None = None
 
 
 # fmt: off
 BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark("arc", "ARC", "arc_challenge", "acc_norm", ("none",), 25, 0.25,
+    Benchmark("arc", "ARC", "arc_challenge", "acc_norm", ("none",), 25, 0.25, 1172,
               ("allenai/ai2_arc", "ARC-Challenge", "test")),
-    Benchmark("hellaswag", "HellaSwag", "hellaswag", "acc_norm", ("none",), 10, 0.25),
-    Benchmark("mmlu", "MMLU", "mmlu", "acc", ("none",), 5, 0.25, ("cais/mmlu", "all", "test")),
-    Benchmark("truthfulqa", "TruthfulQA", "truthfulqa_mc2", "acc", ("none",), 0, None,
+    Benchmark("hellaswag", "HellaSwag", "hellaswag", "acc_norm", ("none",), 10, 0.25, 10042),
+    Benchmark("mmlu", "MMLU", "mmlu", "acc", ("none",), 5, 0.25, 14042,
+              ("cais/mmlu", "all", "test")),
+    Benchmark("truthfulqa", "TruthfulQA", "truthfulqa_mc2", "acc", ("none",), 0, None, 817,
               ("truthfulqa/truthful_qa", "multiple_choice", "validation")),
-    Benchmark("winogrande", "Winogrande", "winogrande", "acc", ("none",), 5, 0.5),
-    Benchmark("gsm8k", "GSM8K", "gsm8k", "exact_match", ("strict-match", "none"), 5, 0.0,
+    Benchmark("winogrande", "Winogrande", "winogrande", "acc", ("none",), 5, 0.5, 1267),
+    Benchmark("gsm8k", "GSM8K", "gsm8k", "exact_match", ("strict-match", "none"), 5, 0.0, 1319,
               ("openai/gsm8k", "main", "test")),
 )
 # fmt: on
@@ -112,6 +115,24 @@ def notes_of(result: Mapping) -> list[str]:
             score = f"{100 * theirs['value']:.2f}{error}"
             notes.append(f"{title} as lm-eval averages it, {theirs['averaging']}: {score}")
     return notes
+
+
+def sample_note(results: Iterable[Mapping]) -> str | None:
+    """That scores are of a part of the items, if any are: cut by a limit, or a file of one's own.
+
+    >>> sample_note([{"limit": 5, "tasks": {"gsm8k": {"n": 5}, "mini_arc": {"n": 5}}}])
+    'A small sample, a trial and not a score: gsm8k 5 of 1,319, mini_arc 5 items.'
+    """
+    found = {}
+    for result in results:
+        for name, n in ((name, task["n"]) for name, task in result["tasks"].items()):
+            if name in BY_TASK and n < (whole := BY_TASK[name].size):
+                found[name] = f"{name} {n:,} of {whole:,}"
+            elif name not in BY_TASK and result.get("limit") is not None:
+                found[name] = f"{name} {n:,} items"
+    return (
+        f"A small sample, a trial and not a score: {', '.join(found.values())}." if found else None
+    )
 
 
 def how_measured(task: Mapping) -> str:

@@ -40,6 +40,22 @@ class Machine:
     gpu_watts: float | None = None  # the most that a GPU draws
 
 
+def machine_of(gpu: str | None) -> Machine:
+    """One GPU of `gpu_specs.PRESETS`, or ``cpu``; None: the first GPU here, else the CPU.
+
+    A GPU that is not in the list counts as the slowest one that is.
+    """
+    import torch
+
+    if gpu is None and torch.cuda.is_available():
+        found = torch.cuda.get_device_properties(0)
+        slowest = min(known.flops for known in gpu_specs.GPUS.values())
+        of_device = gpu_specs.of_device(found.name)
+        return Machine(1, found.total_memory, of_device.flops if of_device else slowest)
+    spec = gpu_specs.preset(gpu or "cpu")
+    return Machine(1, spec.memory_gib * GIB, spec.flops, is_cpu=spec.cuda_name == "")
+
+
 @dataclass
 class StagePlan:
     """One stage. None: not known; the notes say why."""

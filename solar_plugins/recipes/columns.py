@@ -74,7 +74,7 @@ _HOLDS = {
     "value": ("segments", "completions", "labels", "answers"),
 }  # fmt: skip
 _CONVERSATIONS = (".argilla_chat", ".ultra")
-_ROLES = {"human": "user", "user": "user", "assistant": "assistant", "gpt": "assistant",
+ROLES = {"human": "user", "user": "user", "assistant": "assistant", "gpt": "assistant",
           "system": "system", "tool": "tool"}  # fmt: skip
 """As Axolotl maps them by itself; preference data know only the four on the right."""
 
@@ -134,8 +134,8 @@ class RowReader:
             name: str(mapped.get(name) or (not rl and entry.get(f"message_field_{name}")) or name)
             for name in ("role", "content")
         }
-        given = entry.get("roles") if not rl else dict.fromkeys(_ROLES.values())
-        self.roles = dict(_ROLES)
+        given = entry.get("roles") if not rl else dict.fromkeys(ROLES.values())
+        self.roles = dict(ROLES)
         if isinstance(given, dict) and given:
             self.roles = {str(s): t for t, all_ in given.items() for s in (all_ or [t])}
         trained = entry.get("roles_to_train")

@@ -173,6 +173,19 @@ def is_miniature(run: Run) -> bool:
     return any(name not in BY_TASK for name in names)
 
 
+def titles(run: Run) -> list[str]:
+    """The run's benchmarks; where it has public and invented ones, which are invented."""
+    names = {
+        name: task["benchmark"] for r in run.results.values() for name, task in r["tasks"].items()
+    }
+    public = {key for name, key in names.items() if name in BY_TASK}
+    mixed = public and public != {*names.values()}
+    return [
+        BY_KEY[key].title + " (invented)" * bool(mixed and key in {*names.values()} - public)
+        for key in run.benchmarks
+    ]
+
+
 def chance_levels(run: Run) -> dict[str, float]:
     """What guessing scores by benchmark, as the tasks themselves say."""
     tasks = [task for result in run.results.values() for task in result["tasks"].values()]

@@ -15,7 +15,7 @@ from solar_plugins.chain.run.record import Record
 from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.chain.training import metrics
 from solar_plugins.errors import SolarError
-from solar_plugins.evaluation.benchmarks import BY_KEY
+from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK
 from solar_plugins.recipes import extends
 from solar_plugins.report.stacks import read_stacks
 
@@ -160,12 +160,24 @@ def read_run(folder: str | Path, paper: bool = False) -> Run:
 
 
 def _joined(before: dict[str, Any] | None, result: dict[str, Any]) -> dict[str, Any]:
-    """A model's result beside that of another evaluation of the chain; H6 is of one of them."""
+    """A model's result beside that of another evaluation of the chain; H6 is of one of them.
+
+    Of a benchmark that was measured on public and on invented items, the public score counts.
+    """
     if before is None:
         return result
     tables = ("tasks", "losses", "other", "not_run")
     joined = {name: {**before.get(name, {}), **result.get(name, {})} for name in tables}
-    of_h6 = before if result.get("h6") is None else result
+    public = {task["benchmark"] for name, task in joined["tasks"].items() if name in BY_TASK}
+    for name, task in [*joined["tasks"].items()]:
+        if name not in BY_TASK and task["benchmark"] in public:
+            del joined["tasks"][name]
+            values = {task["metric"]: task["value"], f"{task['metric']}_stderr,": task["stderr"]}
+            joined["other"][name] = {"values": values, "n": task["n"]}
+    with_h6 = [one for one in (before, result) if one.get("h6") is not None] or [result]
+    of_h6 = max(
+        with_h6, key=lambda one: (not BY_TASK.keys().isdisjoint(one["tasks"]), one is result)
+    )
     return {**result, **joined, "h6": of_h6.get("h6"), "h6_stderr": of_h6.get("h6_stderr")}
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solar_plugins.chain.run.record import FAILED
-from solar_plugins.evaluation.benchmarks import BY_KEY
+from solar_plugins.evaluation.benchmarks import sample_note
 from solar_plugins.report import results
 from solar_plugins.report.run import NOT_RUN, Run
 from solar_plugins.terminal import print_whole
@@ -104,8 +104,7 @@ def result_grids(run: Run) -> list[Grid]:
 def scores_grid(run: Run) -> Grid:
     """Scores, H6 and held-out loss per model, chance first; only what the chain asks for."""
     rows, unit, levels = results.model_rows(run), results.loss_unit(run), results.chance_levels(run)
-    titles = [BY_KEY[key].title for key in run.benchmarks]
-    columns = ["model", *titles, *["H6"] * run.asks_for_h6, *([unit] if unit else [])]
+    columns = ["model", *results.titles(run), *["H6"] * run.asks_for_h6, *([unit] if unit else [])]
     body = []
     if levels:
         cells = [percent(levels.get(key), "-") for key in run.benchmarks]
@@ -122,6 +121,8 @@ def scores_grid(run: Run) -> Grid:
         notes.append(
             "The miniature benchmarks are not the paper's: compare the rows, not the values."
         )
+    sample = sample_note(run.results.values())
+    notes += [sample] if sample else []
     rows_of_any = body if len(columns) > 1 else []
     return Grid("Scores in percent, higher is better", columns, rows_of_any, notes)
 

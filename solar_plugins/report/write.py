@@ -12,7 +12,7 @@ from solar_plugins.chain.chain_file import BASE_MODEL
 from solar_plugins.chain.run.record import DONE
 from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.depth_up_scaling.picture import in_words, layer_map_svg
-from solar_plugins.evaluation.benchmarks import BY_KEY
+from solar_plugins.evaluation.benchmarks import BY_KEY, sample_note
 from solar_plugins.render import render
 from solar_plugins.report import provenance, results, tables
 from solar_plugins.report.charts import Figure, Points, Series, line_chart, smooth
@@ -57,7 +57,8 @@ def to_html(run: Run) -> str:
         rows=results.model_rows(run),
         chance=results.chance_levels(run),
         miniature=results.is_miniature(run),
-        limits=sorted({r["limit"] for r in run.results.values() if r["limit"] is not None}),
+        titles=results.titles(run),
+        sample=sample_note(run.results.values()),
         loss_unit=results.loss_unit(run),
         others=tables.others_grid(run),
         up_scalings=[(found, *_layer_map(run, found.stage)) for found in results.up_scalings(run)],

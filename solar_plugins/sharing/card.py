@@ -17,7 +17,7 @@ from solar_plugins.chain.run.record import DONE
 from solar_plugins.chain.run.run_folder import RunFolder
 from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.errors import SolarError
-from solar_plugins.evaluation.benchmarks import BY_KEY
+from solar_plugins.evaluation.benchmarks import BY_KEY, BY_TASK, sample_note
 from solar_plugins.models import licence
 from solar_plugins.recipes import global_batch
 from solar_plugins.recipes.data_recipe import SynthMathRecipe, read
@@ -84,6 +84,8 @@ def card_of(run: Run, name: str) -> str:
         **{"base": run.chain.base_model, "on_hub": _on_hub, "shown": _shown},
         **{"batch": _batch, "datasets": datasets, "ranges": ranges_of, "percent": percent},
         titles={key: benchmark.title for key, benchmark in BY_KEY.items()},
+        public=BY_TASK,
+        sample=sample_note([result]) if result else None,
         gpu_hours=sum(cost["gpu_hours"] for cost in spent),
         energy_kwh=sum(cost["energy_kwh"] for cost in spent),
         others=list(_others(result)) if result else [],
@@ -169,7 +171,7 @@ def _eval_results(run: Run, name: str) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     result = run.results.get(name)
-    if result is None or result["limit"] is not None:
+    if result is None or sample_note([result]):
         return []
     common: dict[str, Any] = {"task_type": "text-generation", "task_name": "Text Generation"}
     common |= {"source_name": _harness(result), "source_url": _HARNESS}

@@ -36,10 +36,15 @@ def write_project(target: Path) -> list[str]:
             shutil.copytree(tasks_folder, folder / name, ignore=ignore)
         readme = _README.read_text(encoding="utf-8").format(name=target.name)
         (folder / "README.md").write_text(readme, encoding="utf-8")
-        (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
-        (folder / project.MARKER).write_text(project.MARKER_TEXT, encoding="utf-8")
+        mark_project(folder)
         return sorted(
             str(file.relative_to(folder))
             for file in folder.glob("recipes/**/*.yml")
             if "\nstages:" in file.read_text(encoding="utf-8")
         )
+
+
+def mark_project(folder: Path) -> None:
+    """Let paths count from `folder`, and keep Git from what is made in it."""
+    (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
+    (folder / project.MARKER).write_text(project.MARKER_TEXT, encoding="utf-8")

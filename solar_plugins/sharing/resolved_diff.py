@@ -88,12 +88,10 @@ def effect(file: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as place:
             opened.write(Path(place))
             return effect(Path(place) / opened.lock.chain)
-    before = Path.cwd()
     root = project.root_of(file)
-    try:
-        if root is not None:
-            file = Path(os.path.abspath(file)).relative_to(root)
-            os.chdir(root)
+    if root is not None:
+        file = Path(os.path.abspath(file)).relative_to(root)
+    with project.working_in(root or Path()):
         content = extends.read_mapping(file)
         if "stages" not in content:
             return _effect(content, None)
@@ -110,8 +108,6 @@ def effect(file: Path) -> dict[str, Any]:
                 for name, stage in chain.stages.items()
             },
         }
-    finally:
-        os.chdir(before)
 
 
 def differences(one: Any, other: Any, where: str = "") -> Iterator[SettingDifference]:

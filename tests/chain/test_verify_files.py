@@ -109,6 +109,13 @@ def test_an_evaluation_without_a_number_is_refused(tmp_path, value):
         check_evaluation(file)
 
 
+def test_an_evaluation_of_pairs_alone_is_one(tmp_path):
+    file = tmp_path / "base.json"
+    pairs = '{"held_out_pairs": {"values": {"acc,none": 0.5}}}'
+    file.write_text(f'{{"tasks": {{}}, "losses": {{}}, "other": {pairs}, "h6": null}}')
+    assert check_evaluation(file) == {"h6": None}
+
+
 def half_optimizer(path):
     file = path / "optimizer.pt"
     file.write_bytes(file.read_bytes()[:500])

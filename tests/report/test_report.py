@@ -15,10 +15,10 @@ from small_run import MODELS, result, write_run
 from solar_plugins.cli.report import report_command
 from solar_plugins.errors import SolarError
 from solar_plugins.evaluation.paper import row_of_stage
-from solar_plugins.report import results
+from solar_plugins.report import results, tables
 from solar_plugins.report.run import read_run
 from solar_plugins.report.tables import Grid, duration, print_results
-from solar_plugins.report.write import write_report
+from solar_plugins.report.write import to_markdown, write_report
 from solar_plugins.terminal import print_whole
 
 
@@ -256,7 +256,26 @@ def test_a_trial_says_so(run_folder):
     for model in MODELS:
         file = run_folder / "h6" / f"{model}.json"
         file.write_text(json.dumps({**result(model), "limit": 5}))
-    assert "first 5 items" in page_of(run_folder).texts["results"]
+    said = "A small sample, a trial and not a score: mini_arc 200 items,"
+    assert said in page_of(run_folder).texts["results"]
+    assert said in to_markdown(read_run(run_folder))
+
+
+def test_public_and_invented_items_are_told_apart(run_folder):
+    chain = run_folder / ".solar/chain.yml"
+    chain.write_text(chain.read_text() + "  public: {evaluate: h6.yml, from: [cpt]}\n")
+    arc = {**result("cpt")["tasks"]["mini_arc"], "value": 0.25, "n": 50}
+    (run_folder / "public").mkdir()
+    (run_folder / "public/cpt.json").write_text(
+        json.dumps({"tasks": {"arc_challenge": arc}, "losses": {}, "limit": None})
+    )
+    run = read_run(run_folder)
+    scores, others = tables.scores_grid(run), tables.others_grid(run)
+    assert scores.columns[1:3] == ["ARC", "HellaSwag (invented)"]
+    (row,) = (row for row in scores.rows if row[0] == "cpt")
+    assert row[1] == "25.00"
+    assert ["cpt", "mini_arc"] in [row[:2] for row in others.rows]
+    assert scores.notes[-1].endswith("a score: arc_challenge 50 of 1,172.")
 
 
 def test_the_command(run_folder, tmp_path):

@@ -194,7 +194,7 @@ def test_full_size_benchmarks_name_their_datasets(run: Path):
     result = small_run.result("cpt")
     tasks = {}
     for name, task in result["tasks"].items():
-        tasks[name.removeprefix("mini_")] = {**task, "num_fewshot": 5}
+        tasks[name.removeprefix("mini_")] = {**task, "num_fewshot": 5, "n": 20_000}
     (run / "h6/cpt.json").write_text(json.dumps({**result, "tasks": tasks}))
     card.write_cards(run, ("cpt",))
     found = ModelCard.load(run / "cpt/README.md").data.eval_results
@@ -211,7 +211,7 @@ def test_a_trial_is_no_score(run: Path):
     card.write_cards(run, ("cpt",))
     read = ModelCard.load(run / "cpt/README.md")
     assert read.data.eval_results is None
-    assert "A trial with 10 items per task: not a score." in read.text
+    assert "A small sample, a trial and not a score: mini_arc 200 items" in read.text
 
 
 def test_held_out_loss_and_own_tasks_are_in_it(run: Path):

@@ -93,7 +93,7 @@ def check_evaluation(file: Path) -> dict[str, Any]:
     """
     result = _read_json(file)
     values = {**result.get("tasks", {}), **result.get("losses", {})}
-    if not values:
+    if not values and not result.get("other"):
         raise SolarError(f"{file}: holds no task's result.")
     for task, entry in values.items():
         value = entry.get("value")

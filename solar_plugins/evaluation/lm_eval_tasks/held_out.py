@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _PROMPT = ("prompt", "instruction", "question")
-_ANSWER = ("output", "response", "answer")
+_ANSWER = ("output", "response", "answer", "messages")
 _INPUT = ("input", "context")
 _SYSTEM = ("system", "system_prompt")
+_CHATS = ("messages", "chosen")  # whole conversations
+_ANSWERS = "### Assistant:\n"
 
 
 def text(doc: Mapping[str, Any]) -> str:
@@ -32,14 +34,18 @@ def with_text(docs: Dataset) -> Dataset:
 
 def instruction(doc: Mapping[str, Any]) -> str:
     """The prompt in the form of the released SOLAR (`recipes/templates/solar.jinja`)."""
+    chat = next((doc[name] for name in _CHATS if isinstance(doc.get(name), list)), [])
+    if len(chat) > 1:  # else a list with the answer alone
+        turns = [f"### {one['role'].title()}:\n{one['content']}" for one in chat[:-1]]
+        return "\n\n".join([*turns, _ANSWERS])
     system, more = (_cell(doc, names, "") for names in (_SYSTEM, _INPUT))
     parts = [f"### System:\n{system}"] * bool(system)
-    parts += [f"### User:\n{_cell(doc, _PROMPT)}", *[more] * bool(more), "### Assistant:\n"]
+    parts += [f"### User:\n{_cell(doc, _PROMPT)}", *[more] * bool(more), _ANSWERS]
     return "\n\n".join(parts)
 
 
 def answer(doc: Mapping[str, Any]) -> str:
-    """The answer to an instruction."""
+    """The answer to an instruction; of a conversation, the last message."""
     return _cell(doc, _ANSWER)
 
 
