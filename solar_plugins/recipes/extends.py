@@ -8,7 +8,8 @@
       cpt: {set: {max_steps: 2000}}
       h6: null
 
-Mappings are merged key by key, anything else replaces what was there, and ``null`` takes a key out.
+Mappings are merged key by key, anything else replaces what was there, and ``null`` takes a key out;
+in the ``set`` of a stage it takes it out of the stage's file.
 A chain on another base that names no ``output_dir`` gets one of its own, as with ``--base-model``.
 `solar show FILE` prints the recipe with ``extends:`` resolved, which Axolotl reads without us.
 """
@@ -129,10 +130,9 @@ def _extended_by(
 
     A chain on another base model gets an output folder of its own.
     """
-    base = dict(base)
+    base, changed = dict(base), changes.get("stages")
+    changed = changed if isinstance(changed, dict) else {}
     if isinstance(base.get("stages"), dict):
-        changed = changes.get("stages")
-        changed = changed if isinstance(changed, dict) else {}
         base["stages"] = {
             name: _stage_of(stage, below, changed.get(name), here)
             for name, stage in base["stages"].items()
@@ -140,7 +140,14 @@ def _extended_by(
     other = changes.get("base_model")
     if "stages" in base and isinstance(other, str) and other != base.get("base_model"):
         base["output_dir"] = folder_for(base.get("output_dir"), other)  # unless `changes` has one
-    return merged(base, changes)
+    result = merged(base, changes)
+    for name, change in changed.items():
+        settings = change.get("set") if isinstance(change, dict) else None
+        if isinstance(settings, dict):  # whose nulls `merged` drops where the base has a `set`
+            nulls = {key: None for key, value in settings.items() if value is None}
+            stage = result["stages"][name]
+            result["stages"] |= {name: stage | {"set": stage["set"] | nulls}}
+    return result
 
 
 def _stage_of(stage: Any, below: Path, change: Any, here: Path) -> Any:

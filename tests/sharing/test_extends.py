@@ -82,6 +82,19 @@ def test_a_chain_has_what_it_extends_but_for_its_changes(folder: Path):
     ]
 
 
+def test_null_in_a_set_takes_the_key_out_of_the_stages_file(folder: Path):
+    """Whether the chain below has a `set` for that stage or none."""
+    (folder / "shorter.yml").write_text(
+        "extends: ./mine.yml\n"
+        "stages:\n  cpt: {set: {deepspeed: null}}\n  sft_v3: {set: {deepspeed: null}}\n"
+    )
+    chain = load_chain("shorter.yml")
+    for name in ("cpt", "sft_v3"):
+        assert not resolve(chain, chain.stages[name]).get("deepspeed")
+    assert resolve(chain, chain.stages["cpt"])["max_steps"] == 20
+    assert resolve(chain, chain.stages["cand_1"])["deepspeed"]
+
+
 def test_paths_below_the_extended_chains_folder_move_along(folder: Path):
     (folder / "tiny.yml").write_text("extends: tiny/solar\nname: t\noutput_dir: ./elsewhere\n")
     chain = load_chain("tiny.yml")
