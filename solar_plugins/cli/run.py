@@ -93,8 +93,10 @@ def run_command(
     chain = load_chain(file, base_model=base_model, overrides=parse(settings))
     # Axolotl reports its use by default; nobody asked for that here.
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
-    # Threads that spin while they wait made two trainings at once take six times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that spin long while they wait take the cores of other processes; those that never
+    # spin make small models slow (benchmarks/busy_machine.py).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from solar_plugins.chain.run import launcher as launchers
     from solar_plugins.sharing import lock
 
