@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/busy_machine.py [--rounds 3]
 
 A step of a small and of a larger Llama, each in a process of its own, with threads that wait as
-`solar run` has them (spins 1000 times), by OpenMP's default, and in two other ways: alone, beside a loop
-that keeps one core busy, and beside the same training. On a quiet machine; the ways alternate.
-Prints medians as JSON.
+`solar run` has them (they spin 1,000 times), by OpenMP's default, and in two other ways: alone,
+beside a loop that keeps one core busy, and beside the same training. On a quiet machine; the ways
+alternate. Prints medians as JSON.
 """
 
 from __future__ import annotations
