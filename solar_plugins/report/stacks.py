@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from solar_plugins.errors import SolarError
 from solar_plugins.render import render
 from solar_plugins.report.charts import Dot, Figure, Series, dot_chart, line_chart
 
-FILE, WIDTH = "measured_stacks.json", 520
-"""What `solar report` draws from a run's folder; pixels."""
+FILE, WIDTH, _CAPTION = "measured_stacks.json", 520, 26
+"""What `solar report` draws from a run's folder; pixels of a picture and of the line above it."""
 
 
 def read_stacks(folder: Path) -> dict[str, Any] | None:
@@ -52,6 +54,12 @@ def stack_figures(measured: dict[str, Any]) -> list[Figure]:
 
 def stacks_svg(measured: dict[str, Any]) -> str:
     """Both pictures below one another, a whole SVG document."""
-    figures = stack_figures(measured)
-    sized = [(figure, int(re.findall(r"\d+", figure.picture)[3])) for figure in figures]
-    return render(__file__, "stacks.svg", figures=sized, width=WIDTH)
+    placed, y = [], 0
+    for figure in stack_figures(measured):
+        width, height = map(int, re.findall(r"\d+", figure.picture)[2:4])  # its viewBox
+        scale = WIDTH / width
+        group = f'<g transform="translate(0 {y + _CAPTION}) scale({scale:.4f})"'
+        picture = str(figure.picture).replace("<svg", group).replace("</svg>", "</g>")
+        placed.append((y, figure.caption, Markup(picture)))
+        y += _CAPTION + round(height * scale)
+    return render(__file__, "stacks.svg", figures=placed, width=WIDTH, height=y)
