@@ -29,8 +29,11 @@ PAIRS = [
         "rejected": [{"role": "assistant", "content": "the moon ."}],
     },
     {
-        "prompt": "who sees the sun ?",
-        "chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "so it is"}],
+        "prompt": "who sees the sun ?",  # of a whole conversation, its own turns are the prompt
+        "chosen": [
+            {"role": "user", "content": "who sees a dog ?"},
+            {"role": "assistant", "content": "so it is"},
+        ],
         "rejected": [{"role": "assistant", "content": "yes"}],
     },
 ]
@@ -106,7 +109,7 @@ def test_a_pair_is_won_by_the_likelier_answer(measured):
     folder, result = measured
     answers = [("a cat", "the moon ."), ("so it is", "yes")]
     prompts = [f"### User:\n{ask}\n\n### Assistant:\n" for ask in
-               ("who eats salt ?", "who sees the sun ?")]  # fmt: skip
+               ("who eats salt ?", "who sees a dog ?")]  # fmt: skip
     found = [
         [log_likelihood(folder, prompt, text) for text in both]
         for prompt, both in zip(prompts, answers, strict=True)

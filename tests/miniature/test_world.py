@@ -187,7 +187,7 @@ def test_pages_fit_a_training_sequence(files):
         (
             {"generator": "miniature_wold"},
             "generator: 'miniature_wold' is not one of miniature_world, untrained_model, "
-            "flan_index, synth_math. Did you mean 'miniature_world'?",
+            "flan_index, synth_math, contamination_test. Did you mean 'miniature_world'?",
         ),
         (
             {"pretrain_page": 5},

@@ -36,7 +36,7 @@ def test_each_question_has_a_miniature():
     assert sorted(chains) == QUESTIONS
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if name != "merge_v4"])  # merges
 def test_a_miniature_changes_one_training_and_measures_each_variant(name):
     """The report compares the trainings of one file: there are several, and all are evaluated."""
     chain = miniature(name)

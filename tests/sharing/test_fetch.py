@@ -159,7 +159,7 @@ def test_the_servers_refusal_is_one_line(server, trusted):
         ("ftp://example.org/a.zip", "not an https address"),
         ("file:///etc/passwd", "not an https address"),
         ("data://x", "not an https address"),
-        ("https://me:hunter2@example.org/a", "an address with a password in it"),
+        ("https://me:hunter2@example.org/a", "a password in an address"),
         ("https://", "not reachable"),
         ("https://[x/a", "address"),
         ("hf://owner", "not a repository"),
