@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -127,7 +128,9 @@ def by_lm_eval(folder: Path) -> dict[str, Any]:
         tasks = ["--tasks", "solar_h6", "--include_path", str(own)]
         model = ["--model", "hf", "--model_args", f"pretrained={MODEL},dtype=bfloat16"]
         command = [_tool("lm_eval"), "run", *model, *tasks, *settings, "--output_path", str(output)]
-        _run(command, folder / "hub")
+        cache = folder / "datasets"  # `datasets` would take rows of an earlier draw from its own
+        shutil.rmtree(cache, ignore_errors=True)
+        _run(command, folder / "hub", HF_DATASETS_CACHE=str(cache))
     return json.loads(next(output.rglob("results_*.json")).read_text(encoding="utf-8"))["results"]
 
 
@@ -161,9 +164,9 @@ def _tool(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path, **settings: str) -> None:
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    subprocess.run(command, cwd=folder, env=os.environ | offline, check=True)
+    subprocess.run(command, cwd=folder, env=os.environ | offline | settings, check=True)
 
 
 if __name__ == "__main__":
