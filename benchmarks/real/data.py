@@ -29,37 +29,37 @@ Row = dict[str, Any]
 def main(source: Path, folder: Path) -> None:
     """Write all files of chain.yml's `data` to `folder`."""
     rng = random.Random(SEED)
-    _write(folder / "pretrain.jsonl", _drawn(rng, _read(source / "text/c4_demo.jsonl")))
-    articles = _read(source / "text/wikitext2_test.jsonl")
-    _write(
+    write(folder / "pretrain.jsonl", drawn(rng, read(source / "text/c4_demo.jsonl")))
+    articles = read(source / "text/wikitext2_test.jsonl")
+    write(
         folder / "held_out_text.jsonl",
         ({"text": row["text"][: LETTERS["article"]]} for row in articles),
     )
 
-    answers = _drawn(rng, _read(source / "sft/alpaca_en_demo.jsonl"))
+    answers = drawn(rng, read(source / "sft/alpaca_en_demo.jsonl"))
     held_out = HELD_OUT["answers"]
-    _write(folder / "held_out_answers.jsonl", answers[:held_out])
-    _write(folder / "instructions.jsonl", answers[held_out:])
+    write(folder / "held_out_answers.jsonl", answers[:held_out])
+    write(folder / "instructions.jsonl", answers[held_out:])
 
-    pairs = _drawn(rng, list(_pairs(_read(source / "preference/dpo_en_demo.jsonl"))))
+    pairs = drawn(rng, list(_pairs(read(source / "preference/dpo_en_demo.jsonl"))))
     held_out = HELD_OUT["pairs"]
     half = (held_out + len(pairs)) // 2
-    _write(folder / "held_out_pairs.jsonl", pairs[:held_out])
-    _write(folder / "pairs_1.jsonl", pairs[held_out:half])
-    _write(folder / "pairs_2.jsonl", map(_as_messages, pairs[half:]))
+    write(folder / "held_out_pairs.jsonl", pairs[:held_out])
+    write(folder / "pairs_1.jsonl", pairs[held_out:half])
+    write(folder / "pairs_2.jsonl", map(_as_messages, pairs[half:]))
 
     for name, items in ITEMS.items():
         for file in sorted((source / "h6" / name).glob("*.jsonl")):
-            drawn = [_as_on_the_hub(row) for row in _drawn(rng, _read(file))]
-            _write(folder / "h6" / name / file.name, drawn[:items])
+            found = [as_on_the_hub(row) for row in drawn(rng, read(file))]
+            write(folder / "h6" / name / file.name, found[:items])
             if name in NO_TRAIN_SPLIT:  # which lm-eval opens for examples, also where it shows none
-                _write(folder / "h6" / name / "train.jsonl", drawn[items : items + EXAMPLES])
+                write(folder / "h6" / name / "train.jsonl", found[items : items + EXAMPLES])
     for file in (source / "h6/mmlu").glob("*.jsonl"):
         by_subject: dict[str, list[Row]] = {}
-        for row in _read(file):
+        for row in read(file):
             by_subject.setdefault(row["subject"], []).append(row)
-        drawn = [row for subject in by_subject.values() for row in subject[:ITEMS_OF_A_SUBJECT]]
-        _write(folder / "h6/mmlu" / file.name, drawn)
+        found = [row for subject in by_subject.values() for row in subject[:ITEMS_OF_A_SUBJECT]]
+        write(folder / "h6/mmlu" / file.name, found)
 
 
 def _pairs(given: Iterable[Row]) -> Iterator[Row]:
@@ -85,20 +85,20 @@ def _as_messages(pair: Row) -> Row:
     return {"prompt": pair["question"], **answers}
 
 
-def _as_on_the_hub(item: Row) -> Row:
+def as_on_the_hub(item: Row) -> Row:
     """An item with the two parts of HellaSwag's context, which the folder has as one."""
     return {**item, "ctx_a": item["ctx"], "ctx_b": ""} if "ctx" in item else item
 
 
-def _drawn(rng: random.Random, all_rows: Sequence[Row]) -> list[Row]:
+def drawn(rng: random.Random, all_rows: Sequence[Row]) -> list[Row]:
     return rng.sample(all_rows, len(all_rows))
 
 
-def _read(file: Path) -> list[Row]:
+def read(file: Path) -> list[Row]:
     return list(rows.read(file))
 
 
-def _write(file: Path, content: Iterable[Row]) -> None:
+def write(file: Path, content: Iterable[Row]) -> None:
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in content)
     if not file.is_file() or file.read_text(encoding="utf-8") != text:  # an evaluation goes on
         file.parent.mkdir(parents=True, exist_ok=True)
