@@ -65,7 +65,7 @@ real: $(INSTALLED)
 	$(BIN)/python benchmarks/real/table.py outputs/real
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check-fast: lint
 	$(BIN)/python -m pytest -q -m "not slow"

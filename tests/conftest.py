@@ -24,6 +24,8 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     DS_ACCELERATOR="cpu",
     CUDA_VISIBLE_DEVICES="",
+    # Models this small lose more by sharing out than they win, and `make test` fills the cores.
+    OMP_NUM_THREADS="1",
     # Datasets are saved in this process: one worker is a spawned one, with all imports anew.
     AXOLOTL_DATASET_NUM_PROC="0",
 )

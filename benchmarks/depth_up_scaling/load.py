@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("dus_load"), help="for the models")
     parser.add_argument("--repeat", type=int, default=5, help="times each load is measured")
     parser.add_argument("--writes", type=int, default=2, help="of these, how many write as well")
+    parser.add_argument("--others", type=int, default=1, help="times the others load: minutes")
     parser.add_argument("--merges", type=int, default=2, help="times mergekit runs (0: see --keep)")
     parser.add_argument("--hidden", type=int, default=2048, help="hidden size (2048: 1.6B)")
     parser.add_argument("--out", type=Path, default=HERE / "load.json")
@@ -117,6 +118,8 @@ def main() -> None:
         for touch in touches:
             for way, (prepare, folder) in ways.items():
                 if way not in ("ours", "plain") and touch != "none":
+                    continue
+                if way in others and not 1 <= round_ <= options.others:
                     continue
                 result = in_child(measured, prepare, folder, touch)
                 if round_:  # the first round warms up
@@ -301,6 +304,8 @@ def report(out: Path, runs: dict[str, list[dict]], merges: list[dict], base: Pat
             both = (told(values(side, field), 3) for side in sides)
             rows.append((f"{name}, {what}", *both, f"{ours / plain:.2f}"))
     for name, (layers, _) in OTHERS.items():
+        if f"{name}, none" not in runs:
+            continue
         beside = "plain" if len(layers) == len(LAYER_MAP) else "plain, 64 layers"
         sides = [f"{name}, none", f"{beside}, none"]
         ours, plain = (median(side, "wall_s") for side in sides)
