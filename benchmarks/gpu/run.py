@@ -172,7 +172,7 @@ def report(device: str, changes: dict[str, dict[str, object]]) -> str:
             allocated = max(log.get("memory/max_allocated (GiB)", 0) for log in logs)
             planned = (plan.states_gib or 0) + (plan.activations_gib or 0)
             cells = [f"{step_s:.3f}", f"{(plan.tokens or 0) / (plan.steps or 1) / step_s:,.0f}"]
-            cells += [f"{allocated:.2f}", f"{planned:.2f}"]
+            cells += [f"{allocated:.2f}" if allocated else "", f"{planned:.2f}"]
         cells += [f"{record.peak_memory_gib:.2f}", f"{record.wall_s:.0f}"]
         lines.append(f"| {' | '.join([plan.stage, *cells])} |")
     return "\n".join(lines) + "\n"
