@@ -1,5 +1,6 @@
 # make demo         the paper in miniature, on two CPU cores
 # make real         a real model of 135M parameters and real data, DATA=FOLDER, on two CPU cores
+# make gpu          what one GPU shows, meant for ten minutes: benchmarks/gpu/results.md
 # make check-fast   lint, types, imports and the pure tests, in less than a minute
 # make test         the whole test suite
 # make docs         the docs site, into outputs/site
@@ -39,7 +40,7 @@ CLEAR := $(if $(wildcard $(INSTALLED)),--clear)
 .PHONY: $(INSTALLED)
 endif
 
-.PHONY: install demo real test check-fast lint format lock docs
+.PHONY: install demo real gpu test check-fast lint format lock docs
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -63,6 +64,9 @@ real: $(INSTALLED)
 	$(BIN)/python benchmarks/real/data.py "$(DATA)" outputs/real-data
 	$(BIN)/solar run benchmarks/real/chain.yml
 	$(BIN)/python benchmarks/real/table.py outputs/real
+
+gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/gpu/run.py
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

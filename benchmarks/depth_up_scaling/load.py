@@ -12,6 +12,8 @@ A random Llama of 1.6B parameters (bf16, four shards, 32 layers) becomes one of 
 - mergekit: `mergekit-yaml` (passthrough, --clone-tensors), then plain;
 - the other layouts and inits (`OTHERS`), each beside a plain load of a checkpoint of its depth.
 
+With --device ours and plain are also measured until the model is on it (cuda).
+
 Every measurement is a process of its own, forked after all imports, so that neither imports nor an
 earlier model count; each has built a model without weights before its clock starts. The parent's
 objects are frozen before each fork: a full garbage collection in the child would copy their pages
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=1, help="times the others load: minutes")
     parser.add_argument("--merges", type=int, default=2, help="times mergekit runs (0: see --keep)")
     parser.add_argument("--hidden", type=int, default=2048, help="hidden size (2048: 1.6B)")
+    parser.add_argument("--device", help="move the model there too: cuda")
     parser.add_argument("--out", type=Path, default=HERE / "load.json")
     parser.add_argument("--keep", action="store_true", help="leave the models on disk")
     options = parser.parse_args()
@@ -115,6 +118,7 @@ def main() -> None:
     runs: dict[str, list[dict]] = {}
     for round_ in range(options.repeat + 1):
         touches = ("none", "read", "write") if round_ <= options.writes else ("none", "read")
+        touches += (options.device,) if options.device else ()
         for touch in touches:
             for way, (prepare, folder) in ways.items():
                 if way not in ("ours", "plain") and touch != "none":
@@ -231,9 +235,14 @@ def merge(base: Path, out: Path) -> dict:
 def measured(prepare: Callable, folder: Path, touch: str) -> dict:
     """Seconds until the model is there (and touched), what it owns, what it wrote."""
     load = prepare(folder)
+    device = None if touch in ("none", "read", "write") else torch.zeros(1, device=touch).device
     before, written = private_bytes(), written_bytes()
     start, cpu = time.perf_counter(), time.process_time()
     model = load()
+    if device is not None:
+        model.to(device)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
     private, written = private_bytes() - before, written_bytes() - written
     with torch.no_grad():
         for parameter in model.parameters():
@@ -292,12 +301,15 @@ def report(out: Path, runs: dict[str, list[dict]], merges: list[dict], base: Pat
 
     extra = median("ours, none", "private_bytes")
     rows = [("", "ours", "plain, already up-scaled", "ours / plain")]
-    for way, touch, name in (
-        ("ours", "none", "load"),
-        ("all", "none", "all checks and load"),
-        ("ours", "read", "load and read every parameter"),
-        ("ours", "write", "load and write every parameter"),
-    ):
+    touches = {"none": "load"}
+    touches |= {touch: f"load and {touch} every parameter" for touch in ("read", "write")}
+    measured_too = {run.rpartition(", ")[2] for run in runs} - {*touches}
+    touches |= {device: f"load and move to {device}" for device in measured_too}
+    compared = [("ours", touch, name) for touch, name in touches.items()]
+    compared.insert(1, ("all", "none", "all checks and load"))
+    for way, touch, name in compared:
+        if f"{way}, {touch}" not in runs:  # --writes 0
+            continue
         for field, what in (("wall_s", "s"), ("cpu_s", "CPU seconds")):
             sides = [f"{way}, {touch}", f"plain, {touch}"]
             ours, plain = (median(side, field) for side in sides)

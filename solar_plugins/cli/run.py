@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -34,6 +34,11 @@ _EXIT_INTERRUPTED = 130
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run and why; write nothing.")
 @click.option(
+    "--download-only",
+    is_flag=True,
+    help="Download what the stages read from the Hub, for a run without network; train nothing.",
+)
+@click.option(
     "--redo",
     metavar="STAGE",
     multiple=True,
@@ -61,6 +66,7 @@ def run_command(
     settings: tuple[str, ...],
     until: str | None,
     dry_run: bool,
+    download_only: bool,
     redo: tuple[str, ...],
     keep: tuple[str, ...],
     no_check: bool,
@@ -82,6 +88,13 @@ def run_command(
     solar run recipes/paper.yml --until "SFT v2"
     solar run recipes/solar.yml --set output_dir=/big/disk --set cpt.learning_rate=1e-5
     solar run recipes/solar.yml --launcher torchrun -- --nnodes 2 --rdzv_endpoint host:29400
+    solar run recipes/solar.yml --download-only
+    HF_HUB_OFFLINE=1 solar run recipes/solar.yml
+
+    --download-only brings base model, tokenizer, data sets and benchmarks into the Hub's caches
+    (HF_HOME), each at the commit that the run is held to, and makes the data stages that read the
+    Hub; a stream is downloaded whole. With HF_HUB_OFFLINE=1 it says what is missing. On the machine
+    without network the run needs HF_HOME and OUTPUT_DIR.
 
     The stages' full logs, the files that were run and their records are in OUTPUT_DIR/.solar.
     """
@@ -99,6 +112,7 @@ def run_command(
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from solar_plugins.chain.run import launcher as launchers
     from solar_plugins.sharing import lock
+    from solar_plugins.sharing.card import write_cards
 
     name = launchers.choose(launcher, launcher_args)
     if not no_check:
@@ -113,24 +127,49 @@ def run_command(
     if dry_run:
         _print_dry_run(chain, stages, redo, keep)
         return
-    from solar_plugins.chain.run.progress import Display, make_console
-    from solar_plugins.chain.run.runner import Runner
-    from solar_plugins.sharing.card import write_cards
+    if download_only:
+        _download(chain, stages)
+        return
+    _run(chain, stages, name, launcher_args, redo, keep)
+    write_cards(chain.output_dir)
+    _print_results(chain)
 
-    console = make_console()
-    display = Display(stages, console)
+
+def _run(
+    chain: Chain,
+    stages: list[Stage],
+    launcher: str,
+    launcher_args: tuple[str, ...] = (),
+    redo: tuple[str, ...] = (),
+    keep: tuple[str, ...] = (),
+) -> None:
+    from solar_plugins.chain.run.progress import Display
+    from solar_plugins.chain.run.runner import Runner
+
+    display = Display(stages)
     display.heading = f"{chain.name}: {chain.path} -> {chain.output_dir}"
-    runner = Runner(chain, display, name, launcher_args)
     try:
         with display:
-            runner.run(stages, redo, keep)
+            Runner(chain, display, launcher, launcher_args).run(stages, redo, keep)
     except KeyboardInterrupt:
         command = "the same command without --redo" if redo else "the same command"
         click.echo(f"interrupted: {command} goes on from here.", err=True)
         sys.exit(_EXIT_INTERRUPTED)
     display.summary()
-    write_cards(chain.output_dir)
-    _print_results(chain, console)
+
+
+def _download(chain: Chain, stages: list[Stage]) -> None:
+    """Bring what `stages` read from the Hub; exit status 1 if something cannot be had."""
+    from solar_plugins.chain.run import launcher
+    from solar_plugins.sharing import download
+
+    missing = download.bring(chain, stages, click.echo)
+    for line in missing:
+        click.echo(f"not here: {line}", err=True)
+    if makers := download.makers(chain, stages):
+        _run(chain, makers, launcher.IN_PROCESS)
+    if missing:
+        sys.exit(f"{len(missing)} missing; the same command downloads only what is not here yet")
 
 
 def _refuse_findings(chain: Chain, other_base_model: bool, gpus: int | None) -> None:
@@ -170,13 +209,14 @@ def _print_dry_run(
     decision.refuse_long_work(plan)
 
 
-def _print_results(chain: Chain, console: Any) -> None:
+def _print_results(chain: Chain) -> None:
     """The results table, if anything was evaluated."""
     if not any(chain.output_dir.glob("*/*.json")):
         return
     if not any(stage.kind == "evaluate" for stage in chain.stages.values()):
         return
+    from solar_plugins.chain.run.progress import make_console
     from solar_plugins.report import tables
     from solar_plugins.report.run import read_run
 
-    tables.print_results(read_run(chain.output_dir), console)
+    tables.print_results(read_run(chain.output_dir), make_console())

@@ -13,6 +13,7 @@ import random
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lm_eval.models  # noqa: F401  (fills the registry)
 import numpy as np
@@ -31,6 +32,7 @@ from solar_plugins.evaluation.backend import AS_CONFIGURED, Backend
 from solar_plugins.evaluation.benchmarks import BY_TASK
 from solar_plugins.evaluation.result_file import check_model
 from solar_plugins.models import model_config
+from solar_plugins.recipes.named_data import FORMATS
 from solar_plugins.seams import lm_eval as seam
 
 LOG = logging.getLogger("lm_eval.solar")  # lm-eval shows only loggers under its own name
@@ -171,6 +173,38 @@ def load_tasks(entry: str | dict, config: EvaluatorConfig, manager: TaskManager)
             task.set_config(key="num_fewshot", value=config.num_fewshot or 0)
         task.set_fewshot_seed(seed=config.seed[3])
     return tasks
+
+
+def download(entry: str | dict, config: EvaluatorConfig, manager: TaskManager) -> int | None:
+    """Bring the items of the task or group `entry` from the Hub, where lm-eval looks for them.
+
+    Returns:
+        The bytes that were downloaded for them, now or before; None where the items are in files,
+        which an earlier stage may have yet to make.
+
+    Raises:
+        SolarError: they cannot be downloaded.
+    """
+    files = local_data.files_of(config.metadata)
+
+    def of_hub(task: Any) -> None:
+        path = task.dataset_path
+        if task.task in files or path in (*files, *FORMATS) or task.custom_dataset is not None:
+            raise _ItemsInFiles
+
+    try:
+        with seam.data_from(of_hub):
+            tasks = [*seam.tasks_of(seam.load(manager, entry))]
+    except _ItemsInFiles:
+        return None
+    except CANNOT_LOAD as error:
+        raise SolarError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+    splits = {(t.DATASET_PATH, t.DATASET_NAME): next(iter(t.dataset.values())) for t in tasks}
+    return sum(split.info.download_size or 0 for split in splits.values())
+
+
+class _ItemsInFiles(Exception):
+    """A task of `download` reads no data set of the Hub."""
 
 
 def measure(lm: LM, tasks: dict, config: EvaluatorConfig) -> dict | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config
-from solar_plugins.models.safetensors_header import INDEX
 
 CONFIG = "config.json"
 
@@ -28,10 +27,17 @@ _TOKENIZER = re.compile(
 _TEMPLATES = "additional_chat_templates"
 
 
-def find_base(base: str) -> Path:
+def wanted(weights: bool = True) -> list[str]:
+    """Patterns of the files that are downloaded of a model: safetensors and the small ones."""
+    small = [*(f"*{suffix}" for suffix in sorted(_SUFFIXES)), "*.py", "README.md"]
+    small += ["*LICENSE*", "*NOTICE*", "*USE_POLICY*"]
+    return [*small, *(["model*.safetensors", "adapter_model*.safetensors"] if weights else [])]
+
+
+def find_base(base: str, weights: bool = True) -> Path:
     """The folder of a base: `base` itself, or the snapshot of a Hub id (downloaded unless cached).
 
-    Only safetensors and the small files are downloaded.
+    Only the files that `wanted` names are downloaded.
 
     Raises:
         SolarError: not found locally or on the Hub.
@@ -40,10 +46,8 @@ def find_base(base: str) -> Path:
         return Path(base)
     from huggingface_hub import snapshot_download
 
-    wanted = ["model*.safetensors", INDEX, *(f"*{suffix}" for suffix in sorted(_SUFFIXES)), "*.py"]
-    wanted += ["*LICENSE*", "*NOTICE*", "*USE_POLICY*", "README.md"]
     name, revision = model_config.split_revision(base)
-    options = {"revision": revision, "allow_patterns": wanted}
+    options = {"revision": revision, "allow_patterns": wanted(weights)}
     return Path(_from_hub(base, "the model", snapshot_download, name, **options))
 
 

@@ -123,7 +123,16 @@ def model_rows(run: Run) -> list[ModelRow]:
             key: Score(*(tasks.get(key, {}).get(part) for part in ("value", "stderr", "chance")))
             for key in run.benchmarks
         }
-        other = {task: found["values"] for task, found in result.get("other", {}).items()}
+        losses = result.get("losses", {}).items()
+        other = {
+            task: {
+                f"{of['metric']},none": of["value"],
+                f"{of['metric']}_stderr,none": of.get("stderr"),
+            }
+            for task, of in losses
+            if task != loss_task(run)
+        }
+        other |= {task: found["values"] for task, found in result.get("other", {}).items()}
         for task in result.get("not_run", {}):
             if task not in BY_TASK and task.removeprefix("mini_") not in BY_KEY:
                 other[task] = {"": None}
@@ -330,8 +339,12 @@ def filters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
             yield stage.name, stage.proofs["flan_filter_audit"]
 
 
-def _loss(run: Run, model: str) -> float | None:
-    """Of the one task of the run that the first model was measured on: others do not compare."""
+def loss_task(run: Run) -> str | None:
+    """The task whose loss stands beside the scores, the first that the first model was measured
+    on: others do not compare, and have rows of their own."""
     by_model = [run.results.get(name, {}).get("losses", {}) for name in run.evaluated]
-    task = next((name for losses in by_model for name in losses), None)
-    return run.results.get(model, {}).get("losses", {}).get(task, {}).get("value")
+    return next((name for losses in by_model for name in losses), None)
+
+
+def _loss(run: Run, model: str) -> float | None:
+    return run.results.get(model, {}).get("losses", {}).get(loss_task(run), {}).get("value")

@@ -191,7 +191,7 @@ def hold(chain: Chain, keep: bool = True) -> tuple[Chain, list[str], list[str]]:
     locked = {**_locked(Path(LOCK)), **_locked(folder.hidden / LOCK)}
     found, faults, notes, unknown = dict(locked), list[str](), list[str](), list[str]()
     for (kind, name), pinned in _taken(chain).items():
-        if _is_here(name):
+        if not is_of_hub(name, chain):
             continue
         known, cached = locked.get((kind, name)), hub.cached_commit(name, kind)
         commit = pinned or known or cached
@@ -238,8 +238,10 @@ def _taken(chain: Chain) -> dict[tuple[str, str], str | None]:
     return found
 
 
-def _is_here(name: str) -> bool:
-    return is_local(name) or os.path.exists(name)
+def is_of_hub(name: str, chain: Chain) -> bool:
+    """Whether a model or data set is neither here nor made by a stage."""
+    made_here = Path(os.path.normpath(name)).is_relative_to(chain.output_dir)
+    return not (made_here or is_local(name) or os.path.exists(name))
 
 
 def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
@@ -247,7 +249,7 @@ def _inputs(chain: Chain) -> dict[str, dict[str, dict[str, Any]]]:
     found = {kind: {"local": {}, "hub": {}} for kind in ("models", "datasets")}
     for (kind, name), commit in _taken(chain).items():
         local, on_hub = found[f"{kind}s"].values()
-        if not _is_here(name):
+        if is_of_hub(name, chain):
             on_hub[name] = {"source": "hub", "revision": commit}
         elif not Path(os.path.normpath(name)).is_relative_to(chain.output_dir):
             place = os.path.relpath(name)

@@ -401,3 +401,5 @@ def test_two_evaluations_of_a_model_are_joined_and_their_losses_not_mixed(run_fo
     assert run.results["cpt"]["losses"].keys() == {"mini_loss", "held_out_answers"}
     assert run.results["cpt"]["h6"] is not None
     assert {row.model: row.loss for row in results.model_rows(run)} == before
+    row = ["cpt", "held_out_answers", "bits_per_byte", "0.7000", ""]
+    assert row in tables.others_grid(run).rows

@@ -142,6 +142,15 @@ def test_moved_is_said_and_held_under_the_name_that_the_recipe_has(online):
     assert "old/name" in json.loads(LOCK.read_text())["datasets"]["hub"]
 
 
+def test_the_hub_is_not_asked_about_what_a_stage_makes(online):
+    Path("mix.yml").write_text("merge_method: linear\nmodels: [{model: A}, {model: B}]\n")
+    text = CHAIN.replace("{merge: mix.yml}", "{merge: mix.yml, from: [cpt, base_model]}")
+    Path("chain.yml").write_text(text)
+    chain, faults, notes = held()
+    assert (faults, notes) == ([], [])
+    assert "run/cpt" not in chain.revisions
+
+
 def finish(chain, name):
     folder = RunFolder(chain.output_dir)
     found = decide(chain, chain.stages[name], folder)
