@@ -74,4 +74,4 @@ def check_data(source: YamlFile, files: Files) -> None:
     except SolarError as error:
         where, _, message = str(error).partition(": ")
         kind = "missing-key" if message.startswith("missing") else "wrong-value"
-        source.add((where,), "unknown-key" if "not a setting" in message else kind, message)
+        source.add((where,), "unknown-key" if "unknown key" in message else kind, message)
