@@ -23,7 +23,7 @@ def test_three_ways_to_say_the_same():
     assert parse({"layer_ranges": [[0, 24], [8, 32]]}).layer_map(32) == parse({}).layer_map(32)
     three = parse({"layer_ranges": [[0, 3], [1, 3], [1, 4]]})
     assert three.layer_map(4) == [0, 1, 2, 1, 2, 1, 2, 3]
-    with pytest.raises(SolarError, match="goes past the base's 4 layers"):
+    with pytest.raises(SolarError, match="is not a range of the base's 4 layers"):
         parse({"layer_ranges": [[0, 24], [8, 32]]}).layer_map(4)
 
 
