@@ -78,7 +78,10 @@ def refusal(block: dict, change: dict | None = None) -> str:
             {"steps": [STEP | {"lora_r": 8}]},
             "sdpo.steps[0].lora_r: unknown key.",
         ),
-        ({"steps": [STEP], "live_reference": "yes please"}, "sdpo.live_reference: 'yes please'."),
+        (
+            {"steps": [STEP], "live_reference": "yes please"},
+            "sdpo.live_reference: 'yes please' is unknown.",
+        ),
     ],
 )
 def test_blocks(block, message):
