@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -55,7 +55,7 @@ def new_directory(
     Args:
         path: the folder to create. It is missing or empty, unless it is to be replaced.
         wait: wait for another process that writes the same folder, instead of raising.
-        replace: see `replaced_directory`.
+        replace: a folder that is already at `path` gives way when the block ends.
         resume: keep what an earlier writer left in the hidden folder, also after an exception.
 
     Raises:
@@ -133,11 +133,6 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def replaced_directory(path: Path) -> AbstractContextManager[Path]:
-    """`new_directory`, but a folder that is already at `path` is replaced when the block ends."""
-    return new_directory(path, replace=True)
 
 
 def _partial(path: Path) -> Path:

@@ -34,7 +34,7 @@ def test_an_exception_leaves_the_old_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         _stopped_folder(target)
     assert [file.name for file in target.iterdir()] == ["old.jsonl"]
-    with atomic.replaced_directory(target) as folder:
+    with atomic.new_directory(target, replace=True) as folder:
         (folder / "new.jsonl").touch()
     assert [file.name for file in target.iterdir()] == ["new.jsonl"]
     assert list(tmp_path.iterdir()) == [target]
@@ -47,6 +47,6 @@ def _stopped_file(target: Path) -> None:
 
 
 def _stopped_folder(target: Path) -> None:
-    with atomic.replaced_directory(target) as folder:
+    with atomic.new_directory(target, replace=True) as folder:
         (folder / "new.jsonl").touch()
         raise RuntimeError("stopped")

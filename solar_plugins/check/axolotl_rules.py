@@ -17,12 +17,13 @@ from typing import Any
 from solar_plugins.check import keys
 from solar_plugins.check.read_tools import plugin_keys
 from solar_plugins.check.recipe import OUR_PLUGINS, plugin_names
-from solar_plugins.check.source import Path_, YamlFile, at, dotted, short
+from solar_plugins.check.source import Path_, YamlFile, at, short
 from solar_plugins.check.tool_schemas import known
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.models import model_config
 from solar_plugins.quiet import quiet
 from solar_plugins.recipes.named_data import datasets_of
+from solar_plugins.recipes.typed_block import dotted, place_of
 
 # The machine that full-size recipes are written for (FP8, bf16 and tf32 of compute capability 9).
 CAPABILITIES = {
@@ -229,7 +230,7 @@ def _keys_of_strangers(source: YamlFile, loaded: dict[str, Any]) -> None:
 def _add_refusals(source: YamlFile, faults: list[Any]) -> None:
     reported = {f.path for f in source.findings}
     for fault in faults:
-        place = _place(source.content, fault) or _place_in_datasets(source.content, fault)
+        place = place_of(source.content, fault) or _place_in_datasets(source.content, fault)
         path = dotted(place)
         # One line per place: a union reports each of its members.
         line = _line(fault.get("ctx", {}).get("error", ""))
@@ -255,26 +256,12 @@ def _is_empty(source: YamlFile, fault: dict[str, Any]) -> bool:
     return len(fault["loc"]) == 1 and fault["loc"][0] in source.content
 
 
-def _place(content: Any, fault: dict[str, Any]) -> Path_:
-    """The YAML path of a pydantic fault, without the names of union members that it carries."""
-    place: list[str | int] = []
-    for part in fault["loc"]:
-        is_key = isinstance(content, dict) and part in content
-        is_index = isinstance(content, list) and isinstance(part, int) and part < len(content)
-        if is_key or is_index:
-            content = content[part]
-            place.append(part)
-        elif fault["type"] == "missing" and part == fault["loc"][-1]:
-            place.append(part)
-    return tuple(place)
-
-
 def _place_in_datasets(content: dict[str, Any], fault: dict[str, Any]) -> Path_:
     """The place of a fault that Axolotl found in a dataset entry on its own."""
     for key in ("datasets", "test_datasets"):
         entries = content.get(key)
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
-            place = _place(entry, fault)
+            place = place_of(entry, fault)
             if place and at(entry, place) == fault["input"]:
                 return (key, index, *place)
     return ()

@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 from solar_plugins.check.finding import RULES, suggestion, unambiguous_match
-from solar_plugins.check.source import Path_, YamlFile, at, dotted, walk
+from solar_plugins.check.source import Path_, YamlFile, at, walk
 from solar_plugins.check.tool_schemas import known, read_schema
 from solar_plugins.errors import nearest
+from solar_plugins.recipes.typed_block import dotted
 
 Tree = dict
 """``{key: Tree or None}``; None: anything may stand below. See `read_tools.key_tree`."""

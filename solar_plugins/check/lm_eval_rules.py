@@ -72,6 +72,6 @@ def check_data(source: YamlFile, files: Files) -> None:
                 known_ones = f"the contamination test knows {', '.join(CONTAMINABLE)}."
                 raise SolarError(f"benchmarks: {key}: {known_ones}{nearest(key, CONTAMINABLE)}")
     except SolarError as error:
-        where, _, message = str(error).partition(": ")
+        place, message = source.place_of(error)
         kind = "missing-key" if message.startswith("missing") else "wrong-value"
-        source.add((where,), "unknown-key" if "not a setting" in message else kind, message)
+        source.add(place, "unknown-key" if "unknown key" in message else kind, message)

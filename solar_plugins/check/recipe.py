@@ -140,10 +140,7 @@ def _our_blocks(source: YamlFile, files: Files) -> None:
 def _add_fault(source: YamlFile, block: str, error: SolarError) -> None:
     """Add the error that the parser of one of our blocks has raised, with its fix."""
     place, message = source.place_of(error, block)
-    stranger = re.match(r"(\S+) is not a key of", message)
-    if stranger:
-        place = (block, stranger[1])
-    is_key = "unknown key" in message or stranger is not None
+    is_key = "unknown key" in message
     hint = re.search(r"Did you mean '([^']+)'", message)
     written = place[-1] if is_key else at(source.content, place)
     meant = unambiguous_match(str(written), [hint[1]]) if hint else None

@@ -15,18 +15,9 @@ import yaml
 from solar_plugins.check.finding import LOADER, TEXTS, Finding, Fix
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes import extends, yaml_file
+from solar_plugins.recipes.typed_block import Place as Path_
+from solar_plugins.recipes.typed_block import dotted
 from solar_plugins.recipes.yaml_file import RepeatedKey
-
-Path_ = tuple[str | int, ...]
-"""A place in a YAML file: ``("datasets", 0, "path")``."""
-
-
-def dotted(place: Path_) -> str:
-    """``("datasets", 0, "path")`` as people write it: ``datasets[0].path``."""
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
 
 
 def short(value: Any) -> str:

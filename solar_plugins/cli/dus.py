@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,42 +35,25 @@ if TYPE_CHECKING:
     from solar_plugins.depth_up_scaling.measure import Measured
 
 
+def _keys_of_the_block(command: Callable) -> Callable:
+    """The options that are keys of the YAML block, in its words."""
+    names = {"remove_layers": "M", "target_layers": "S", "every": "P", "times": "K"}
+    for key in ("init", *reversed(names), "layout"):
+        kind = click.Choice(CHOICES[key]) if key in CHOICES else int
+        says = DepthUpScalingBlock.model_fields[key].description
+        option = f"--{key.replace('_', '-')}"
+        command = click.option(option, type=kind, metavar=names.get(key), help=says)(command)
+    return command
+
+
 @click.command("dus")
 @click.argument("base")
-@click.option(
-    "--layout",
-    type=click.Choice(CHOICES["layout"]),
-    help="overlap (SOLAR, the default): two copies that meet at a seam. interleave (LLaMA Pro): "
-    "new layers in between. repeat (G_stack): whole copies.",
-)
-@click.option(
-    "--remove-layers",
-    type=int,
-    metavar="M",
-    help="Layers that each of two copies loses at the seam. Default: a quarter (8 of 32, as in "
-    "the paper).",
-)
-@click.option(
-    "--target-layers", type=int, metavar="S", help="Number of layers of the model, e.g. 48."
-)
-@click.option(
-    "--every", type=int, metavar="P", help="interleave: after every P layers a new one. Default: 4."
-)
-@click.option("--times", type=int, metavar="K", help="repeat: number of copies. Default: 2.")
+@_keys_of_the_block
 @click.option(
     "--layer-ranges",
     metavar="RANGES",
     help="Ranges of base layers to stack, as in MergeKit: 0-24,8-32 is the paper's (24 and 32 "
     "not included).",
-)
-@click.option(
-    "--init",
-    type=click.Choice(CHOICES["init"]),
-    default="copy",
-    show_default=True,
-    help="identity: the added layers start as no-ops, and the model computes what its base does. "
-    "average (interleave): each starts as the mean of its two neighbours; optimal_transport: of "
-    "the two once matched, and as a no-op.",
 )
 @click.option(
     "--out",

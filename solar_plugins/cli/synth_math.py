@@ -16,6 +16,7 @@ import click
 from solar_plugins.errors import SolarError
 from solar_plugins.recipes.data_recipe import SynthMathRecipe
 
+_DEFAULTS = SynthMathRecipe()
 _OF_RECIPE = {
     "math": "MATH: an id on the Hub, a folder, or a file with its training split.",
     "math_test": "MATH again, for its test split: nothing within reach of it is written.",
@@ -41,7 +42,7 @@ def _shared(command: Callable) -> Callable:
     says = "Folder for both sets and their data card."
     command = click.option("--out", type=_FOLDER, default=Path("data"), help=says)(command)
     for name, says in reversed(_OF_RECIPE.items()):
-        default = getattr(SynthMathRecipe, name)
+        default = getattr(_DEFAULTS, name)
         kind = _COUNT if name.endswith("rows") else type(default)
         flag = f"--{name.replace('_', '-')}"
         command = click.option(flag, type=kind, default=default, help=says)(command)
@@ -63,7 +64,7 @@ def synth_math_command() -> None:
 
 
 @synth_math_command.command("from-metamathqa", short_help="From the public MetaMathQA and MATH.")
-@click.option("--metamathqa", default=SynthMathRecipe.metamathqa, help="Hub id, folder or file.")
+@click.option("--metamathqa", default=_DEFAULTS.metamathqa, help="Hub id, folder or file.")
 @click.option(
     "--kind", "kinds", multiple=True, help="Types of rows. Default: _Rephrased and _AnsAug."
 )

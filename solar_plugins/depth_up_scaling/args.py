@@ -6,18 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    Field,
-    StrictInt,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, StrictBool, StrictInt, model_validator
 
 from solar_plugins.depth_up_scaling import layer_map
-from solar_plugins.errors import SolarError, nearest
+from solar_plugins.errors import SolarError
+from solar_plugins.recipes import typed_block
 from solar_plugins.watch.args import WatchedArgs
 
 BLOCK = layer_map.BLOCK
@@ -35,11 +28,13 @@ LAYOUT_OF = {
 }
 """Key that sets the depth -> the layout that takes it; at most one of them may be set."""
 
-_NUMBERS = {
+_WRITE = {
+    "": f"Write `{BLOCK}: {{remove_layers: 8}}`, or `{BLOCK}: {{}}` for a quarter.",
     "remove_layers": "Write how many layers each copy loses, e.g. 8 of 32.",
     "target_layers": "Write the number of layers of the model, e.g. 48 out of 32.",
     "every": "Write after how many layers of the base a new one follows, e.g. 4.",
     "times": "Write how many copies of the base are stacked, e.g. 2.",
+    "layer_ranges": "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
 }
 
 
@@ -76,6 +71,7 @@ class DepthUpScalingBlock(BaseModel):
     )
     layer_ranges: list[tuple[StrictInt, StrictInt]] | None = Field(
         default=None,
+        min_length=1,
         description=(
             "The stack itself, in place of a layout: any number of [start, end) ranges of base "
             "layers, as MergeKit's passthrough takes them: [[0, 24], [8, 32]] is the paper's."
@@ -98,82 +94,31 @@ class DepthUpScalingBlock(BaseModel):
             "as the base's."
         ),
     )
-    as_llama: bool = Field(
+    as_llama: StrictBool = Field(
         default=False, description="A Mistral is trained and saved as the Llama of its tensors."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _check_keys(cls, block: Any) -> Any:
-        if not isinstance(block, dict):
-            raise ValueError(
-                f"{BLOCK}: {block!r} is not a block of keys. "
-                f"Write `{BLOCK}: {{remove_layers: 8}}`, or `{BLOCK}: {{}}` for a quarter."
-            )
-        for key in block:
-            if key not in cls.model_fields:
-                known = ", ".join(cls.model_fields)
-                meant = nearest(str(key), cls.model_fields)
-                raise ValueError(f"{BLOCK}.{key}: unknown key. Known: {known}.{meant}")
-        named = [key for key in LAYOUT_OF if block.get(key) is not None]
+    @model_validator(mode="after")
+    def _refuse_two_stacks(self) -> DepthUpScalingBlock:
+        named = [key for key in LAYOUT_OF if getattr(self, key) is not None]
         if len(named) > 1:
-            raise ValueError(
+            raise SolarError(
                 f"{BLOCK}.{named[1]}: {named[1]} and {named[0]} are mutually exclusive: each of "
                 "them alone sets the depth. Keep one."
             )
-        layout = block.get("layout")
-        if layout not in (None, *CHOICES["layout"]):
-            return block  # which `_known_choice` refuses
         for key in named:
-            wanted = LAYOUT_OF[key]
-            if wanted is None and layout is not None:
-                raise ValueError(
+            wanted, layout = LAYOUT_OF[key], self.layout or "overlap"
+            if wanted is None and self.layout is not None:
+                raise SolarError(
                     f"{BLOCK}.{key}: {key} and layout are mutually exclusive: each of them alone "
                     "sets the stack. Keep one."
                 )
-            if wanted not in (None, layout or "overlap"):
-                raise ValueError(
-                    f"{BLOCK}.{key}: belongs to layout: {wanted}, and the layout is "
-                    f"{layout or 'overlap'}. Write layout: {wanted}, or remove {key}."
+            if wanted not in (None, layout):
+                raise SolarError(
+                    f"{BLOCK}.{key}: belongs to layout: {wanted}, and the layout is {layout}. "
+                    f"Write layout: {wanted}, or remove {key}."
                 )
-        return block
-
-    @field_validator(*_NUMBERS, mode="before")
-    @classmethod
-    def _whole_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None or _is_whole(value):
-            return value
-        name = str(info.field_name)
-        raise ValueError(f"{BLOCK}.{name}: {value!r} is not a whole number. {_NUMBERS[name]}")
-
-    @field_validator("layer_ranges", mode="before")
-    @classmethod
-    def _pairs(cls, value: Any) -> Any:
-        wanted = "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]]."
-        if value is None:
-            return value
-        if not isinstance(value, list | tuple) or not value:
-            raise ValueError(f"{BLOCK}.layer_ranges: {value!r} is not a list of ranges. {wanted}")
-        for index, pair in enumerate(value):
-            is_list = isinstance(pair, list | tuple)
-            if not is_list or len(pair) != 2 or not all(map(_is_whole, pair)):
-                raise ValueError(
-                    f"{BLOCK}.layer_ranges[{index}]: {pair!r} is not a pair of whole numbers. "
-                    f"{wanted}"
-                )
-        return value
-
-    @field_validator(*CHOICES, "as_llama", mode="before")
-    @classmethod
-    def _known_choice(cls, value: Any, info: ValidationInfo) -> Any:
-        name = str(info.field_name)
-        choices = CHOICES.get(name, (True, False))
-        if value not in choices and (value, name) != (None, "layout"):
-            raise ValueError(
-                f"{BLOCK}.{name}: {value!r} is unknown. Write one of: "
-                f"{', '.join(map(str, choices)).lower()}.{nearest(str(value), map(str, choices))}"
-            )
-        return value
+        return self
 
     def layer_map(self, num_hidden_layers: int) -> list[int]:
         """Base layer of every layer of the model, for a base of this depth.
@@ -208,15 +153,7 @@ def parse(block: Any) -> DepthUpScalingBlock:
     Raises:
         SolarError: the block is not what the schema wants.
     """
-    try:
-        return DepthUpScalingBlock.model_validate({} if block is None else block)
-    except ValidationError as error:
-        # every fault that a YAML block can have is caught by a validator above, with its line
-        raise SolarError(str(error.errors()[0]["ctx"]["error"])) from None
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return typed_block.read(DepthUpScalingBlock, {} if block is None else block, BLOCK, _WRITE)
 
 
 def command_line(base: str, block: DepthUpScalingBlock, out: str | Path) -> str:

@@ -58,25 +58,13 @@ def for_depth(num_hidden_layers: int, target_layers: int) -> list[int]:
     n, s = num_hidden_layers, target_layers
     _check_base(n)
     least, most = scaled_depth(n, (n - 1) // 2), scaled_depth(n, 1)
-    choice = f"an even number from {least} to {most}" if least < most else str(most)
-    if s <= n:
-        raise SolarError(
-            f"{BLOCK}.target_layers: {s} is no deeper than the base of {n} layers. "
-            f"Two copies that lose m each have 2*({n}-m): write {choice}."
-        )
-    if s > most:
+    if s % 2 or not least <= s <= most:
         seam = default_remove_layers(n)
         three = [[0, n - seam], [seam, n - seam], [seam, n]]
         raise SolarError(
-            f"{BLOCK}.target_layers: {s} is more than two copies of {n} layers give when each "
-            f"loses one at the seam ({most}). Write {choice}, or stack more copies with "
-            f"layer_ranges, e.g. {three} for {sum(end - start for start, end in three)}."
-        )
-    if s % 2:
-        raise SolarError(
-            f"{BLOCK}.target_layers: {s} is odd, and two copies that lose m of {n} layers each "
-            f"have 2*({n}-m). Write {s + 1 if s + 1 <= most else s - 1}, or the stack itself as "
-            "layer_ranges."
+            f"{BLOCK}.target_layers: two copies of {n} layers that lose m each have 2*({n}-m), not "
+            f"{s}. Write {f'an even number from {least} to ' * (least < most)}{most}, or another "
+            f"stack as layer_ranges, e.g. {three} for {len(stacked(three))}."
         )
     return layer_map(n, n - s // 2)
 
@@ -131,19 +119,17 @@ def from_ranges(num_hidden_layers: int, ranges: Sequence[Sequence[int]]) -> list
             "name a deeper base."
         )
     for index, (start, end) in enumerate(ranges):
-        where, found = f"{BLOCK}.layer_ranges[{index}]", f"[{start}, {end}]"
-        advice = f"Write [start, end] with 0 <= start < end <= {n}; the end is not included."
-        if start > end:
-            raise SolarError(f"{where}: {found} is reversed. Write [{end}, {start}], {advice[6:]}")
-        if start == end:
-            raise SolarError(f"{where}: {found} is empty. {advice}")
-        if start < 0 or end > n:
-            raise SolarError(f"{where}: {found} goes past the base's {n} layers. {advice}")
+        if not 0 <= start < end <= n:
+            raise SolarError(
+                f"{BLOCK}.layer_ranges[{index}]: [{start}, {end}] is not a range of the base's {n} "
+                f"layers. Write [start, end] with 0 <= start < end <= {n}; the end is not included."
+            )
     layers = stacked(ranges)
     if len(layers) <= n:
+        m = default_remove_layers(n) if n > 2 else 0
         raise SolarError(
-            f"{BLOCK}.layer_ranges: {_sum(ranges)} layers, no deeper than the base of {n}. "
-            f"{_example(n)}"
+            f"{BLOCK}.layer_ranges: {len(layers)} layers, no deeper than the base of {n}. The "
+            f"paper's stack is [[0, {n - m}], [{m}, {n}]], which has {2 * (n - m)}."
         )
     return layers
 
@@ -252,44 +238,15 @@ def _check_remove_layers(n: int, m: int) -> None:
     """Refuse a depth or an m from which no deeper model comes (m < n/2 is s > n)."""
     _check_base(n)
     largest = (n - 1) // 2
-    advice = _advice(n, largest)
-    if m < 0:
-        raise SolarError(f"{BLOCK}.remove_layers: {m} is negative. {advice}")
-    if m == 0:
+    if not 1 <= m <= largest:
+        usual = default_remove_layers(n)
+        why = "no deeper than the base" if m > 0 else "and no copy loses a layer at the seam"
+        choice = f"{'1 to ' * (largest > 1)}{largest}"
+        whose = "SOLAR 10.7B uses" if n == 32 else "a quarter, as in the paper, is"
         raise SolarError(
-            f"{BLOCK}.remove_layers: 0 of {n} layers would stack two whole copies ({2 * n} "
-            f"layers), with the last layer next to the first at the seam. {advice}"
+            f"{BLOCK}.remove_layers: {m} of {n} layers leaves {scaled_depth(n, m)}, {why}. "
+            f"Choose {choice}; {whose} {usual} ({scaled_depth(n, usual)} layers)."
         )
-    if m >= n:
-        raise SolarError(f"{BLOCK}.remove_layers: {m} of {n} layers leaves none. {advice}")
-    if m > largest:
-        raise SolarError(
-            f"{BLOCK}.remove_layers: {m} of {n} layers leaves {scaled_depth(n, m)}, "
-            f"no deeper than the base. {advice}"
-        )
-
-
-def _advice(num_hidden_layers: int, largest: int) -> str:
-    choice = "Choose 1" if largest == 1 else f"Choose 1 to {largest}"
-    if num_hidden_layers == 32:
-        return f"{choice}; SOLAR 10.7B uses 8 (48 layers)."
-    usual = default_remove_layers(num_hidden_layers)
-    depth = scaled_depth(num_hidden_layers, usual)
-    return f"{choice}; a quarter, as in the paper, is {usual} ({depth} layers)."
-
-
-def _example(n: int) -> str:
-    m = default_remove_layers(n) if n > 2 else 0
-    return (
-        f"The paper's stack is [[0, {n - m}], [{m}, {n}]], which has 2*({n}-{m}) = {2 * (n - m)}."
-    )
-
-
-def _sum(ranges: Sequence[Sequence[int]]) -> str:
-    depths = [end - start for start, end in ranges]
-    if len(depths) == 1:
-        return str(depths[0])
-    return f"{' + '.join(map(str, depths))} = {sum(depths)}"
 
 
 def _layers(count: int) -> str:

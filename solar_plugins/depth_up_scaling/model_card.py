@@ -10,37 +10,10 @@ from solar_plugins import __version__
 from solar_plugins.depth_up_scaling.growth import Growth
 from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.models import base_files, licence
+from solar_plugins.render import render
 
 # metadata of the base's card that also holds for the deeper model
 _KEPT = (*licence.KEYS, "language", "pipeline_tag")
-
-_TEXT = """\
----
-{front}---
-
-# {name}
-
-{shown} with {depth} layers in place of {base_depth} ({parameters:,} parameters), \
-made by depth up-scaling ([SOLAR 10.7B](https://arxiv.org/abs/2312.15166), section 2). \
-Up-scaling itself trains nothing.
-
-{start}
-
-## How it was made
-
-```
-{command}
-```
-
-solar_plugins {version} stacked these layers:
-
-| layers here | layers of the base |
-|---|---|
-{rows}
-
-`config.json` keeps the same under `depth_up_scaling`: a model with that mark is not \
-up-scaled again.
-"""
 
 _START = {
     "copy": "Every copied layer starts as its base layer, as in the paper. At the seams layers "
@@ -74,17 +47,14 @@ def model_card(
     shown = f"[{base}](https://huggingface.co/{hub_id})" if hub_id else f"`{front['base_model']}`"
     rows, at = [], 0
     for start, end in ranges_of(growth.layer_map):
-        rows.append(f"| {at} to {at + end - start - 1} | {start} to {end - 1} |")
+        rows.append((at, at + end - start - 1, start, end - 1))
         at += end - start
-    return _TEXT.format(
+    text = render(
+        __file__,
+        "model_card.md",
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
-        name=name,
-        shown=shown,
-        depth=at,
-        base_depth=growth.depth,
-        parameters=parameters,
-        start=_START[growth.init],
-        command=command,
-        version=__version__,
-        rows="\n".join(rows),
+        **{"name": name, "shown": shown, "depth": at, "base_depth": growth.depth},
+        **{"parameters": parameters, "start": _START[growth.init], "command": command},
+        **{"version": __version__, "rows": rows},
     )
+    return f"{text}\n"

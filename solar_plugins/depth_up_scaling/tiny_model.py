@@ -7,62 +7,25 @@ silence a layer, and the tests up-scale one of every architecture that transform
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from transformers import PreTrainedConfig, PreTrainedModel
 
 VOCABULARY = 64
 
-_WIDTHS: dict[int, str] = {
-    VOCABULARY: """
-        vocab_size vocab_size_per_layer_input max_position_embeddings
-    """,
-    48: """
-        intermediate_size moe_intermediate_size moe_shared_expert_intermediate_size
-        shared_expert_intermediate_size shared_intermediate_size dense_intermediate_size
-        intermediate_size_mlp expert_ffn_hidden_size ffn_hidden_size ffn_dim n_inner dff
-        dim_ff d_inner
-    """,
-    32: """
-        hidden_size attention_hidden_size word_embed_proj_dim embedding_size
-        input_embedding_size output_embedding_size lru_width sliding_window
-        sliding_window_size attention_window_size window_size attention_chunk_size
-        local_attention context_length
-    """,
-    16: """
-        q_lora_rank kv_lora_rank o_lora_rank index_topk indexer_budget router_hidden_size
-        hidden_size_per_layer_input mamba_d_state ssm_state_size state_size qk_head_dim
-        mamba_dt_rank time_step_rank mamba_chunk_size chunk_size block_size
-    """,
-    8: """
-        head_dim d_head dim_head global_head_dim swa_head_dim v_head_dim swa_v_head_dim
-        qk_rope_head_dim qk_nope_head_dim index_head_dim indexer_head_dim
-        linear_key_head_dim linear_value_head_dim kv_channels rotary_dim laurel_rank
-        gated_norm_rank hc_lowrank adapter_rank block_multiple_of
-    """,
-    4: """
-        num_attention_heads swa_num_attention_heads linear_num_value_heads index_n_heads
-        o_groups num_experts num_local_experts n_routed_experts moe_num_experts
-        zero_expert_num
-    """,
-    2: """
-        linear_num_key_heads num_experts_per_tok moe_topk moe_k
-    """,
-}
+_TABLES: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_suffix(".yml").read_text(encoding="utf-8")
+)
+_WIDTHS: dict[int, str] = _TABLES["widths"]
 """Width in the tiny model -> names of the config fields that get it."""
 
 _GROUPED = ("num_key_value_heads", "swa_num_key_value_heads", "num_kv_heads", "num_query_groups")
 """Heads that several attention heads share: all of them (as many), one, or in between."""
 
-_FAMILIES: dict[str, dict[str, Any]] = {
-    "bamba": {"mamba_n_heads": 8, "mamba_d_head": 8},
-    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
-    "granitemoehybrid": {"mamba_n_heads": 8, "mamba_d_head": 8},
-    "mamba2": {"num_heads": 8, "n_groups": 2},
-    "xlstm": {"hidden_size": 64, "embedding_dim": 64, "num_heads": 4},
-    "nemotron_h": {"mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 2},
-}
+_FAMILIES: dict[str, dict[str, int]] = _TABLES["families"]
 """Widths that must fit each other in a family's own way."""
 
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from solar_plugins.errors import SolarError, nearest
 from solar_plugins.flan_filter import task_names
 from solar_plugins.flan_filter.evidence import DECONTAMINATION
+from solar_plugins.recipes import typed_block
 from solar_plugins.recipes.named_data import places_of
 from solar_plugins.watch.args import WatchedArgs
 
@@ -175,6 +176,12 @@ class FlanFilterArgs(WatchedArgs):
     )
 
 
+_WRITE = {
+    "": "The recipe names solar_plugins.FlanFilterPlugin: write flan_filter: {tasks: solar, "
+    "datasets: [PATH]} with the path of an entry of datasets or of a step of sdpo.",
+    "datasets": "Write the path of each entry of datasets to filter, e.g. [Open-Orca/OpenOrca].",
+}
+
 _REACHED = re.compile(r"(test_)?datasets\b|sdpo\.steps\[\d+\]\.datasets\b")
 
 
@@ -189,29 +196,4 @@ def parse(block: Any) -> FlanFilterBlock:
     Raises:
         SolarError: something in it is missing, unknown or of the wrong kind.
     """
-    if not isinstance(block, dict):
-        raise SolarError(
-            "flan_filter: the recipe loads solar_plugins.FlanFilterPlugin and has no such block. "
-            "Write flan_filter: {tasks: solar, datasets: [PATH]} with the path of an entry of "
-            "datasets or of a step of sdpo."
-        )
-    try:
-        return FlanFilterBlock.model_validate(dict(block))
-    except ValidationError as error:
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        key = "".join(map(str, first["loc"][:1]))
-        where = f"flan_filter.{key}" if key else "flan_filter"
-        message = first["msg"].removeprefix("Value error, ").removeprefix(f"{where}: ")
-        line = f"{where}: {message}"
-        if first["type"] == "extra_forbidden":
-            known = FlanFilterBlock.model_fields
-            line = (
-                f"flan_filter: {key} is not a key of this block.{nearest(key, known)} The keys are "
-                f"{', '.join(known)}."
-            )
-        elif first["type"] == "missing":
-            line = (
-                f"{where} is missing. Write the path of each entry of datasets to filter, "
-                "for example flan_filter: {tasks: solar, datasets: [Open-Orca/OpenOrca]}."
-            )
-        raise SolarError(line) from error
+    return typed_block.read(FlanFilterBlock, block, "flan_filter", _WRITE)

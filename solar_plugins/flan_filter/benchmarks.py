@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
 
 from solar_plugins.flan_filter.evidence import Text, normalised
 
@@ -188,53 +191,9 @@ BENCHMARKS = (
     ),
 )
 
-DEFINITIONS = {
-    "task228_arc_answer_generation_easy": (
-        "are given a science question (easy-level) and four answer options"
-    ),
-    "task229_arc_answer_generation_hard": (
-        "are given a science question (hard-level) and four answer options"
-    ),
-    # Its items need not be of HellaSwag's training split.
-    "task1389_hellaswag_completion": "Each option is a suggested ending for the context",
-    "task026_drop_question_generation": (
-        "This task involves creating questions from a given passage that involve some kind of "
-        "complex reasoning"
-    ),
-    "task027_drop_answer_type_generation": (
-        "This task involves annotating the answer type to a given question that involve some kind "
-        "of complex reasoning"
-    ),
-    "task028_drop_answer_generation": (
-        "This task involves creating answers to complex questions, from a given passage"
-    ),
-    "task029_winogrande_full_object": (
-        "create a pair of sentences each containing a blank (_) and their corresponding answer. "
-        "The sentence pair should look similar, and should be about two related but different "
-        "objects"
-    ),
-    "task031_winogrande_question_generation_object": (
-        "question containing a blank (_), based on the given context word. Your question must "
-        "contain two related but different objects"
-    ),
-    "task032_winogrande_question_generation_person": (
-        "question containing a blank (_), based on the given context word. Your question must "
-        "contain two persons"
-    ),
-    "task033_winogrande_answer_generation": (
-        "answer a given question containing a blank (_). Your answer must be one of the two "
-        "objects mentioned in the question"
-    ),
-    "task034_winogrande_question_modification_object": (
-        "given a fill-in-the-blank question which contains two object names"
-    ),
-    "task035_winogrande_question_modification_person": (
-        "given a fill-in-the-blank question where the answer is PersonX"
-    ),
-    "task1391_winogrande_easy_answer_generation": (
-        "given a question containing a blank (_) and two options. You should pick the best option"
-    ),
-}
+DEFINITIONS: dict[str, str] = yaml.safe_load(
+    Path(__file__).with_name("definitions.yml").read_text(encoding="utf-8")
+)
 """Tasks of Natural Instructions v2 -> stems of their definitions, which a row carries.
 
 Table 8's three, and related tasks that stay. Releases word the definitions differently (the hard

@@ -12,62 +12,11 @@ from typing import Any
 
 from solar_plugins.errors import SolarError
 
-KNOWN: dict[str, dict[str, Any]] = {
-    # config.json of mistralai/Mistral-7B-v0.1 on the Hub: the base of the default chain, so that
-    # the chain can be planned on a machine that has neither network nor the model. SOLAR's paper
-    # (section 2) starts from these weights in the 32-layer Llama 2 architecture.
-    "mistralai/Mistral-7B-v0.1": {
-        "architectures": ["MistralForCausalLM"],
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "hidden_act": "silu",
-        "hidden_size": 4096,
-        "initializer_range": 0.02,
-        "intermediate_size": 14336,
-        "max_position_embeddings": 32768,
-        "model_type": "mistral",
-        "num_attention_heads": 32,
-        "num_hidden_layers": 32,
-        "num_key_value_heads": 8,
-        "rms_norm_eps": 1e-05,
-        "rope_theta": 10000.0,
-        "sliding_window": 4096,
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-        "use_cache": True,
-        "vocab_size": 32000,
-    },
-    # config.json of HuggingFaceTB/SmolLM2-360M, the base of recipes/one_gpu.
-    "HuggingFaceTB/SmolLM2-360M": {
-        "architectures": ["LlamaForCausalLM"],
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "hidden_act": "silu",
-        "hidden_size": 960,
-        "initializer_range": 0.02,
-        "intermediate_size": 2560,
-        "max_position_embeddings": 8192,
-        "model_type": "llama",
-        "num_attention_heads": 15,
-        "num_hidden_layers": 32,
-        "num_key_value_heads": 5,
-        "rms_norm_eps": 1e-05,
-        "rope_theta": 100000,
-        "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16",
-        "use_cache": True,
-        "vocab_size": 49152,
-    },
-}
-"""Hub id -> its config.json."""
-KNOWN["HuggingFaceTB/SmolLM2-135M"] = KNOWN["HuggingFaceTB/SmolLM2-360M"] | {  # recipes/laptop
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_attention_heads": 9,
-    "num_hidden_layers": 30,
-    "num_key_value_heads": 3,
-}
-
+KNOWN: dict[str, dict[str, Any]] = json.loads(
+    Path(__file__).with_name("known_bases.json").read_text(encoding="utf-8")
+)
+"""Hub id -> its config.json: of the bases of the shipped chains, so that they can be planned on a
+machine that has neither network nor model. SOLAR's paper (section 2) starts from Mistral 7B's."""
 
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "layers")
 """Names of the number of layers in config.json (transformers' `attribute_map`s), in this order."""

@@ -8,46 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from solar_plugins.recipes.strings import strings
 
-_CHATML = {
-    "default": (("prompt", "input", "question", "instruction"), ("chosen", "chosen_response"),
-                ("rejected", "rejected_response")),
-    "argilla_chat": ("chosen", "rejected"),
-    "icr": ("input", "chosen", "rejected"),
-    "intel": ("question", "chosen", "rejected"),
-    "prompt_pairs": ("prompt", "chosen", "rejected"),
-    "ultra": ("prompt", "chosen", "rejected"),
-}  # fmt: skip
+_TABLES: dict[str, dict[str, str]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yml").read_text(encoding="utf-8")
+)
 
-READS: dict[str, tuple[str | tuple[str, ...], ...]] = {
-    "alpaca": ("instruction", "output"),
-    "alpaca_chat": ("instruction", "output"),
-    "alpaca_chat.load_qa": ("question", "answer"),
-    "alpaca_chat.load_camel_ai": ("message_1", "message_2"),
-    "alpaca_instruct": ("instruction", "output"),
-    "alpaca_w_system": ("instruction", "output", "system"),
-    "alpaca_w_system.load_open_orca": ("question", "response", "system_prompt"),
-    "alpaca_w_system.load_open_orca_chatml": ("question", "response", "system_prompt"),
-    "context_qa": ("context", "question", "answer"),
-    "gpteacher": ("instruction", "response"),
-    "input_output": ("segments",),
-    "jeopardy": ("question", "category", "answer"),
-    "metharme": ("prompt", "generation"),
-    "oasst": ("INSTRUCTION", "RESPONSE"),
-    "reflection": ("instruction", "output", "reflection", "corrected"),
-    "stepwise_supervised": ("prompt", "completions", "labels"),
-    "summarizetldr": ("article", "summary"),
-    "chat_template.argilla_chat": ("chosen", "rejected"),
-    "chatml": _CHATML["default"],
-    **{f"{family}.{name}": reads for family in ("chatml", "llama3") for name, reads in
-       _CHATML.items()},
-    "llama3": _CHATML["default"],
-    "zephyr.nectar": ("prompt", "answers"),
-}  # fmt: skip
-"""By dataset type: columns without which a row cannot be read, alternatives as a tuple."""
+
+def _reads(table: str) -> dict[str, list[tuple[str, ...]]]:
+    rows = _TABLES[table].items()
+    return {kind: [tuple(one.split("|")) for one in columns.split()] for kind, columns in rows}
+
+
+def _of_both(table: str) -> dict[str, list[tuple[str, ...]]]:
+    rows = _reads(table).items()
+    return {f"{of}.{kind}": columns for of in ("chatml", "llama3") for kind, columns in rows}
+
+
+_PAIRS = _of_both("pairs")
+READS = {
+    **_reads("types"),
+    **_PAIRS,
+    **{of: _PAIRS[f"{of}.default"] for of in ("chatml", "llama3")},
+}
+"""By dataset type: columns without which a row cannot be read, each with the names it may have."""
+
+READS_KTO = _of_both("kto")
 
 CHAT = "solar_plugins.chat"
 """Our own dataset type: plain columns as a conversation, see that module."""
@@ -55,24 +46,7 @@ CHAT_SYSTEM = ("system_prompt", "system")
 CHAT_QUESTION = ("instruction", "question", "query", "prompt")
 CHAT_ANSWER = ("output", "response", "answer")
 
-READS_KTO: dict[str, tuple[str | tuple[str, ...], ...]] = {
-    f"{family}.{name}": reads
-    for family in ("chatml", "llama3")
-    for name, reads in {
-        "argilla": ("instruction", "completion"),
-        "argilla_chat": ("completion",),
-        "intel": ("question", "completion"),
-        "prompt_pairs": ("prompt", "completion"),
-        "ultra": ("prompt", "completion"),
-    }.items()
-}
-
-_HOLDS = {
-    "answer": ("output", "answer", "response", "message_2", "generation", "RESPONSE", "corrected",
-               "summary", "completion", "chosen", "rejected"),
-    "context": ("system", "system_prompt"),
-    "value": ("segments", "completions", "labels", "answers"),
-}  # fmt: skip
+_HOLDS = {name: holds for holds, names in _TABLES["holds"].items() for name in names.split()}
 _CONVERSATIONS = (".argilla_chat", ".ultra")
 ROLES = {"human": "user", "user": "user", "assistant": "assistant", "gpt": "assistant",
           "system": "system", "tool": "tool"}  # fmt: skip
@@ -292,10 +266,9 @@ def _columns(entry: Mapping[str, Any], rl: str) -> Iterator[Column]:
         for name in ("chosen", "rejected") if rl else ():
             yield named(name, "conversation", entry)
     else:
-        own = ("prompt", "chosen", "rejected") if rl and kind is None else ()  # TRL's columns
+        own = [("prompt",), ("chosen",), ("rejected",)] if rl and kind is None else []  # TRL's
         for names in (READS_KTO if rl == "kto" else READS).get(str(kind), own):
-            names = (names,) if isinstance(names, str) else names
-            held = next((holds for holds, of in _HOLDS.items() if names[0] in of), "prompt")
+            held = _HOLDS.get(names[0], "prompt")
             is_chat = held == "answer" and str(kind).endswith(_CONVERSATIONS)
             yield Column(names, "conversation" if is_chat else held)
         if str(kind).startswith("alpaca"):

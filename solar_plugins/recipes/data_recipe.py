@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.recipes import typed_block
+
+Seed = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
 
 
-@dataclass(frozen=True)
-class WorldRecipe:
+class DataRecipe(BaseModel):
+    """What the file of one generator may say beside its name."""
+
+    model_config = {"extra": "forbid", "frozen": True, "strict": True}
+
+
+class WorldRecipe(DataRecipe):
     """Sizes of the miniature world. `seed` fixes all of it; the defaults are the demo's.
 
     Attributes:
@@ -23,75 +34,67 @@ class WorldRecipe:
         hidden_size, intermediate_size, num_hidden_layers, num_attention_heads: of the base.
     """
 
-    seed: int
-    words_per_page: int = 126
-    pretrain_pages: int = 6500
-    continued_pages: int = 5000
-    held_out_pages: int = 100
-    alpaca_rows: int = 1800
-    orca_rows: int = 1500
-    benchmark_share: float = 0.1
-    math_rows: int = 1500
-    easy_pairs: int = 600
-    hard_pairs: int = 1000
-    math_pairs: int = 600
-    hidden_size: int = 128
-    intermediate_size: int = 352
-    num_hidden_layers: int = 8
-    num_attention_heads: int = 4
+    seed: Seed
+    words_per_page: Count = 126
+    pretrain_pages: Count = 6500
+    continued_pages: Count = 5000
+    held_out_pages: Count = 100
+    alpaca_rows: Count = 1800
+    orca_rows: Count = 1500
+    benchmark_share: Annotated[float, Field(ge=0)] = 0.1
+    math_rows: Count = 1500
+    easy_pairs: Count = 600
+    hard_pairs: Count = 1000
+    math_pairs: Count = 600
+    hidden_size: Count = 128
+    intermediate_size: Count = 352
+    num_hidden_layers: Count = 8
+    num_attention_heads: Count = 4
 
 
-@dataclass(frozen=True)
-class FlanIndexRecipe:
+class FlanIndexRecipe(DataRecipe):
     """The index by which the FLAN filter knows rows without a task name; see `solar flan-index`."""
 
-    sources: list[str]
+    sources: Annotated[list[Text], Field(min_length=1)]
 
 
-@dataclass(frozen=True)
-class SynthMathRecipe:
+class SynthMathRecipe(DataRecipe):
     """The two math sets that are not public, as `solar synth-math from-metamathqa --help` says."""
 
-    seed: int = 42
-    metamathqa: str = "meta-math/MetaMathQA"
-    math: str = "EleutherAI/hendrycks_math"
-    math_test: str = "EleutherAI/hendrycks_math"
-    gsm8k: str = "openai/gsm8k"
-    instruct_rows: int = 52_000
-    alignment_rows: int = 20_100
+    seed: Seed = 42
+    metamathqa: Text = "meta-math/MetaMathQA"
+    math: Text = "EleutherAI/hendrycks_math"
+    math_test: Text = "EleutherAI/hendrycks_math"
+    gsm8k: Text = "openai/gsm8k"
+    instruct_rows: Count = 52_000
+    alignment_rows: Count = 20_100
 
 
-@dataclass(frozen=True)
-class UntrainedModelRecipe:
+class UntrainedModelRecipe(DataRecipe):
     """A base of another architecture for the miniature world, drawn from the seed.
 
     `architecture` is transformers' `model_type`; what `config` does not say is transformers' own.
     """
 
-    seed: int
-    architecture: str
-    tokenizer: str
+    seed: Seed
+    architecture: Text
+    tokenizer: Text
     config: dict[str, object]
 
 
-@dataclass(frozen=True)
-class ContaminationRecipe:
+class ContaminationRecipe(DataRecipe):
     """The paper's Table 9 of `model`, see `solar contamination --help`.
 
     `benchmarks` says where each one's test items are: a file or folder, or the id on the Hub.
     """
 
-    model: str
-    reference: str
-    benchmarks: dict[str, str]
-    items: int = 100
-    neighbours: int = 100
-    seed: int = 0
+    model: Text
+    reference: Text
+    benchmarks: Annotated[dict[Text, Text], Field(min_length=1)]
+    items: Count = 100
+    neighbours: Count = 100
+    seed: Seed = 0
 
-
-DataRecipe = (
-    WorldRecipe | UntrainedModelRecipe | FlanIndexRecipe | SynthMathRecipe | ContaminationRecipe
-)
 
 GENERATORS: dict[str, type[DataRecipe]] = {
     "miniature_world": WorldRecipe,
@@ -112,14 +115,6 @@ _EXAMPLES = {
     "reference": "reference: ./outputs/solar-10.7b/cpt",
     "benchmarks": "benchmarks: {arc: allenai/ai2_arc}",
 }
-_NEEDED = {
-    "int": "a number",
-    "float": "a number",
-    "str": "a text",
-    "list[str]": "a list of texts",
-    "dict[str, object]": "a block of keys",
-    "dict[str, str]": "a block of texts",
-}
 
 
 def read(recipe: dict) -> DataRecipe:
@@ -135,31 +130,7 @@ def read(recipe: dict) -> DataRecipe:
             f"generator: {generator!r} is not one of {', '.join(GENERATORS)}."
             f"{nearest(str(generator), GENERATORS)}"
         )
-    fields = {field.name: field for field in dataclasses.fields(GENERATORS[generator])}
-    for key, value in settings.items():
-        if key not in fields:
-            raise SolarError(f"{key}: not a setting of {generator}.{nearest(str(key), fields)}")
-        kind, default = str(fields[key].type), fields[key].default
-        write = _EXAMPLES.get(key, f"{key}: {default}")
-        if not _is_of(kind, value):
-            raise SolarError(f"{key}: {value!r} is not {_NEEDED[kind]}. Write {write}")
-        smallest = 1 if kind == "int" and key != "seed" else 0
-        if kind in ("int", "float") and value < smallest:
-            raise SolarError(f"{key}: {value!r} is too small. Write {write}")
-    for key, field in fields.items():
-        if field.default is dataclasses.MISSING and key not in settings:
-            raise SolarError(f"{key}: missing. {generator} needs it; write {_EXAMPLES[key]}")
-    return GENERATORS[generator](**settings)
-
-
-def _is_of(kind: str, value: object) -> bool:
-    if kind == "str":
-        return isinstance(value, str) and bool(value)
-    if kind == "list[str]":
-        return isinstance(value, list) and bool(value) and all(_is_of("str", v) for v in value)
-    if kind == "dict[str, object]":
-        return isinstance(value, dict) and all(_is_of("str", key) for key in value)
-    if kind == "dict[str, str]":
-        pairs = value.items() if isinstance(value, dict) else ()
-        return bool(pairs) and all(_is_of("str", text) for pair in pairs for text in pair)
-    return type(value) is int or (kind == "float" and type(value) is float)
+    fields = GENERATORS[generator].model_fields
+    examples = {key: f"{key}: {field.default}" for key, field in fields.items()} | _EXAMPLES
+    write = {key: f"Write {example}." for key, example in examples.items()}
+    return typed_block.read(GENERATORS[generator], settings, "", write)

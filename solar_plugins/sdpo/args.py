@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,13 +18,13 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
-    ValidationError,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
 
 from solar_plugins.errors import SolarError, nearest
+from solar_plugins.recipes import typed_block
 from solar_plugins.watch.args import WatchedArgs
 
 EXAMPLE = "`- datasets: [{path: Intel/orca_dpo_pairs, type: chatml.intel, split: train}]`"
@@ -188,8 +187,7 @@ class StepwiseDPOConfig(BaseModel):
     @classmethod
     def _number_steps(cls, block: Any) -> Any:
         if not isinstance(block, dict):
-            example = f"Write `steps:` with {EXAMPLE} under it."
-            raise SolarError(f"sdpo: {block!r} is no mapping. {example}")
+            return block  # which pydantic refuses
         _refuse_unknown(block, cls.model_fields, "sdpo")
         block = {key: value for key, value in block.items() if value is not None}
         steps = block.get("steps")
@@ -241,17 +239,8 @@ def parse(block: Any) -> StepwiseDPOConfig:
     Raises:
         SolarError: an unknown key, no steps, a step without datasets, or a value out of range.
     """
-    try:
-        return StepwiseDPOConfig.model_validate(block)
-    except ValidationError as error:
-        fault = min(error.errors(), key=lambda fault: len(fault["loc"]))
-    ours = fault.get("ctx", {}).get("error")
-    if isinstance(ours, SolarError):
-        raise ours
-    names = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]]
-    hint = nearest(str(fault["input"]), re.findall("'(.+?)'", fault["msg"]))
-    message = ours or f"{fault['input']!r}. {fault['msg']}.{hint}"
-    raise SolarError(f"sdpo{''.join(names)}: {message}")
+    write = {"": f"Write `steps:` with {EXAMPLE} under it."}
+    return typed_block.read(StepwiseDPOConfig, block, "sdpo", write)
 
 
 def _numbered(index: int, step: Any, everyones: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def other_texts(
     Returns:
         The rows that differ, if any.
     """
-    special = re.compile("|".join([r"\s", *map(re.escape, _longest_first(tokenizer))]))
+    longest_first = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    special = re.compile("|".join([r"\s", *map(re.escape, longest_first)]))
 
     def plain(ids: Sequence[int]) -> str:
         return special.sub("", tokenizer.decode(ids, clean_up_tokenization_spaces=False))
@@ -78,10 +79,6 @@ def other_texts(
         if trained != "".join(plain(ids) for ids in encoded):
             differing.append((place, trained, "".join(answers)))
     return OtherTexts(len(differing), looked_at, *differing[0]) if differing else None
-
-
-def _longest_first(tokenizer: Any) -> list[str]:
-    return sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
 
 
 def _short(text: str) -> str:

@@ -189,15 +189,17 @@ def test_check_wants_them_made_before(chain):
     [
         (
             "flan_index.yml", "sources", "source",
-            "source: not a setting of flan_index. Did you mean 'sources'?",
+            "source: unknown key. Known: sources. Did you mean 'sources'?",
         ),
         (
             "flan_index.yml", "- ./benchmarks_here", "  ./benchmarks_here",
-            "sources: './benchmarks_here' is not a list of texts. Write sources: [benchmarks]",
+            "sources: './benchmarks_here'. Input should be a valid list. Write sources: "
+            "[benchmarks].",
         ),
         (
             "synth_math.yml", "alignment_rows: 3", "alignment_rows: 0",
-            "alignment_rows: 0 is too small. Write alignment_rows: 20100",
+            "alignment_rows: 0. Input should be greater than or equal to 1. Write "
+            "alignment_rows: 20100.",
         ),
         (
             "synth_math.yml", "generator: synth_math", "generator: synthmath",

@@ -23,7 +23,7 @@ def test_three_ways_to_say_the_same():
     assert parse({"layer_ranges": [[0, 24], [8, 32]]}).layer_map(32) == parse({}).layer_map(32)
     three = parse({"layer_ranges": [[0, 3], [1, 3], [1, 4]]})
     assert three.layer_map(4) == [0, 1, 2, 1, 2, 1, 2, 3]
-    with pytest.raises(SolarError, match="goes past the base's 4 layers"):
+    with pytest.raises(SolarError, match="is not a range of the base's 4 layers"):
         parse({"layer_ranges": [[0, 24], [8, 32]]}).layer_map(4)
 
 
@@ -89,27 +89,28 @@ def test_the_other_layouts():
         ),
         (
             {"layer_ranges": "0-24"},
-            "depth_up_scaling.layer_ranges: '0-24' is not a list of ranges. "
+            "depth_up_scaling.layer_ranges: '0-24'. Input should be a valid list. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": []},
-            "depth_up_scaling.layer_ranges: [] is not a list of ranges. "
+            "depth_up_scaling.layer_ranges: []. List should have at least 1 item after validation, "
+            "not 0. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": [[0, 24], [8]]},
-            "depth_up_scaling.layer_ranges[1]: [8] is not a pair of whole numbers. "
+            "depth_up_scaling.layer_ranges[1][1]: missing. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": [[0, 24], [8, "end"]]},
-            "depth_up_scaling.layer_ranges[1]: [8, 'end'] is not a pair of whole numbers. "
+            "depth_up_scaling.layer_ranges[1][1]: 'end' is not a whole number. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
             {"layer_ranges": [0, 24]},
-            "depth_up_scaling.layer_ranges[0]: 0 is not a pair of whole numbers. "
+            "depth_up_scaling.layer_ranges[0]: 0. Input should be a valid tuple. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (

@@ -131,8 +131,8 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
     [
         (
             {"taks": "solar", "datasets": ["PATH"]},
-            "flan_filter: taks is not a key of this block. Did you mean 'tasks'? The keys are "
-            "tasks, datasets, task_column, index, prompt_column, decontaminate, allow_empty.",
+            "flan_filter.taks: unknown key. Known: tasks, datasets, task_column, index, "
+            "prompt_column, decontaminate, allow_empty. Did you mean 'tasks'?",
         ),
         (
             {"datasets": ["Open-Orca/OpenOrka"]},
@@ -141,14 +141,14 @@ def test_a_training_run_leaves_its_audit_and_proof(tiny_model, tmp_path, orca_fi
         ),
         (
             {"tasks": "solar"},
-            "flan_filter.datasets is missing. Write the path of each entry of datasets to filter, "
-            "for example flan_filter: {tasks: solar, datasets: [Open-Orca/OpenOrca]}.",
+            "flan_filter.datasets: missing. Write the path of each entry of datasets to filter, "
+            "e.g. [Open-Orca/OpenOrca].",
         ),
         (
             None,
-            "flan_filter: the recipe loads solar_plugins.FlanFilterPlugin and has no such block. "
-            "Write flan_filter: {tasks: solar, datasets: [PATH]} with the path of an entry of "
-            "datasets or of a step of sdpo.",
+            "flan_filter: None is not a block of keys. The recipe names "
+            "solar_plugins.FlanFilterPlugin: write flan_filter: {tasks: solar, datasets: [PATH]} "
+            "with the path of an entry of datasets or of a step of sdpo.",
         ),
     ],
 )

@@ -28,7 +28,7 @@ INSTRUCTION = [name for name in READS if name.startswith("alpaca")]
 
 
 def _row(name: str, reads: dict[str, Any] = READS) -> dict[str, Any]:
-    columns = [column if isinstance(column, str) else column[0] for column in reads[name]]
+    columns = [column[0] for column in reads[name]]
     row: dict[str, Any] = dict.fromkeys(columns, "text")
     for column in ("chosen", "rejected", "answers", *(["completion"] * ("chat" in name))):
         if column in row and name in SHAPES:

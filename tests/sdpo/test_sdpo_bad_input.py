@@ -44,12 +44,12 @@ def refusal(block: dict, change: dict | None = None) -> str:
         ),
         (
             {"steps": [STEP], "policy": "bass"},
-            "sdpo.policy: 'bass'. Input should be 'previous' or 'base'. Did you mean 'base'?",
+            "sdpo.policy: 'bass' is unknown. Write one of: previous, base. Did you mean 'base'?",
         ),
         (
             {"steps": [STEP, STEP], "order_by": "reward_acuracy"},
-            "sdpo.order_by: 'reward_acuracy'. Input should be 'given', 'random' or "
-            "'reward_accuracy'. Did you mean 'reward_accuracy'?",
+            "sdpo.order_by: 'reward_acuracy' is unknown. Write one of: given, random, "
+            "reward_accuracy. Did you mean 'reward_accuracy'?",
         ),
         (
             {"steps": [STEP], "order_by": "random"},
@@ -78,7 +78,10 @@ def refusal(block: dict, change: dict | None = None) -> str:
             {"steps": [STEP | {"lora_r": 8}]},
             "sdpo.steps[0].lora_r: unknown key.",
         ),
-        ({"steps": [STEP], "live_reference": "yes please"}, "sdpo.live_reference: 'yes please'."),
+        (
+            {"steps": [STEP], "live_reference": "yes please"},
+            "sdpo.live_reference: 'yes please' is unknown.",
+        ),
     ],
 )
 def test_blocks(block, message):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from solar_plugins import run_record
+from solar_plugins.depth_up_scaling.layer_map import ranges_of
 from solar_plugins.errors import SolarError
 from solar_plugins.models import model_config, safetensors_header
 from solar_plugins.models.safetensors_header import Tensor
@@ -137,10 +138,5 @@ def _check_depth(
 
 def _ranges(numbers: list[int]) -> str:
     """``[0, 1, 2, 5]`` as ``"0-2, 5"``."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ", ".join("-".join(map(str, part)) for part in parts)
+    spans = ((start, end - 1) for start, end in ranges_of(numbers))
+    return ", ".join(f"{first}-{last}" if first < last else f"{first}" for first, last in spans)

@@ -85,7 +85,6 @@ def _refuse_unchanged(folder: Path, base: str) -> None:
     looked for.
     """
     import torch
-    from safetensors import safe_open
 
     trained = safetensors_header.read_model(folder)
     is_adapter = (folder / safetensors_header.ADAPTER).is_file()
@@ -101,15 +100,8 @@ def _refuse_unchanged(folder: Path, base: str) -> None:
             continue
         if not is_adapter and (other is None or other.shape != info.shape):
             continue
-        assert info.file is not None
-        with safe_open(info.file, framework="pt") as tensors:
-            now = tensors.get_tensor(name)
-        if other is None:
-            was = torch.zeros_like(now)
-        else:
-            assert other.file is not None
-            with safe_open(other.file, framework="pt") as tensors:
-                was = tensors.get_tensor(name)
+        now = _values_of(info)
+        was = torch.zeros_like(now) if other is None else _values_of(other)
         if not torch.equal(was.to(now.dtype), now):
             return
         compared += 1
@@ -124,23 +116,24 @@ def _refuse_unchanged(folder: Path, base: str) -> None:
 def _check_values(folder: Path) -> str:
     """No NaN and no infinity in any floating-point tensor; returns the dtypes found."""
     import torch
-    from safetensors import safe_open
 
-    files: dict[Path, list[str]] = {}
     dtypes = set()
     for name, info in safetensors_header.read_model(folder).items():
-        assert info.file is not None
-        files.setdefault(info.file, []).append(name)
-    for file, names in files.items():
-        with safe_open(file, framework="pt") as tensors:
-            for name in names:
-                tensor = tensors.get_tensor(name)
-                dtypes.add(str(tensor.dtype).removeprefix("torch."))
-                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                    bad = int((~torch.isfinite(tensor)).sum())
-                    raise SolarError(
-                        f"{file}: {name} holds {bad} NaN or infinite of "
-                        f"{tensor.numel()} values. The training diverged or the save is broken: "
-                        f"look at its loss curve; a lower learning_rate is the usual way out."
-                    )
+        tensor = _values_of(info)
+        dtypes.add(str(tensor.dtype).removeprefix("torch."))
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise SolarError(
+                f"{info.file}: {name} holds {bad} NaN or infinite of {tensor.numel()} values. The "
+                "training diverged or the save is broken: look at its loss curve; a lower "
+                "learning_rate is the usual way out."
+            )
     return ", ".join(sorted(dtypes))
+
+
+def _values_of(tensor: safetensors_header.Tensor) -> Any:
+    from safetensors import safe_open
+
+    assert tensor.file is not None  # it was read from one
+    with safe_open(tensor.file, framework="pt") as tensors:
+        return tensors.get_tensor(tensor.name)
