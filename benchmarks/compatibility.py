@@ -6,9 +6,9 @@
 For each of `COMBINATIONS` uv makes an environment in a temporary folder (hard links to its cache):
 Axolotl, the named versions in place of those that it pins, and this package without [train], by the
 steps of `Dockerfile`, which fail where they would replace anything. `compatibility_suite.py` then
-runs the checks there, with tiny models and no network: each must work, or stop with one line, a
-non-zero exit and no model; else the exit status is 1. For huggingface_hub, `light_install.py` runs
-all commands where no Hub is reached.
+runs the checks there, with tiny models and no network: each must work, or stop with one line and a
+non-zero exit before data are prepared; else the exit status is 1. For huggingface_hub,
+`light_install.py` runs all commands where no Hub is reached.
 
 Versions in `--override` go into every environment: the index of a machine may have one build of
 torch only. Writes `compatibility.json` beside this file and the table in README.md.

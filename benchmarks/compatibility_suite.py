@@ -2,8 +2,8 @@
 
     ENVIRONMENT/bin/python benchmarks/compatibility_suite.py FOLDER CHECK...
 
-Prints JSON: of each check of `CHECKS` whether it ``works``, ``stops`` (one line, a non-zero exit
-and no model), or is a ``fault``, with the last line that it wrote and what it made.
+Prints JSON: of each check whether it ``works``, ``stops`` (one line, a non-zero exit, no prepared
+data and no model), or is a ``fault``, with the last line that it wrote and what it made.
 
 The trainings run Axolotl's own console script, each in a fork of a process that has imported
 Axolotl once.
@@ -125,13 +125,18 @@ def trained(name: str) -> dict:
         sys.stderr.flush()
         os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return outcome(status, log.read_text(errors="replace"), started, PROOFS[name], f"out_{name}")
+    left = (f"out_{name}/**/*.safetensors", f"prepared_{name}/*")
+    return outcome(status, log.read_text(errors="replace"), started, PROOFS[name], left)
 
 
 def outcome(
-    status: int, said: str, started: float, proof: Callable[[], object], made: str = ""
+    status: int,
+    said: str,
+    started: float,
+    proof: Callable[[], object],
+    left: tuple[str, ...] = (),
 ) -> dict:
-    """Works with proof, stops in one line without a model, or a fault."""
+    """Works with proof, stops in one line and has `left` nothing, or a fault."""
     last = (said.strip().splitlines() or [""])[-1].lstrip()
     is_line = last.lower().startswith("error: ") and "Traceback (most recent" not in said
     result = {"exit": status, "last_line": last[:400]}
@@ -141,7 +146,7 @@ def outcome(
             return {"is": "works", **result, "proof": proof()}
         except (OSError, ValueError, KeyError, AssertionError) as error:
             return {"is": "fault", **result, "proof": f"{type(error).__name__}: {error}"[:400]}
-    if is_line and not list(Path(made or "none").glob("**/*.safetensors")):
+    if is_line and not any(path for pattern in left for path in Path().glob(pattern)):
         return {"is": "stops", **result}
     return {"is": "fault", **result, "said": said[-3000:]}
 
