@@ -15,12 +15,13 @@ __all__ = ["__version__", *PLUGINS]
 
 def __getattr__(name: str) -> object:
     if name in PLUGINS:
+        from solar_plugins.errors import show_errors_in_one_line
+        from solar_plugins.installed import cannot_import, require_axolotl
+
+        show_errors_in_one_line()
+        require_axolotl()
         try:
             return getattr(import_module(PLUGINS[name].module), name)
         except ImportError as error:
-            from solar_plugins.errors import show_errors_in_one_line
-            from solar_plugins.installed import cannot_import
-
-            show_errors_in_one_line()
             raise cannot_import(name, error) from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

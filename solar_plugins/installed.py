@@ -7,10 +7,13 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from solar_plugins.errors import SolarError
 
 NAME = "solar-plugins"
+OLDEST_AXOLOTL = "0.18"
+"""With earlier ones no plugin works, see the table in README.md."""
 
 
 def _tools(extra: str) -> Iterator[Requirement]:
@@ -54,6 +57,23 @@ def outside_range() -> Iterator[tuple[Requirement, str | None]]:
         else:
             if not tool.specifier.contains(version, prereleases=True):
                 yield tool, version
+
+
+def require_axolotl() -> None:
+    """Refuse an Axolotl that is too old, before it loads anything.
+
+    Raises:
+        SolarError: it is older than `OLDEST_AXOLOTL`.
+    """
+    try:
+        version = metadata.version("axolotl")
+    except metadata.PackageNotFoundError:
+        return  # a plugin that needs it says so
+    if Version(version) < Version(OLDEST_AXOLOTL):
+        raise SolarError(
+            f"plugins: axolotl {version} is too old for solar_plugins. Install {OLDEST_AXOLOTL} or "
+            f"later: pip install 'axolotl>={OLDEST_AXOLOTL}'"
+        )
 
 
 def cannot_import(plugin: str, error: ImportError) -> SolarError:

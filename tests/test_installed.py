@@ -37,6 +37,16 @@ def test_what_is_outside_is_named_with_what_works(monkeypatch):
     )
 
 
+def test_an_axolotl_that_is_too_old_is_refused(monkeypatch):
+    versions(monkeypatch, axolotl="0.17.0")
+    with pytest.raises(errors.SolarError) as error:
+        installed.require_axolotl()
+    assert str(error.value) == (
+        "plugins: axolotl 0.17.0 is too old for solar_plugins. Install 0.18 or later: "
+        "pip install 'axolotl>=0.18'"
+    )
+
+
 @pytest.mark.parametrize(
     ("module", "extra"),
     [
