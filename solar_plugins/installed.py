@@ -59,21 +59,18 @@ def outside_range() -> Iterator[tuple[Requirement, str | None]]:
                 yield tool, version
 
 
-def require_axolotl() -> None:
-    """Refuse an Axolotl that is too old, before it loads anything.
-
-    Raises:
-        SolarError: it is older than `OLDEST_AXOLOTL`.
-    """
+def axolotl_too_old() -> SolarError | None:
+    """What to raise, before anything is loaded, for an Axolotl older than `OLDEST_AXOLOTL`."""
     try:
         version = metadata.version("axolotl")
     except metadata.PackageNotFoundError:
-        return  # a plugin that needs it says so
-    if Version(version) < Version(OLDEST_AXOLOTL):
-        raise SolarError(
-            f"plugins: axolotl {version} is too old for solar_plugins. Install {OLDEST_AXOLOTL} or "
-            f"later: pip install 'axolotl>={OLDEST_AXOLOTL}'"
-        )
+        return None  # a plugin that needs it says so
+    if Version(version) >= Version(OLDEST_AXOLOTL):
+        return None
+    return SolarError(
+        f"plugins: axolotl {version} is too old for solar_plugins. Install {OLDEST_AXOLOTL} or "
+        f"later: pip install 'axolotl>={OLDEST_AXOLOTL}'"
+    )
 
 
 def cannot_import(plugin: str, error: ImportError) -> SolarError:

@@ -7,6 +7,7 @@ from importlib import metadata
 
 import pytest
 
+import solar_plugins
 from solar_plugins import errors, installed
 from solar_plugins.recipes.registry import PLUGINS
 
@@ -37,10 +38,12 @@ def test_what_is_outside_is_named_with_what_works(monkeypatch):
     )
 
 
-def test_an_axolotl_that_is_too_old_is_refused(monkeypatch):
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_an_axolotl_that_is_too_old_is_refused_by_every_plugin(monkeypatch, plugin):
     versions(monkeypatch, axolotl="0.17.0")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(errors.SolarError) as error:
-        installed.require_axolotl()
+        getattr(solar_plugins, plugin)
     assert str(error.value) == (
         "plugins: axolotl 0.17.0 is too old for solar_plugins. Install 0.18 or later: "
         "pip install 'axolotl>=0.18'"
