@@ -4,10 +4,11 @@
     .venv/bin/python benchmarks/compatibility.py "TRL 1.10.0"          # this one anew
 
 For each of `COMBINATIONS` uv makes an environment in a temporary folder (hard links to its cache):
-the wheel of this tree without [train], Axolotl, and the named versions in place of those that
-Axolotl pins. `compatibility_suite.py` then runs the checks there, with tiny models and no network:
-each must work, or stop with one line, a non-zero exit and no model; else the exit status is 1.
-For huggingface_hub, `light_install.py` runs all commands where no Hub is reached.
+Axolotl, the named versions in place of those that it pins, and this package without [train], by the
+steps of `Dockerfile`, which fail where they would replace anything. `compatibility_suite.py` then
+runs the checks there, with tiny models and no network: each must work, or stop with one line and a
+non-zero exit before data are prepared; else the exit status is 1. For huggingface_hub,
+`light_install.py` runs all commands where no Hub is reached.
 
 Versions in `--override` go into every environment: the index of a machine may have one build of
 torch only. Writes `compatibility.json` beside this file and the table in README.md.
@@ -18,6 +19,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,7 +84,7 @@ def main() -> None:
                     row = without_hub(wheel, tools, Path(folder))
                 else:
                     tools = [*tools, *arguments.override]
-                    row = in_axolotl(wheel, tools, checks, Path(folder))
+                    row = in_axolotl(tools, checks, Path(folder))
             rows = json.loads(out.read_text())["rows"]
             row["checks"] = rows.get(combination, {"checks": {}})["checks"] | row["checks"]
             print(combination, json.dumps(row, indent=1), flush=True)
@@ -93,14 +96,15 @@ def main() -> None:
     sys.exit(f"faults: {', '.join(faults)}" if faults else 0)
 
 
-def in_axolotl(wheel: Path, tools: list[str], checks: tuple[str, ...], place: Path) -> dict:
+def in_axolotl(tools: list[str], checks: tuple[str, ...], place: Path) -> dict:
     """What `compatibility_suite.py` finds in a fresh environment."""
     venv, overrides, work = place / "venv", place / "overrides.txt", place / "work"
     overrides.write_text("\n".join(tools[1:]))
     work.mkdir()
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, venv], check=True)
-    by_uv(venv, "--override", overrides, tools[0], "setuptools")
-    by_uv(venv, wheel)
+    uv = [UV, "pip", "install", "--quiet", "--python", venv / "bin/python"]
+    subprocess.run([*uv, "--override", overrides, tools[0], "setuptools"], check=True)
+    as_in_the_image(venv, place)
     offline = {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "CUDA_VISIBLE_DEVICES": ""}
     own = {"HF_HOME": str(place / "hub"), "XDG_CACHE_HOME": str(place / "cache")}
     suite = [venv / "bin/python", HERE / "compatibility_suite.py", work, *checks]
@@ -112,9 +116,23 @@ def in_axolotl(wheel: Path, tools: list[str], checks: tuple[str, ...], place: Pa
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def by_uv(venv: Path, *packages: str | Path) -> None:
-    uv = [UV, "pip", "install", "--quiet", "--python", venv / "bin/python"]
-    subprocess.run([*uv, *packages], check=True)
+def as_in_the_image(venv: Path, place: Path) -> None:
+    """Install this package as `Dockerfile` does in Axolotl's image, into `venv`."""
+    steps = (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+    for line in re.findall(r"^COPY (.+)$", steps, re.MULTILINE):
+        *sources, target = line.split()
+        folder = place / target.removeprefix("/tmp/")
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in (ROOT / name for name in sources):
+            if source.is_dir():
+                shutil.copytree(source, folder, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, folder)
+    env = {**os.environ, "PATH": f"{venv / 'bin'}:{UV.parent}:{os.environ['PATH']}"}
+    for step in re.findall(r"^RUN (.+)$", steps, re.MULTILINE):
+        subprocess.run(
+            ["sh", "-c", step.replace("/tmp/", f"{place}/")], env=env, check=True, stdout=sys.stderr
+        )
 
 
 def without_hub(wheel: Path, tools: list[str], place: Path) -> dict:

@@ -2,8 +2,8 @@
 
     ENVIRONMENT/bin/python benchmarks/compatibility_suite.py FOLDER CHECK...
 
-Prints JSON: of each check of `CHECKS` whether it ``works``, ``stops`` (one line, a non-zero exit
-and no model), or is a ``fault``, with the last line that it wrote and what it made.
+Prints JSON: of each check whether it ``works``, ``stops`` (one line, a non-zero exit, no prepared
+data and no model), or is a ``fault``, with the last line that it wrote and what it made.
 
 The trainings run Axolotl's own console script, each in a fork of a process that has imported
 Axolotl once.
@@ -25,41 +25,25 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[1:1] = [str(TESTS), str(TESTS / "watch")]
 
-RECIPE = {
-    "base_model": "./base",
-    "sequence_len": 400,
-    "micro_batch_size": 2,
-    "gradient_accumulation_steps": 1,
-    "max_steps": 2,
-    "optimizer": "adamw_torch",
-    "learning_rate": 1e-3,
-    "lr_scheduler": "constant",
-    "bf16": False,
-    "fp16": False,
-    "tf32": False,
-    "attn_implementation": "sdpa",
-    "dataloader_num_workers": 0,
-    "dataloader_pin_memory": False,
-    "logging_steps": 1,
-    "seed": 1,
-    "special_tokens": {"pad_token": "<pad>"},
-    "chat_template": "chatml",
-    "datasets": [{"path": "rows.jsonl", "ds_type": "json", "type": "alpaca"}],
-}
+from axolotl_train import RECIPE, pairs, sums, write_base, write_rows  # noqa: E402
+
+ROWS = [{"path": "rows.jsonl", "ds_type": "json", "type": "alpaca"}]
 PAIRS = [{"path": "pairs.jsonl", "ds_type": "json", "type": "solar_plugins.chat", "split": "train"}]
 TRAININGS = {
     "dus": {
+        "datasets": ROWS,
         "plugins": ["solar_plugins.DepthUpScalingPlugin"],
         "depth_up_scaling": {"remove_layers": 1},
     },
     "filter": {
+        "datasets": ROWS,
         "plugins": ["solar_plugins.FlanFilterPlugin"],
         "flan_filter": {"tasks": "solar", "datasets": ["rows.jsonl"]},
     },
     "sdpo": {
         "rl": "dpo",
-        "datasets": None,
         "plugins": ["solar_plugins.StepwiseDPOPlugin"],
         "sdpo": {"steps": [{"datasets": PAIRS}, {"datasets": PAIRS}]},
     },
@@ -105,20 +89,14 @@ def main() -> None:
 
 def write_inputs() -> None:
     """A random model of four layers and its data."""
-    sys.path.insert(0, str(TESTS))
-    from tiny_models import byte_tokenizer, write_tiny_model
-
-    write_tiny_model("base", byte_tokenizer(pad_token="<pad>"), max_position_embeddings=512)
-    sums = [{"instruction": f"{n}+1?", "input": "", "output": f"{n + 1}."} for n in range(12)]
-    for row in sums[:4]:
-        row["task_name"] = "cot_gsm8k"
-    write_rows("rows.jsonl", sums)
-    pairs = [{"prompt": f"{n}+1?", "chosen": f"{n + 1}.", "rejected": "no."} for n in range(8)]
-    write_rows("pairs.jsonl", pairs)
+    write_base(Path("base"))
+    of_table_8 = [{**row, "task_name": "cot_gsm8k"} for row in sums(*range(4))]
+    write_rows(Path("rows.jsonl"), of_table_8 + sums(*range(4, 12)))
+    write_rows(Path("pairs.jsonl"), pairs(*range(8)))
     items = [
         {"question": f"{n}+1 is", "choices": [str(n), str(n + 1)], "gold": 1} for n in range(12)
     ]
-    write_rows("items.jsonl", items)
+    write_rows(Path("items.jsonl"), items)
     Path("tasks").mkdir()
     for name, task in TASKS.items():
         write_json(f"tasks/{name}.yaml", task)
@@ -128,10 +106,8 @@ def write_inputs() -> None:
 
 def trained(name: str) -> dict:
     """One training through the console script `axolotl`, and what it left."""
-    keys = {**RECIPE, **TRAININGS[name], "output_dir": f"out_{name}"}
-    keys["dataset_prepared_path"] = f"prepared_{name}"
-    # (JSON is YAML, and 1e-3 is a number in it.)
-    write_json(f"{name}.yml", {key: value for key, value in keys.items() if value is not None})
+    places = {"output_dir": f"out_{name}", "dataset_prepared_path": f"prepared_{name}"}
+    write_json(f"{name}.yml", {**RECIPE, **TRAININGS[name], **places})  # JSON is YAML
     log, started = Path(f"{name}.log"), time.perf_counter()
     if not (child := os.fork()):
         with log.open("wb") as file:
@@ -149,13 +125,18 @@ def trained(name: str) -> dict:
         sys.stderr.flush()
         os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return outcome(status, log.read_text(errors="replace"), started, PROOFS[name], f"out_{name}")
+    left = (f"out_{name}/**/*.safetensors", f"prepared_{name}/*")
+    return outcome(status, log.read_text(errors="replace"), started, PROOFS[name], left)
 
 
 def outcome(
-    status: int, said: str, started: float, proof: Callable[[], object], made: str = ""
+    status: int,
+    said: str,
+    started: float,
+    proof: Callable[[], object],
+    left: tuple[str, ...] = (),
 ) -> dict:
-    """Works with proof, stops in one line without a model, or a fault."""
+    """Works with proof, stops in one line and has `left` nothing, or a fault."""
     last = (said.strip().splitlines() or [""])[-1].lstrip()
     is_line = last.lower().startswith("error: ") and "Traceback (most recent" not in said
     result = {"exit": status, "last_line": last[:400]}
@@ -165,7 +146,7 @@ def outcome(
             return {"is": "works", **result, "proof": proof()}
         except (OSError, ValueError, KeyError, AssertionError) as error:
             return {"is": "fault", **result, "proof": f"{type(error).__name__}: {error}"[:400]}
-    if is_line and not list(Path(made or "none").glob("**/*.safetensors")):
+    if is_line and not any(path for pattern in left for path in Path().glob(pattern)):
         return {"is": "stops", **result}
     return {"is": "fault", **result, "said": said[-3000:]}
 
@@ -187,7 +168,8 @@ def removed() -> int:
 
 def first_losses() -> list[float]:
     """ln 2, as policy and reference are one model when a step starts."""
-    notes = [Path("out_sdpo") / place / "sdpo_step.json" for place in ("step_1", ".")]
+    notes = sorted(Path("out_sdpo").glob("step_*/sdpo_step.json"))
+    assert len(notes) == 2, notes
     losses = [json.loads(note.read_text())["first_loss"] for note in notes]
     assert all(abs(loss - math.log(2)) < 1e-6 for loss in losses), losses
     return losses
@@ -230,10 +212,6 @@ def checked() -> dict:
 COMMANDS: dict[str, Callable[[], dict]] = {
     "evaluate": evaluated, "check": checked,
 }  # fmt: skip
-
-
-def write_rows(path: str, rows: list[dict]) -> None:
-    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_json(path: str, value: object) -> None:

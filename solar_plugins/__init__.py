@@ -15,12 +15,15 @@ __all__ = ["__version__", *PLUGINS]
 
 def __getattr__(name: str) -> object:
     if name in PLUGINS:
+        from solar_plugins.errors import show_errors_in_one_line
+        from solar_plugins.installed import axolotl_too_old, cannot_import
+
+        if too_old := axolotl_too_old():
+            show_errors_in_one_line()
+            raise too_old
         try:
             return getattr(import_module(PLUGINS[name].module), name)
         except ImportError as error:
-            from solar_plugins.errors import show_errors_in_one_line
-            from solar_plugins.installed import cannot_import
-
             show_errors_in_one_line()
             raise cannot_import(name, error) from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,10 +7,13 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from solar_plugins.errors import SolarError
 
 NAME = "solar-plugins"
+OLDEST_AXOLOTL = "0.18"
+"""With earlier ones no plugin works, see the table in README.md."""
 
 
 def _tools(extra: str) -> Iterator[Requirement]:
@@ -54,6 +57,20 @@ def outside_range() -> Iterator[tuple[Requirement, str | None]]:
         else:
             if not tool.specifier.contains(version, prereleases=True):
                 yield tool, version
+
+
+def axolotl_too_old() -> SolarError | None:
+    """What to raise, before anything is loaded, for an Axolotl older than `OLDEST_AXOLOTL`."""
+    try:
+        version = metadata.version("axolotl")
+    except metadata.PackageNotFoundError:
+        return None  # a plugin that needs it says so
+    if Version(version) >= Version(OLDEST_AXOLOTL):
+        return None
+    return SolarError(
+        f"plugins: axolotl {version} is too old for solar_plugins. Install {OLDEST_AXOLOTL} or "
+        f"later: pip install 'axolotl>={OLDEST_AXOLOTL}'"
+    )
 
 
 def cannot_import(plugin: str, error: ImportError) -> SolarError:

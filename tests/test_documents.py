@@ -52,3 +52,13 @@ def test_the_package_page_has_no_relative_links():
     links = LINK.findall(text_of(ROOT / page[1]))
     assert links
     assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_the_dockerfile_copies_files_that_are_there_onto_the_axolotl_of_the_lock():
+    steps = text_of(ROOT / "Dockerfile")
+    copied = [
+        one for line in re.findall(r"^COPY (.+) ", steps, re.MULTILINE) for one in line.split()
+    ]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    (version,) = re.findall(r"^ARG AXOLOTL=(.+)$", steps, re.MULTILINE)
+    assert f"axolotl=={version}\n" in text_of(ROOT / "requirements.lock")

@@ -7,6 +7,7 @@ from importlib import metadata
 
 import pytest
 
+import solar_plugins
 from solar_plugins import errors, installed
 from solar_plugins.recipes.registry import PLUGINS
 
@@ -34,6 +35,18 @@ def test_what_is_outside_is_named_with_what_works(monkeypatch):
         "plugins: solar_plugins.FlanFilterPlugin cannot be imported (no name 'x'). Outside the "
         "tried range: axolotl 0.16.1, <0.20,>=0.19 works; trl is not installed, <2,>=1.9 works. "
         "Install what was tried together: pip install 'solar-plugins[train]'"
+    )
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_an_axolotl_that_is_too_old_is_refused_by_every_plugin(monkeypatch, plugin):
+    versions(monkeypatch, axolotl="0.17.0")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(errors.SolarError) as error:
+        getattr(solar_plugins, plugin)
+    assert str(error.value) == (
+        "plugins: axolotl 0.17.0 is too old for solar_plugins. Install 0.18 or later: "
+        "pip install 'axolotl>=0.18'"
     )
 
 

@@ -16,6 +16,7 @@ RECIPE = {
     "base_model": "base",
     "sequence_len": 400,
     "micro_batch_size": 2,
+    "gradient_accumulation_steps": 1,
     "max_steps": 2,
     "optimizer": "adamw_torch",
     "learning_rate": 1e-3,
