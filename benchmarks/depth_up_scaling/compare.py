@@ -1,6 +1,6 @@
 """Which way to grow a model pays, in miniature: equal training tokens, and equal training FLOPs.
 
-    .venv/bin/python benchmarks/depth_up_scaling/compare.py       # some 25 minutes on one core
+    .venv/bin/python benchmarks/depth_up_scaling/compare.py       # some 25 minutes a seed
 
 A base of 8 layers learns the invented world of `recipes/tiny`. Then every arm trains on from it on
 pages that it has not read: the base as it is (the control), and the models that
@@ -11,7 +11,8 @@ the matrix products of one step. What is compared is the loss on held-out pages.
 Fixed before the first run: the seeds, the arms, and all settings (those of `recipes/tiny/base.yml`
 and `cpt.yml` but for the smaller width and the fewer steps). A seed draws the base's first weights
 and the order of the pages; each seed has a base of its own. Differences from the control are
-paired by seed. Writes compare.json, and the table in the plugin's README.md.
+paired by seed. Writes compare.json, and the table in the plugin's README.md; seeds that are in
+compare.json are kept and not run again.
 """
 
 from __future__ import annotations
@@ -92,8 +93,17 @@ def main() -> None:
     pages = {purpose: encoded(found, words) for purpose, found in texts.items()}
     nbytes = sum(len(text.encode()) for text in texts["held out"])
 
-    runs = []
-    for seed in SEEDS:
+    settings = {
+        "base_steps": steps[0],
+        "steps": steps[1],
+        "tokens_per_step": BATCH * (WORDS + 2),
+        "learning_rate": RATE,
+        "unit": "bits per byte of held-out pages",
+        "arms": ARMS,
+    }
+    made, runs = kept(options.out, settings)
+    missing = [seed for seed in SEEDS if seed not in {run["seed"] for run in runs}]
+    for seed in missing:
         with tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(seed)
             base = LlamaForCausalLM(base_config(len(words)))
@@ -127,7 +137,21 @@ def main() -> None:
                     run[f"steps_{budget}"] = count
                 runs.append(run)
                 print(json.dumps(run), flush=True)
-    report(options.out, runs, time.perf_counter() - began)
+    if missing:
+        wall_s = round(time.perf_counter() - began)
+        made.append({"seeds": missing, **environment(), "wall_s": wall_s})
+    options.out.write_text(json.dumps({"made": made, **settings, "runs": runs}, indent=1) + "\n")
+    report(runs)
+
+
+def kept(out: Path, settings: dict) -> tuple[list[dict], list[dict]]:
+    """What earlier calls with these settings made: where and with what, and their runs."""
+    if not out.is_file():
+        return [], []
+    found = json.loads(out.read_text(encoding="utf-8"))
+    if {name: found[name] for name in settings} != settings:
+        sys.exit(f"{out}: was made with other settings. Give another --out")
+    return found["made"], found["runs"]
 
 
 def base_config(words: int) -> LlamaConfig:
@@ -217,7 +241,7 @@ def bits_per_byte(model: LlamaForCausalLM, pages: torch.Tensor, nbytes: int) -> 
     return nats / math.log(2) / nbytes
 
 
-def report(out: Path, runs: list[dict], wall_s: float) -> None:
+def report(runs: list[dict]) -> None:
     rows = [
         (
             "model",
@@ -253,17 +277,6 @@ def report(out: Path, runs: list[dict], wall_s: float) -> None:
     lines.insert(1, "|---" * len(rows[0]) + "|")
     table = "\n".join(lines) + "\n"
     print(table)
-    settings = {
-        "seeds": SEEDS,
-        "base_steps": BASE_STEPS,
-        "steps": STEPS,
-        "tokens_per_step": BATCH * (WORDS + 2),
-        "learning_rate": RATE,
-        "unit": "bits per byte of held-out pages",
-        "wall_s": round(wall_s),
-    }
-    result = {**environment(), **settings, "arms": ARMS, "runs": runs}
-    out.write_text(json.dumps(result, indent=1) + "\n")
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     README.write_text(f"{before}{BEGIN}\n{table}{END}{after}", encoding="utf-8")
