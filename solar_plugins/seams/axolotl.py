@@ -22,7 +22,7 @@ from datasets import Features, Value
 
 from solar_plugins.errors import SolarError
 
-TRIED = ">=0.19,<0.20"
+TRIED = ">=0.18,<0.20"
 """Versions of Axolotl that the tests were run with."""
 
 _original: Any = None

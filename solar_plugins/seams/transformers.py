@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from solar_plugins.errors import SolarError, show_errors_in_one_line
 
-TRIED = ">=5.16,<5.17"
+TRIED = ">=5.14,<5.17"
 """Versions of transformers that the tests were run with."""
 
 

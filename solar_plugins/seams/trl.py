@@ -13,7 +13,7 @@ from trl import DPOTrainer
 
 from solar_plugins.errors import SolarError
 
-TRIED = ">=1.9,<1.10"
+TRIED = ">=1.8,<1.11"
 """Versions of TRL that the tests were run with."""
 
 _BASE: Any = DPOTrainer if TYPE_CHECKING else object
