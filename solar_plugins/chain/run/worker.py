@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import gc
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -185,6 +186,8 @@ def _child(
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         outcome = Outcome()
+        # Axolotl collects garbage after every step of DPO; what the server imported is none.
+        gc.freeze()
         try:
             outcome.value = work(*args)
         except BaseException as error:  # the end of a process: whatever it was is the outcome
