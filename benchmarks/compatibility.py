@@ -52,11 +52,6 @@ COMBINATIONS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "Axolotl 0.18.0": (["axolotl==0.18.0"], (*PLUGINS, "check", "evaluate")),
     "Axolotl 0.19.0": (["axolotl==0.19.0"], (*PLUGINS, "check", "evaluate")),
     "TRL 1.10.0": (["axolotl==0.19.0", "trl==1.10.0"], PLUGINS),
-    "TRL 1.16.0": (["axolotl==0.19.0", "trl==1.16.0"], PLUGINS),
-    "transformers 5.24.0": (
-        ["axolotl==0.19.0", "transformers==5.24.0", "huggingface-hub>=1.31,<2", "hf-xet>=1.5.2"],
-        PLUGINS,
-    ),
     "lm-eval 0.4.12": (["axolotl==0.19.0", "lm-eval==0.4.12"], ("evaluate",)),
     "lm-eval 0.4.13": (["axolotl==0.19.0", "lm-eval==0.4.13"], ("evaluate",)),
     "huggingface_hub 1": (["huggingface_hub<2"], ("hub",)),
