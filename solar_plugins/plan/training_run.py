@@ -64,7 +64,7 @@ def of_recipe(
 
 def recipes_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
     """The recipe of each training run: itself, or one per step of sDPO."""
-    if "sdpo" not in recipe:
+    if recipe.get("sdpo") is None:
         return [recipe]
     return [
         {**recipe, **step.settings, "datasets": step.datasets}

@@ -172,6 +172,11 @@ def test_a_preference_run_reads_its_pairs_once_more(size):
     assert run.flops == pytest.approx((4 * run.tokens + 64 * 300) * forward)
 
 
+def test_a_block_that_a_chain_sets_to_null_is_not_there():
+    recipe = {"rl": "dpo", "sdpo": None, "datasets": [{"path": "a.jsonl"}]}
+    assert training_run.recipes_of(recipe) == [recipe]
+
+
 @pytest.mark.parametrize(
     ("keys", "masked"),
     [

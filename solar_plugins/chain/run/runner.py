@@ -248,7 +248,7 @@ class Runner:
             _clear_prepared(prepared)
             run_record.path(place, "stage").unlink(missing_ok=True)
             # sDPO finds its own way back, step by step.
-            if goes_on and "sdpo" not in resolved:
+            if goes_on and resolved.get("sdpo") is None:
                 for weights in place.glob("*.safetensors"):
                     weights.unlink()
                 if checkpoint := training_checkpoints.newest_whole(place):
