@@ -33,7 +33,7 @@ def test_what_is_outside_is_named_with_what_works(monkeypatch):
     line = str(installed.cannot_import("FlanFilterPlugin", ImportError("no name 'x'")))
     assert line == (
         "plugins: solar_plugins.FlanFilterPlugin cannot be imported (no name 'x'). Outside the "
-        "tried range: axolotl 0.16.1, <0.20,>=0.19 works; trl is not installed, <2,>=1.9 works. "
+        "tried range: axolotl 0.16.1, <0.20,>=0.18 works; trl is not installed, <2,>=1.8 works. "
         "Install what was tried together: pip install 'solar-plugins[train]'"
     )
 

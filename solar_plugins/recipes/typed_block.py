@@ -15,6 +15,17 @@ Place = tuple[str | int, ...]
 
 Block = TypeVar("Block", bound=BaseModel)
 
+_WANTED = {
+    "string_type": "a text",
+    "dict_type": "a block of keys",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+}
+"""What pydantic's kinds of faults want, in the words of YAML."""
+
 
 def dotted(place: Place) -> str:
     """``("datasets", 0, "path")`` as people write it: ``datasets[0].path``."""
@@ -63,7 +74,8 @@ def _found(kind: type[BaseModel], fault: Mapping[str, Any]) -> str:
         choices = re.findall(r"'([^']+)'", said) or ["true", "false"]
         meant = nearest(str(found), choices)
         return f"{found!r} is unknown. Write one of: {', '.join(choices)}.{meant}"
-    return f"{found!r} is not a whole number." if name[:4] == "int_" else f"{found!r}. {said}."
+    wanted = _WANTED.get(name)
+    return f"{found!r} is not {wanted}." if wanted else f"{found!r}. {said}."
 
 
 def place_of(content: Any, fault: Mapping[str, Any]) -> Place:

@@ -193,7 +193,7 @@ def test_check_wants_them_made_before(chain):
         ),
         (
             "flan_index.yml", "- ./benchmarks_here", "  ./benchmarks_here",
-            "sources: './benchmarks_here'. Input should be a valid list. Write sources: "
+            "sources: './benchmarks_here' is not a list. Write sources: "
             "[benchmarks].",
         ),
         (

@@ -89,7 +89,7 @@ def test_the_other_layouts():
         ),
         (
             {"layer_ranges": "0-24"},
-            "depth_up_scaling.layer_ranges: '0-24'. Input should be a valid list. "
+            "depth_up_scaling.layer_ranges: '0-24' is not a list. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (
@@ -110,7 +110,7 @@ def test_the_other_layouts():
         ),
         (
             {"layer_ranges": [0, 24]},
-            "depth_up_scaling.layer_ranges[0]: 0. Input should be a valid tuple. "
+            "depth_up_scaling.layer_ranges[0]: 0 is not a list. "
             "Write [start, end] of base layers for each, e.g. [[0, 24], [8, 32]].",
         ),
         (

@@ -354,7 +354,7 @@ def test_a_stage_measures_the_same_and_resumes(world, tmp_path):
     ("change", "text"),
     [
         ({"benchmarks": {"ark": "x"}}, "ark: the contamination test knows arc, mmlu, truthfulqa"),
-        ({"benchmarks": {"arc": 1}}, "is not a block of texts. Write benchmarks: {arc: allenai/"),
+        ({"benchmarks": {"arc": 1}}, "1 is not a text. Write benchmarks: {arc: allenai/"),
         ({"reference": None}, "None is not a text. Write reference: ./outputs/solar-10.7b/cpt"),
     ],
 )  # fmt: skip

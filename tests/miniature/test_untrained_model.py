@@ -72,7 +72,7 @@ def test_the_seed_fixes_the_weights(tokenizer, tmp_path):
             {"config": {"hiden_size": 32}},
             "config.hiden_size: Qwen3Config has no such key. Did you mean 'hidden_size'?",
         ),
-        ({"config": 3}, "config: 3 is not a block of keys. Write config: {num_hidden_layers: 8}"),
+        ({"config": 3}, "config: 3 is not a block of keys. Write config: {num_hidden_layers: 8}."),
         (
             {"tokenizer": "no/such/folder"},
             "tokenizer: no/such/folder found. Name a folder with a tokenizer",
