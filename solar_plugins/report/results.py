@@ -340,8 +340,10 @@ def filters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def loss_task(run: Run) -> str | None:
-    """The task whose loss stands beside the scores, the first that the first model was measured
-    on: others do not compare, and have rows of their own."""
+    """The task whose loss is shown beside the scores: the first one of the first model.
+
+    The losses of other tasks do not compare with it, and have rows of their own.
+    """
     by_model = [run.results.get(name, {}).get("losses", {}) for name in run.evaluated]
     return next((name for losses in by_model for name in losses), None)
 
